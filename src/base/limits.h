@@ -1,0 +1,91 @@
+/* base/limits.h - every limit of the house, by name, with its reason.
+ *
+ * Tighter before authentication than after. Units stand last in the names. */
+#ifndef MATINEE_BASE_LIMITS_H
+#define MATINEE_BASE_LIMITS_H
+
+/* --- HTTP (RFC 9112) --------------------------------------------------------------------------------- */
+
+/* A request head: browsers stay under 4 KB, long cookies and tokens under 12. More is 431. */
+#define HTTP_HEAD_BYTES_MAX 16384
+/* Header fields in one head; beyond it somebody is counting on a quadratic loop. 431. */
+#define HTTP_FIELDS_MAX 100
+/* The request target; 414 beyond. Playlists with tokens stay under 2 KB. */
+#define HTTP_TARGET_BYTES_MAX 8192
+/* A body that a handler did not ask to stream: JSON documents. 413 beyond. */
+#define HTTP_BODY_BYTES_MAX 1048576
+/* A whole head must arrive in this time (slowloris), and between two requests a connection may be idle. */
+#define HTTP_HEAD_MS_MAX 10000
+#define HTTP_IDLE_MS_MAX 60000
+/* A body must make progress, and a reader must take what it asked for: no byte for so long ends it. */
+#define HTTP_STALL_MS_MAX 30000
+/* Pipelined requests answered out of one read before others on the loop get their turn. */
+#define HTTP_PIPELINE_TURN_MAX 64
+/* Bytes queued towards one reader before a streaming handler is asked to wait. */
+#define HTTP_OUT_QUEUE_BYTES_MAX 1048576
+/* HTTP/2 streams open at once on one connection. */
+#define HTTP2_STREAMS_MAX 128
+
+/* --- connections ------------------------------------------------------------------------------------- */
+
+/* All sockets of one server; the process's file limit is raised to it at start where allowed. */
+#define CONNECTIONS_MAX 100000
+/* Connections of one address, loopback excepted; a school behind one NAT is a few hundred. */
+#define CONNECTIONS_PER_ADDRESS_MAX 1000
+/* A TLS handshake that is not done by then is not going to be. */
+#define TLS_HANDSHAKE_MS_MAX 10000
+
+/* --- RTMP -------------------------------------------------------------------------------------------- */
+
+/* From accept to a granted publish. */
+#define RTMP_HELLO_MS_MAX 10000
+/* No byte of a publisher for so long: it is dead, and its connection is closed. */
+#define RTMP_SILENCE_MS_MAX 10000
+/* A publisher with the right key takes the place of one that has been silent for so long; under 5 s. */
+#define RTMP_TAKEOVER_MS_MAX 4000
+/* Before a granted publish a message is a command: connect of real publishers is under 1 KB. */
+#define RTMP_COMMAND_BYTES_MAX 65536
+/* A keyframe of 4K at 100 Mbit/s is under 4 MB; 0xFFFFFF is all the header can say. */
+#define RTMP_MESSAGE_BYTES_MAX 16777215
+/* Bytes of messages that are begun and not whole, over all chunk streams of one connection. */
+#define RTMP_PARTIAL_BYTES_MAX 20971520
+/* Chunk streams in use by one connection; real publishers use up to 6. */
+#define RTMP_CHUNK_STREAMS_MAX 32
+/* A peer may set its chunk size up to the largest message; 0 and more than this are refused. */
+#define RTMP_CHUNK_BYTES_MAX 16777215
+/* Objects within objects in AMF; real ones are 3 deep. */
+#define AMF_DEPTH_MAX 16
+/* Members of one AMF object or array. */
+#define AMF_MEMBERS_MAX 1024
+/* A stream key, and the app before it. Ours are 32 characters. */
+#define STREAM_KEY_BYTES_MAX 255
+
+/* --- media ------------------------------------------------------------------------------------------- */
+
+/* Decoder configuration (avcC, hvcC, av1C, AudioSpecificConfig, OpusHead). Real ones are under 1 KB. */
+#define CODEC_CONFIG_BYTES_MAX 65536
+/* A picture's sides. 8K is 7680. */
+#define PICTURE_SIDE_MAX 16384
+
+/* --- live -------------------------------------------------------------------------------------------- */
+
+/* The journal's group commit: nothing waits longer for its fdatasync to begin. */
+#define JOURNAL_SYNC_MS_MAX 100
+/* Bytes that wait for the disk before publishers are no longer read from (TCP pushes back). */
+#define JOURNAL_QUEUE_BYTES_MAX 67108864
+/* One file of the journal; a whole one is given back when every segment in it is stored. */
+#define JOURNAL_FILE_BYTES_MAX 67108864
+/* A record's payload: the largest message and its headers. */
+#define JOURNAL_RECORD_BYTES_MAX 16842752
+/* An open GOP longer than this is reported on the event: viewers wait for keyframes. */
+#define GOP_WARN_MS 20000
+/* A segment is cut without a keyframe when it has grown to this, so that memory stays bounded. */
+#define SEGMENT_BYTES_MAX 268435456
+/* A jump of the publisher's clock beyond this is a reset, mended to the usual frame distance. */
+#define TIMESTAMP_JUMP_MS_MAX 5000
+/* How far one track may run ahead before segments no longer wait for the other. */
+#define TRACK_SKEW_MS_MAX 3000
+/* Finished segments of live videos kept in memory per video: three are enough for every player's join. */
+#define LIVE_WINDOW_SEGMENTS 4
+
+#endif

@@ -1,0 +1,90 @@
+/* media/media.h - facts about media, without I/O: samples, codec configurations, FLV tag bodies, CMAF.
+ *
+ * Everything here is a pure function over bytes or an object of one thread. Bytes come from publishers, so
+ * every parser is bounded, allocates nothing and is fuzzed. */
+#ifndef MATINEE_MEDIA_MEDIA_H
+#define MATINEE_MEDIA_MEDIA_H
+
+#include "base/buffer.h"
+#include "base/err.h"
+
+enum codec { CODEC_NONE, CODEC_H264, CODEC_HEVC, CODEC_AV1, CODEC_AAC, CODEC_OPUS };
+
+enum track { TRACK_VIDEO, TRACK_AUDIO };
+#define TRACK_COUNT 2
+
+const char *codec_name(enum codec c); /* "H.264", "AAC", … for messages; "none" */
+
+/* What a decoder must know before the first sample: the record as it stands in avcC, hvcC, av1C, an
+ * AudioSpecificConfig or an OpusHead, and what we read out of it. */
+struct codec_config {
+    enum codec codec;
+    uint32_t width, height; /* video, in luma samples as shown (cropped) */
+    uint32_t rate;          /* audio: samples a second */
+    uint32_t channels;      /* audio */
+    uint32_t frame_samples; /* audio: samples in one frame (AAC 1024, 960 or 2048; Opus 0: varies) */
+    char rfc6381[48];       /* "avc1.64001f", "mp4a.40.2", "hvc1.…", "av01.…", "opus" */
+};
+
+/* Reads a decoder configuration record (ISO/IEC 14496-15 §5.3.3.1 and §8.3.3.1, AV1-ISOBMFF §2.3,
+ * ISO/IEC 14496-3 §1.6.2.1, RFC 7845 §5.1). ERR_BAD or ERR_UNSUPPORTED with a reason in *why. */
+must_check enum err codec_config_parse(struct codec_config *out, enum codec codec, struct bytes record, const char **why);
+
+/* --- FLV tag bodies, and so RTMP messages 8 and 9 (Adobe FLV 10.1 annex E.4; Enhanced RTMP v2) -------- */
+
+enum flv_kind {
+    FLV_CONFIG,   /* a decoder configuration: `payload` is the record */
+    FLV_SAMPLE,   /* one access unit: `payload`, with `composition_ms` */
+    FLV_END,      /* end of sequence: nothing follows until a new configuration */
+    FLV_IGNORED,  /* well formed and of no use to us: metadata frames, seek commands */
+};
+
+struct flv_tag {
+    enum flv_kind kind;
+    enum track track;
+    enum codec codec;
+    bool keyframe;          /* audio: always true */
+    int32_t composition_ms; /* pts - dts, may be negative */
+    struct bytes payload;   /* within the body */
+};
+
+/* Reads the body of an audio (8) or video (9) message. ERR_BAD: malformed. ERR_UNSUPPORTED: a codec that
+ * we do not take; *why names it. Enhanced RTMP multitrack bodies: track 0 only, others are FLV_IGNORED. */
+must_check enum err flv_parse(struct flv_tag *out, enum track track, struct bytes body, const char **why);
+
+/* --- CMAF (ISO/IEC 23000-19), by libavformat --------------------------------------------------------- */
+
+/* One access unit on the timeline of its video. Times count in ticks of the track's timescale:
+ * CMAF_VIDEO_TIMESCALE for video, the sample rate for audio. */
+struct sample {
+    struct buffer *buffer; /* the whole message, referenced */
+    struct bytes payload;  /* within it */
+    int64_t dts, pts;
+    int64_t duration; /* 0 while not known */
+    bool keyframe;
+};
+
+#define CMAF_VIDEO_TIMESCALE 90000
+
+/* Writes the segments of one track. An object of one thread. */
+struct cmaf;
+
+/* `record` is the decoder configuration as codec_config_parse() took it. */
+must_check enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record);
+void cmaf_free(struct cmaf *c); /* accepts NULL */
+
+/* The init segment (ftyp, moov). The same configuration gives the same bytes. The caller's reference. */
+must_check enum err cmaf_init(struct cmaf *c, struct buffer **out);
+
+/* Adds a sample to the chunk that is open; durations must be set. The first one of a segment decides its
+ * tfdt, which is that sample's pts: composition offsets are signed and count from it. */
+must_check enum err cmaf_add(struct cmaf *c, const struct sample *s);
+
+/* Ends the chunk that is open: its moof and mdat are *out, the caller's. Laid end to end, the chunks of a
+ * segment are the segment. */
+must_check enum err cmaf_end_chunk(struct cmaf *c, struct buffer **out);
+
+/* Says that the next sample opens a new segment. */
+void cmaf_end_segment(struct cmaf *c);
+
+#endif

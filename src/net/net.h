@@ -1,0 +1,156 @@
+/* net/net.h - one epoll loop per core, timers, messages between loops, a pool for what blocks, and byte
+ * streams over TCP and TLS.
+ *
+ * A loop is a thread. An object that belongs to a loop (stream, timer) is touched on that loop's thread
+ * only; loop_post() is how others ask. Callbacks are never called from within the call that set them up.
+ * What a callback closes is freed at the end of the loop's turn, so a caller further up the stack may
+ * still look at it. */
+#ifndef MATINEE_NET_NET_H
+#define MATINEE_NET_NET_H
+
+#include "base/buffer.h"
+#include "base/err.h"
+#include "base/list.h"
+
+#include <sys/socket.h>
+
+/* --- the house: loops and pool ----------------------------------------------------------------------- */
+
+struct net;
+struct loop;
+
+/* Starts `loop_count` loops (0: one per core) and `pool_count` pool threads (0: 8). */
+must_check enum err net_start(struct net **out, unsigned loop_count, unsigned pool_count);
+
+/* Ends every loop after its turn, joins all threads and frees. Streams still open are closed without a
+ * callback; queued pool work is done first, its `done` calls are made. Not from a loop's own thread. */
+void net_stop(struct net *n);
+
+unsigned net_loop_count(const struct net *n);
+struct loop *net_loop(struct net *n, unsigned index);
+
+/* The loop whose thread this is, or NULL. */
+struct loop *loop_here(void);
+struct net *loop_net(struct loop *l);
+
+/* Runs `call(ctx)` on the loop's thread, in the order of posting. Any thread; never fails, never blocks. */
+void loop_post(struct loop *l, void (*call)(void *ctx), void *ctx);
+
+/* Runs `call(ctx)` at the end of this turn of this loop: for frees. The loop's own thread only. */
+void loop_after_turn(struct loop *l, void (*call)(void *ctx), void *ctx);
+
+/* The monotonic time at which this turn began, in ms: cheap, and the same for all of a turn. */
+int64_t loop_now_ms(const struct loop *l);
+
+/* Runs `work(ctx)` on a pool thread, then `done(ctx)` (may be NULL) on loop `l`. Any thread. */
+void pool_run(struct loop *l, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx);
+
+/* --- timers ------------------------------------------------------------------------------------------ */
+
+/* Embedded in its owner; zero-initialised is valid and not running. The loop's own thread only. */
+struct timer {
+    struct loop *loop; /* NULL while not running */
+    int64_t due_ms;
+    size_t place; /* in the loop's heap */
+    void (*call)(void *ctx);
+    void *ctx;
+};
+
+/* (Re)starts `t`: `call(ctx)` once, `delay_ms` from now. */
+void timer_start(struct loop *l, struct timer *t, int64_t delay_ms, void (*call)(void *ctx), void *ctx);
+void timer_stop(struct timer *t); /* harmless when not running */
+
+/* --- addresses --------------------------------------------------------------------------------------- */
+
+#define ADDRESS_TEXT_SIZE 64
+
+struct address {
+    struct sockaddr_storage socket;
+    socklen_t size;
+};
+
+/* Reads "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses) or "localhost:8080". No DNS but for
+ * localhost. False when it is none of these. */
+bool address_parse(const char *text, struct address *out);
+const char *address_text(const struct address *a, char text[ADDRESS_TEXT_SIZE]); /* with the port */
+bool address_is_loopback(const struct address *a);
+
+/* --- TLS --------------------------------------------------------------------------------------------- */
+
+struct tls_server; /* certificate and key, shared by listeners; reloadable */
+
+/* Loads PEM files; `alpn` is a list like "h2,http/1.1", or NULL. On failure the text in `why` says which
+ * file and what is wrong with it. */
+must_check enum err tls_server_new(struct tls_server **out, const char *cert_file, const char *key_file,
+                                   const char *alpn, char why[256]);
+
+/* Reads the files again; connections that come from now on get the new certificate. When a file is bad the
+ * old one stays. Any thread. */
+must_check enum err tls_server_reload(struct tls_server *t, char why[256]);
+void tls_server_free(struct tls_server *t);
+
+/* --- streams: TCP connections, with or without TLS --------------------------------------------------- */
+
+struct stream;
+
+struct stream_events {
+    /* Bytes have come: `in` is all that is unread. Returns how many were taken; the rest is shown again
+     * with what comes next. Whoever takes nothing of 1 MB and wants more is closed. */
+    size_t (*read)(void *ctx, struct stream *s, struct bytes in);
+    /* What was queued has fallen below the mark of stream_wait_writable(). May be NULL. */
+    void (*writable)(void *ctx, struct stream *s);
+    /* The last call, exactly once, whether we closed it or they did; `why` is ERR_OK after
+     * stream_close_gently(), ERR_CLOSED when the peer hung up. The stream is freed after this turn. */
+    void (*closed)(void *ctx, struct stream *s, enum err why);
+};
+
+struct listener;
+
+/* Listens on `at` with one SO_REUSEPORT socket per loop; `opened(ctx, s)` is called on the loop that got
+ * the connection (after the handshake, where `tls` is given) and must call stream_use(). *at becomes the
+ * real address (port 0 was replaced). ERR_BUSY: the address is in use. */
+must_check enum err listen_start(struct listener **out, struct net *n, struct address *at, struct tls_server *tls,
+                                 void (*opened)(void *ctx, struct stream *s), void *ctx);
+
+/* Stops accepting; connections that are open stay. Blocks until no further `opened` can come; not from a
+ * loop's thread. Accepts NULL. */
+void listen_stop(struct listener *l);
+
+/* Connects without blocking; `opened` gets NULL and a reason when it failed. With `tls_name` (the host
+ * name to check; "" for a test's self-signed certificate: nothing is checked) the stream is TLS. */
+void stream_connect(struct loop *l, const struct address *to, const char *tls_name,
+                    void (*opened)(void *ctx, struct stream *s, enum err why), void *ctx);
+
+/* Sets who is told; must be called in `opened`, and may be called again to hand a stream over. */
+void stream_use(struct stream *s, const struct stream_events *events, void *ctx);
+
+struct loop *stream_loop(const struct stream *s);
+const struct address *stream_peer(const struct stream *s);
+const char *stream_alpn(const struct stream *s); /* "h2", or "" */
+bool stream_is_tls(const struct stream *s);
+
+/* Queues bytes; what can be sent is sent at the end of the loop's turn, in one writev() as far as it goes.
+ * stream_write copies, stream_write_buffer takes over one reference and sends from place. */
+void stream_write(struct stream *s, struct bytes b);
+void stream_write_buffer(struct stream *s, struct buffer *b);
+void stream_write_part(struct stream *s, struct buffer *b, size_t from, size_t size);
+
+/* Bytes that are queued and not yet taken by the kernel. */
+size_t stream_queued(const struct stream *s);
+
+/* Asks for `writable` once, when stream_queued() is at most `mark`. */
+void stream_wait_writable(struct stream *s, size_t mark);
+
+/* Stops and starts reading, for backpressure. A hang-up is noticed in either case. */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s); /* shows what was unread again */
+
+/* Closes when `ms` pass without a byte read; 0 switches it off. Cheap to call per read. */
+void stream_read_limit(struct stream *s, int64_t ms);
+/* Closes when `ms` pass without the peer taking a byte that is queued; 0 switches it off. */
+void stream_write_limit(struct stream *s, int64_t ms);
+
+void stream_close(struct stream *s);        /* at once; what is queued is lost */
+void stream_close_gently(struct stream *s); /* after what is queued is sent */
+
+#endif
