@@ -28,15 +28,16 @@ struct codec_config {
 
 /* Reads a decoder configuration record (ISO/IEC 14496-15 §5.3.3.1 and §8.3.3.1, AV1-ISOBMFF §2.3,
  * ISO/IEC 14496-3 §1.6.2.1, RFC 7845 §5.1). ERR_BAD or ERR_UNSUPPORTED with a reason in *why. */
-must_check enum err codec_config_parse(struct codec_config *out, enum codec codec, struct bytes record, const char **why);
+must_check enum err codec_config_parse(struct codec_config *out, enum codec codec, struct bytes record,
+                                       const char **why);
 
 /* --- FLV tag bodies, and so RTMP messages 8 and 9 (Adobe FLV 10.1 annex E.4; Enhanced RTMP v2) -------- */
 
 enum flv_kind {
-    FLV_CONFIG,   /* a decoder configuration: `payload` is the record */
-    FLV_SAMPLE,   /* one access unit: `payload`, with `composition_ms` */
-    FLV_END,      /* end of sequence: nothing follows until a new configuration */
-    FLV_IGNORED,  /* well formed and of no use to us: metadata frames, seek commands */
+    FLV_CONFIG,  /* a decoder configuration: `payload` is the record */
+    FLV_SAMPLE,  /* one access unit: `payload`, with `composition_ms` */
+    FLV_END,     /* end of sequence: nothing follows until a new configuration */
+    FLV_IGNORED, /* well formed and of no use to us: metadata frames, seek commands */
 };
 
 struct flv_tag {

@@ -109,8 +109,9 @@ struct listener;
 /* Listens on `at` with one SO_REUSEPORT socket per loop; `opened(ctx, s)` is called on the loop that got
  * the connection (after the handshake, where `tls` is given) and must call stream_use(). *at becomes the
  * real address (port 0 was replaced). ERR_BUSY: the address is in use. */
-must_check enum err listen_start(struct listener **out, struct net *n, struct address *at, struct tls_server *tls,
-                                 void (*opened)(void *ctx, struct stream *s), void *ctx);
+must_check enum err listen_start(struct listener **out, struct net *n, struct address *at,
+                                 struct tls_server *tls, void (*opened)(void *ctx, struct stream *s),
+                                 void *ctx);
 
 /* Stops accepting; connections that are open stay. Blocks until no further `opened` can come; not from a
  * loop's thread. Accepts NULL. */
