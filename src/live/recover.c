@@ -333,8 +333,13 @@ static enum err store_replay(struct live *l, struct replay *p)
 
     if (p->begun && !p->left) {
         e = end_session(p, UINT64_MAX);
-        if (e == ERR_OK && !list_empty(&p->done)) /* players may have seen another one of this number */
-            container_of(p->done.previous, struct finished, link)->segment.torn = true;
+        if (e == ERR_OK && !list_empty(&p->done)) { /* players may have seen a whole one under its number */
+            struct finished *last = container_of(p->done.previous, struct finished, link);
+
+            last->segment.torn = true;
+            last->segment.number++;
+            v->next_number = last->segment.number + 1;
+        }
     }
     for (struct list *link; e == ERR_OK && (link = list_pop(&p->done)) != NULL; count++) {
         struct finished *f = container_of(link, struct finished, link);

@@ -87,4 +87,19 @@ must_check enum err cmaf_end_chunk(struct cmaf *c, struct buffer **out);
 /* Says that the next sample opens a new segment. */
 void cmaf_end_segment(struct cmaf *c);
 
+/* --- pictures and sound in one file, by libavformat -------------------------------------------------- */
+
+enum container { CONTAINER_MP4, CONTAINER_TS };
+
+/* One track of a segment as it is stored: its init segment and its bytes; init NULL: no such track. */
+struct stored_track {
+    struct buffer *init, *bytes;
+};
+
+/* Puts the tracks of one segment into one file, times unchanged. MP4: fragmented, playable by itself with
+ * `header`; without it only the fragments, numbered from `fragment`, to be laid behind an earlier result of
+ * the same init segments. TS is always playable by itself. Blocks for milliseconds: pool threads. */
+must_check enum err remux(struct buffer **out, const struct stored_track tracks[TRACK_COUNT], enum container container,
+                          bool header, uint32_t fragment);
+
 #endif
