@@ -6,10 +6,12 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define ALPN_BYTES_MAX 64
 
@@ -77,7 +79,9 @@ static void explain(char why[256], const char *what, const char *file)
     unsigned long code = ERR_peek_last_error();
     char reason[160] = "not a PEM file of the right kind";
 
-    if (code != 0 && ERR_reason_error_string(code) != NULL)
+    if (access(file, R_OK) != 0)
+        snprintf(reason, sizeof reason, "%s", strerror(errno));
+    else if (code != 0 && ERR_reason_error_string(code) != NULL)
         snprintf(reason, sizeof reason, "%s", ERR_reason_error_string(code));
     else if (code != 0)
         ERR_error_string_n(code, reason, sizeof reason);
