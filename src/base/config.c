@@ -152,7 +152,7 @@ const char *config_text(const struct option *options, const char *name)
     for (const struct option *o = options; o->name != NULL; o++)
         if (strcmp(o->name, name) == 0)
             return o->value;
-    assert(!"an option that is in the table");
+    assert(false && "an option that is in the table");
     return NULL;
 }
 

@@ -32,6 +32,24 @@
 #define CONNECTIONS_MAX 100000
 /* Connections of one address, loopback excepted; a school behind one NAT is a few hundred. */
 #define CONNECTIONS_PER_ADDRESS_MAX 1000
+/* Connections taken from one listener before others on its loop get their turn. */
+#define ACCEPTS_TURN_MAX 64
+/* When the process is out of file descriptors, a listener rests so long: the backlog waits, nothing spins. */
+#define ACCEPT_REST_MS 100
+/* A listener that rests again and again says so once in a while. */
+#define ACCEPT_WARN_MS 10000
+/* Our own connections to others: a host that has not answered by then is away. */
+#define CONNECT_MS_MAX 10000
+/* One read; the buffer is shared by a whole loop. More makes others on the loop wait. */
+#define STREAM_READ_BYTES 65536
+/* What a reader may leave unread and ask for more. */
+#define STREAM_UNREAD_BYTES_MAX 1048576
+/* One stream sends at most so much in a turn before others get theirs. */
+#define STREAM_SEND_TURN_BYTES_MAX 8388608
+/* What is queued when a stream closes may stand still for so long. */
+#define STREAM_FAREWELL_MS_MAX 30000
+/* After our last byte the peer has so long to say its end, so that a reset does not eat what we sent. */
+#define STREAM_LINGER_MS_MAX 2000
 /* A TLS handshake that is not done by then is not going to be. */
 #define TLS_HANDSHAKE_MS_MAX 10000
 

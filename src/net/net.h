@@ -23,7 +23,8 @@ struct loop;
 must_check enum err net_start(struct net **out, unsigned loop_count, unsigned pool_count);
 
 /* Ends every loop after its turn, joins all threads and frees. Streams still open are closed without a
- * callback; queued pool work is done first, its `done` calls are made. Not from a loop's own thread. */
+ * callback; queued pool work is done first, its `done` calls are made. Listeners are stopped before.
+ * Not from a loop's own thread. Accepts NULL. */
 void net_stop(struct net *n);
 
 unsigned net_loop_count(const struct net *n);
@@ -32,6 +33,7 @@ struct loop *net_loop(struct net *n, unsigned index);
 /* The loop whose thread this is, or NULL. */
 struct loop *loop_here(void);
 struct net *loop_net(struct loop *l);
+unsigned loop_index(const struct loop *l); /* net_loop(n, index) is this loop */
 
 /* Runs `call(ctx)` on the loop's thread, in the order of posting. Any thread; never fails, never blocks. */
 void loop_post(struct loop *l, void (*call)(void *ctx), void *ctx);
@@ -69,7 +71,7 @@ struct address {
     socklen_t size;
 };
 
-/* Reads "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses) or "localhost:8080". No DNS but for
+/* Reads "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses, IPv4 and IPv6) or "localhost:8080". No DNS but for
  * localhost. False when it is none of these. */
 bool address_parse(const char *text, struct address *out);
 const char *address_text(const struct address *a, char text[ADDRESS_TEXT_SIZE]); /* with the port */
@@ -99,8 +101,10 @@ struct stream_events {
     size_t (*read)(void *ctx, struct stream *s, struct bytes in);
     /* What was queued has fallen below the mark of stream_wait_writable(). May be NULL. */
     void (*writable)(void *ctx, struct stream *s);
-    /* The last call, exactly once, whether we closed it or they did; `why` is ERR_OK after
-     * stream_close_gently(), ERR_CLOSED when the peer hung up. The stream is freed after this turn. */
+    /* The last call, exactly once, whether we closed it or they did; `why` is ERR_OK after stream_close()
+     * and stream_close_gently(), ERR_CLOSED when the peer hung up, ERR_TIMEOUT and ERR_LIMIT when a limit
+     * was passed. Always from the end of a turn, never from within another call. The stream is freed after
+     * it. What the peer sent before its end was shown by `read` first, unless the stream was paused. */
     void (*closed)(void *ctx, struct stream *s, enum err why);
 };
 
@@ -117,7 +121,8 @@ must_check enum err listen_start(struct listener **out, struct net *n, struct ad
  * loop's thread. Accepts NULL. */
 void listen_stop(struct listener *l);
 
-/* Connects without blocking; `opened` gets NULL and a reason when it failed. With `tls_name` (the host
+/* Connects without blocking, within CONNECT_MS_MAX; any thread; `opened` is called on the loop, and gets
+ * NULL and a reason when it failed. With `tls_name` (the host
  * name to check; "" for a test's self-signed certificate: nothing is checked) the stream is TLS. */
 void stream_connect(struct loop *l, const struct address *to, const char *tls_name,
                     void (*opened)(void *ctx, struct stream *s, enum err why), void *ctx);
