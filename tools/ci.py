@@ -105,6 +105,8 @@ def configure(log, tree):
     if not (ROOT / tree / 'build.ninja').exists():
         env, options = TREES[tree]
         log.must('meson', 'setup', tree, *options, env=env)
+    # Takes up files that were added since: compile_commands.json and the list of targets must be today's.
+    log.must('ninja', '-C', tree, 'build.ninja')
 
 
 def build(log, tree, *targets):
@@ -361,7 +363,7 @@ def run_step(name):
     print(f'{verdict_word:14} {words(count):36} {seconds:6.1f} s{why}', flush=True)
     if count.failed:
         print(f'  the end of {log.path.relative_to(ROOT)}:')
-        print(tail(log.path, 60), end='', flush=True)
+        print(tail(log.path, 40), end='', flush=True)
     return count, seconds
 
 
