@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define OUT_CHUNK_BYTES 65536
