@@ -264,7 +264,7 @@ static void durable_here(void *ctx)
 
 static void post_to_all(struct live *l)
 {
-    for (unsigned i = 0; i < net_loop_count(l->options.net); i++)
+    for (unsigned i = 0; i < l->berth_count; i++)
         if (atomic_load(&l->berths[i].count) > 0)
             loop_post(l->berths[i].loop, durable_here, &l->berths[i]);
 }
