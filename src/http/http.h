@@ -47,9 +47,12 @@ void http_server_stop(struct http_server *s, int64_t grace_ms);
 /* --- the request; valid until the exchange ends ------------------------------------------------------ */
 
 enum http_method http_method(const struct http_exchange *x);
-const char *http_path(const struct http_exchange *x);        /* percent-decoded; begins with '/'; never has NUL, "//", "." or ".." segments */
-struct bytes http_query(const struct http_exchange *x);      /* raw, without '?' */
-struct bytes http_field(const struct http_exchange *x, const char *name); /* first of that name, any case; empty when absent (.at NULL) */
+const char *
+http_path(const struct http_exchange
+              *x); /* percent-decoded; begins with '/'; never has NUL, "//", "." or ".." segments */
+struct bytes http_query(const struct http_exchange *x); /* raw, without '?' */
+struct bytes http_field(const struct http_exchange *x,
+                        const char *name); /* first of that name, any case; empty when absent (.at NULL) */
 struct bytes http_body(const struct http_exchange *x);
 struct loop *http_loop(const struct http_exchange *x);
 const struct address *http_peer(const struct http_exchange *x);
@@ -76,7 +79,8 @@ void http_answer(struct http_exchange *x, int status, const char *type, struct b
 void http_answer_text(struct http_exchange *x, int status, const char *type, const char *text);
 
 /* A body in several buffers, sent without copying; takes over a reference of each. */
-void http_answer_parts(struct http_exchange *x, int status, const char *type, struct buffer *const *parts, size_t count);
+void http_answer_parts(struct http_exchange *x, int status, const char *type, struct buffer *const *parts,
+                       size_t count);
 
 /* Begins an answer whose length is not known: chunked on HTTP/1.1. */
 void http_begin(struct http_exchange *x, int status, const char *type);
@@ -85,7 +89,8 @@ size_t http_queued(const struct http_exchange *x);
 /* Calls once, when no more than half of HTTP_OUT_QUEUE_BYTES_MAX is queued. */
 void http_when_writable(struct http_exchange *x, void (*call)(void *ctx), void *ctx);
 void http_finish(struct http_exchange *x); /* ends the exchange */
-void http_abort(struct http_exchange *x);  /* breaks the connection (HTTP/2: the stream), so the peer sees it is not whole */
+void http_abort(struct http_exchange
+                    *x); /* breaks the connection (HTTP/2: the stream), so the peer sees it is not whole */
 
 /* `ended(ctx)` is called when the peer hangs up, a limit ends the exchange, or its answer is complete:
  * afterwards `x` is gone. One per exchange; NULL takes it back. */
