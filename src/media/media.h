@@ -53,6 +53,10 @@ struct flv_tag {
  * we do not take; *why names it. Enhanced RTMP multitrack bodies: track 0 only, others are FLV_IGNORED. */
 must_check enum err flv_parse(struct flv_tag *out, enum track track, struct bytes body, const char **why);
 
+/* The other way: appends the body that flv_parse() reads as `tag` (kinds FLV_CONFIG, FLV_SAMPLE, FLV_END), legacy
+ * for H.264 and AAC, Enhanced RTMP for the others. */
+void flv_write(struct builder *out, const struct flv_tag *tag);
+
 /* --- CMAF (ISO/IEC 23000-19), by libavformat --------------------------------------------------------- */
 
 /* One access unit on the timeline of its video. Times count in ticks of the track's timescale:
