@@ -45,10 +45,10 @@ struct publish {
     enum line line;
     bool may_send; /* the client's queue is not full */
     unsigned in_flight;
-    uint64_t sent, acknowledged;           /* bytes, over all connections */
-    uint64_t line_end, line_acknowledged;  /* of this connection: its last message's end, and its count */
-    bool lost;                             /* a connection broke before all of it was acknowledged */
-    enum err why;                          /* of the last connection */
+    uint64_t sent, acknowledged;          /* bytes, over all connections */
+    uint64_t line_end, line_acknowledged; /* of this connection: its last message's end, and its count */
+    bool lost;                            /* a connection broke before all of it was acknowledged */
+    enum err why;                         /* of the last connection */
     char text[256];
 };
 
@@ -75,7 +75,8 @@ static void record_line(struct publish *p, const char *format, ...)
     }
 }
 
-static void record_message(struct publish *p, const char *kind, uint32_t timestamp, struct bytes unit, uint64_t end)
+static void record_message(struct publish *p, const char *kind, uint32_t timestamp, struct bytes unit,
+                           uint64_t end)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     char hex[33] = "-";
@@ -224,8 +225,8 @@ static void send_posted(void *ctx)
     p->in_flight--;
     pthread_mutex_unlock(&p->lock);
     if (is_ready && p->client != NULL)
-        send_body(p, is_video ? MESSAGE_VIDEO : MESSAGE_AUDIO, is_video ? "video" : "audio", m->timestamp, body,
-                  bytes_from(body, body.size - m->unit_size));
+        send_body(p, is_video ? MESSAGE_VIDEO : MESSAGE_AUDIO, is_video ? "video" : "audio", m->timestamp,
+                  body, bytes_from(body, body.size - m->unit_size));
     buffer_unref(m->body);
     free(m);
     wake_main(p);
@@ -274,9 +275,10 @@ static void show_progress(struct publish *p, int64_t media_ms)
         return;
     last_ms = now;
     pthread_mutex_lock(&p->lock);
-    fprintf(stderr, "\r%02lld:%02lld:%02lld  sent %.1f MB  acknowledged %.1f MB  %s   ", (long long)media_ms / 3600000,
-            (long long)media_ms / 60000 % 60, (long long)media_ms / 1000 % 60, (double)p->sent / 1e6,
-            (double)p->acknowledged / 1e6, p->line == LINE_READY ? "" : "(no connection)");
+    fprintf(stderr, "\r%02lld:%02lld:%02lld  sent %.1f MB  acknowledged %.1f MB  %s   ",
+            (long long)media_ms / 3600000, (long long)media_ms / 60000 % 60, (long long)media_ms / 1000 % 60,
+            (double)p->sent / 1e6, (double)p->acknowledged / 1e6,
+            p->line == LINE_READY ? "" : "(no connection)");
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -341,7 +343,8 @@ static void post_sample(struct publish *p, const struct pace *pace, const struct
     int64_t timestamp = s->dts_ms - pace->base_ms;
 
     source_write_sample(&b, p->source, s);
-    *m = (struct posted){p, s->track, (uint32_t)(timestamp > 0 ? timestamp : 0), s->payload.size, builder_finish(&b)};
+    *m = (struct posted){p, s->track, (uint32_t)(timestamp > 0 ? timestamp : 0), s->payload.size,
+                         builder_finish(&b)};
     pthread_mutex_lock(&p->lock);
     p->in_flight++;
     pthread_mutex_unlock(&p->lock);
@@ -363,7 +366,8 @@ static enum err run(struct publish *p, char why[SOURCE_WHY_SIZE])
         is_first = false;
         if (p->duration_ms > 0 && s.dts_ms - start_ms >= p->duration_ms)
             return ERR_OK;
-        if (line_of(p) != LINE_READY) { /* like an encoder that connects again: from a keyframe, from time 0 */
+        if (line_of(p) !=
+            LINE_READY) { /* like an encoder that connects again: from a keyframe, from time 0 */
             if (p->reconnect_ms == 0 || !connect_line(p, true))
                 return ERR_CLOSED;
             pace = (struct pace){.wants_keyframe = has_video};
@@ -415,7 +419,8 @@ static struct option options[] = {
     {"speed", "X|max", "1", "how fast, against real time", NULL},
     {"loop", NULL, NULL, "begin the file again at its end", NULL},
     {"duration", "S", NULL, "end after so many seconds of the source", NULL},
-    {"record", "FILE", NULL, "write what is sent and acknowledged: kind, timestamp, size, MD5, end; ack N", NULL},
+    {"record", "FILE", NULL, "write what is sent and acknowledged: kind, timestamp, size, MD5, end; ack N",
+     NULL},
     {"reconnect", "S", "0", "when the line breaks, try for so many seconds", NULL},
     {"size", "WxH", "1280x720", "demo: the picture", NULL},
     {"fps", "N", "30", "demo: pictures a second", NULL},
@@ -424,6 +429,14 @@ static struct option options[] = {
     {"bframes", "N", "0", "demo: B-frames between others", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
+
+void cmd_publish_help(void)
+{
+    puts("matinee publish FILE|demo rtmp://HOST[:PORT]/live/KEY [OPTIONS]\n\n"
+         "Publishes a file, or a drawn test picture with a clock and a tone, as an encoder would.\n"
+         "Exit status 0: everything that was sent was acknowledged, so it is on the server's disk.\n");
+    config_help(options);
+}
 
 static bool read_seconds(const char *name, int64_t *ms)
 {
@@ -458,9 +471,10 @@ static enum err read_demo(struct demo_options *d, char why[CONFIG_WHY_SIZE])
 
     d->width = (int)strtol(size, &end, 10);
     d->height = *end == 'x' ? (int)strtol(end + 1, &end, 10) : 0;
-    if (*end != '\0' || d->width < 256 || d->height < 144 || d->width > 4096 || d->height > 2304 || d->width % 2 ||
-        d->height % 2) {
-        snprintf(why, CONFIG_WHY_SIZE, "--size %s: give an even width and height, 256x144 to 4096x2304", size);
+    if (*end != '\0' || d->width < 256 || d->height < 144 || d->width > 4096 || d->height > 2304 ||
+        d->width % 2 || d->height % 2) {
+        snprintf(why, CONFIG_WHY_SIZE, "--size %s: give an even width and height, 256x144 to 4096x2304",
+                 size);
         return ERR_BAD;
     }
     d->bitrate = strtol(bitrate, &end, 10) * (*end == 'k' ? 1000 : 1);
@@ -494,17 +508,20 @@ static int prepare(struct publish *p, const char *file)
         fprintf(stderr, "matinee publish: %s\n", why);
         return 2;
     }
-    e = strcmp(file, "demo") == 0 ? source_demo_open(&p->source, &demo, why)
-                                  : source_file_open(&p->source, file, config_text(options, "loop") != NULL, why);
+    e = strcmp(file, "demo") == 0
+            ? source_demo_open(&p->source, &demo, why)
+            : source_file_open(&p->source, file, config_text(options, "loop") != NULL, why);
     if (e != ERR_OK) {
         fprintf(stderr, "matinee publish: %s\n", why);
         return 1;
     }
     if (config_text(options, "record") == NULL)
         return 0;
-    p->record = open(config_text(options, "record"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
+    p->record =
+        open(config_text(options, "record"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
     if (p->record < 0) {
-        fprintf(stderr, "matinee publish: --record %s: %s\n", config_text(options, "record"), strerror(errno));
+        fprintf(stderr, "matinee publish: --record %s: %s\n", config_text(options, "record"),
+                strerror(errno));
         return 1;
     }
     return 0;

@@ -48,8 +48,11 @@ static void put_number(struct builder *b, const char *name, double number)
 /* What the legacy numbers are for AVC and AAC, a FourCC is for the others (Enhanced RTMP v2, onMetaData). */
 static double codec_number(enum codec codec)
 {
-    static const double numbers[] = {[CODEC_H264] = 7,         [CODEC_HEVC] = 0x68766331, [CODEC_AV1] = 0x61763031,
-                                     [CODEC_AAC] = 10, [CODEC_OPUS] = 0x4f707573};
+    static const double numbers[] = {[CODEC_H264] = 7,
+                                     [CODEC_HEVC] = 0x68766331,
+                                     [CODEC_AV1] = 0x61763031,
+                                     [CODEC_AAC] = 10,
+                                     [CODEC_OPUS] = 0x4f707573};
 
     return numbers[codec];
 }

@@ -2,7 +2,6 @@
  *
  * MP4, MOV, MKV and FLV carry what RTMP wants already. MPEG-TS carries byte streams and ADTS: those are turned
  * into lengths and raw frames here, their configurations made from what the stream says. */
-#include "cmd/annexb_int.h"
 #include "cmd/source_int.h"
 
 #include "base/mem.h"
@@ -45,7 +44,8 @@ static enum codec codec_of(enum AVCodecID id)
 /* An AudioSpecificConfig of AAC-LC, for streams that say it in every frame instead (ISO/IEC 14496-3 §1.6.2.1). */
 static void make_aac_record(struct builder *out, const AVCodecParameters *p)
 {
-    static const int rates[] = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000};
+    static const int rates[] = {96000, 88200, 64000, 48000, 44100, 32000,
+                                24000, 22050, 16000, 12000, 11025, 8000};
     unsigned index = 0;
 
     while (index < sizeof rates / sizeof rates[0] && rates[index] != p->sample_rate)
@@ -85,7 +85,8 @@ static enum err set_track(struct source_file *f, enum track track, char why[SOUR
 
 static enum err open_format(struct source_file *f, char why[SOURCE_WHY_SIZE])
 {
-    static const enum AVMediaType types[] = {[TRACK_VIDEO] = AVMEDIA_TYPE_VIDEO, [TRACK_AUDIO] = AVMEDIA_TYPE_AUDIO};
+    static const enum AVMediaType types[] = {
+        [TRACK_VIDEO] = AVMEDIA_TYPE_VIDEO, [TRACK_AUDIO] = AVMEDIA_TYPE_AUDIO};
     int result = avformat_open_input(&f->format, f->file, NULL, NULL);
 
     if (result >= 0)

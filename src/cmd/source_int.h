@@ -10,7 +10,7 @@
 #define SOURCE_WHY_SIZE 256
 
 struct source_track {
-    enum codec codec; /* CODEC_NONE: the source has no such track */
+    enum codec codec;      /* CODEC_NONE: the source has no such track */
     struct buffer *record; /* the decoder configuration */
     struct codec_config config;
 };
@@ -34,7 +34,8 @@ struct source {
 };
 
 /* A file that libavformat reads; with `loop` it begins again at its end, the times going on. */
-must_check enum err source_file_open(struct source **out, const char *file, bool loop, char why[SOURCE_WHY_SIZE]);
+must_check enum err source_file_open(struct source **out, const char *file, bool loop,
+                                     char why[SOURCE_WHY_SIZE]);
 
 struct demo_options {
     int width, height, fps, gop_s, bframes;
@@ -54,7 +55,7 @@ void source_write_config(struct builder *out, const struct source *s, enum track
 void source_write_sample(struct builder *out, const struct source *s, const struct source_sample *sample);
 
 /* Takes what `record` holds into `track`; on failure `why` says what is wrong. */
-must_check enum err source_set_track(struct source *s, enum track track, enum codec codec, struct bytes record,
-                                     char why[SOURCE_WHY_SIZE]);
+must_check enum err source_set_track(struct source *s, enum track track, enum codec codec,
+                                     struct bytes record, char why[SOURCE_WHY_SIZE]);
 
 #endif

@@ -1,5 +1,6 @@
-/* cmd/annexb.c - see annexb_int.h (H.264 annex B, ISO/IEC 14496-15 §5.3.3 and §8.3.3). */
-#include "cmd/annexb_int.h"
+/* media/annexb.c - H.264 and HEVC from byte streams (start codes, annex B) into what MP4 and RTMP carry (lengths,
+ * and a record of the parameter sets: ISO/IEC 14496-15 §5.3.3 and §8.3.3). For what publishes; see media.h. */
+#include "media/media.h"
 
 enum { AVC_SPS = 7, AVC_PPS = 8, HEVC_VPS = 32, HEVC_SPS = 33, HEVC_PPS = 34 };
 
@@ -53,7 +54,8 @@ static unsigned nal_type(enum codec codec, struct bytes nal)
 }
 
 /* Appends the count (one or two bytes) and the sets of one type; returns how many there are. */
-static unsigned put_sets(struct builder *out, enum codec codec, struct bytes stream, unsigned type, unsigned mark)
+static unsigned put_sets(struct builder *out, enum codec codec, struct bytes stream, unsigned type,
+                         unsigned mark)
 {
     struct bytes nal;
     unsigned count = 0;
