@@ -23,6 +23,9 @@
 #define HTTP_PIPELINE_TURN_MAX 64
 /* Bytes queued towards one reader before a streaming handler is asked to wait. */
 #define HTTP_OUT_QUEUE_BYTES_MAX 1048576
+/* Textual answers that are compressed: smaller ones fit a packet anyway, larger ones would hold the loop. */
+#define GZIP_BYTES_MIN 1024
+#define GZIP_BYTES_MAX 4194304
 /* HTTP/2 streams open at once on one connection. */
 #define HTTP2_STREAMS_MAX 128
 

@@ -19,6 +19,7 @@ static const struct {
     const char *does; /* NULL: ours alone, not for people */
 } commands[] = {
     {"serve", cmd_serve, cmd_serve_help, "the whole house on one machine: RTMP in, HTTP out"},
+    {"publish", cmd_publish, cmd_publish_help, "publishes a file or a drawn test picture, by RTMP"},
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},
 };
 

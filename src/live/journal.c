@@ -258,7 +258,7 @@ static enum err write_queue(const struct journal *j, const struct queue *q)
     for (size_t i = 0; i < q->count && e == ERR_OK;) {
         int count = 0;
 
-        for (; i < q->count && count < RECORDS_A_CALL * 2; i++) {
+        for (; i < q->count && count + 2 <= RECORDS_A_CALL * 2; i++) {
             struct queued *r = &q->records[i];
 
             put_be32(r->header, crc32c(crc32c(0, bytes_of(r->header + 4, HEADER_BYTES - 4)), r->payload));

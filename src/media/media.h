@@ -53,6 +53,21 @@ struct flv_tag {
  * we do not take; *why names it. Enhanced RTMP multitrack bodies: track 0 only, others are FLV_IGNORED. */
 must_check enum err flv_parse(struct flv_tag *out, enum track track, struct bytes body, const char **why);
 
+/* The other way: appends the body that flv_parse() reads as `tag` (kinds FLV_CONFIG, FLV_SAMPLE, FLV_END), legacy
+ * for H.264 and AAC, Enhanced RTMP for the others. */
+void flv_write(struct builder *out, const struct flv_tag *tag);
+
+/* --- byte streams (H.264 and H.265 annex B) ------------------------------------------------------------ */
+
+/* Whether `b` begins with a start code. */
+bool annexb_is(struct bytes b);
+
+/* Appends every NAL unit of `stream` with its length in four bytes before it. */
+void annexb_to_lengths(struct builder *out, struct bytes stream);
+
+/* Appends an avcC or hvcC made of the parameter sets in `stream`. ERR_BAD when there are not all of them. */
+must_check enum err annexb_to_record(struct builder *out, enum codec codec, struct bytes stream);
+
 /* --- CMAF (ISO/IEC 23000-19), by libavformat --------------------------------------------------------- */
 
 /* One access unit on the timeline of its video. Times count in ticks of the track's timescale:
@@ -99,7 +114,7 @@ struct stored_track {
 /* Puts the tracks of one segment into one file, times unchanged. MP4: fragmented, playable by itself with
  * `header`; without it only the fragments, numbered from `fragment`, to be laid behind an earlier result of
  * the same init segments. TS is always playable by itself. Blocks for milliseconds: pool threads. */
-must_check enum err remux(struct buffer **out, const struct stored_track tracks[TRACK_COUNT], enum container container,
-                          bool header, uint32_t fragment);
+must_check enum err remux(struct buffer **out, const struct stored_track tracks[TRACK_COUNT],
+                          enum container container, bool header, uint32_t fragment);
 
 #endif

@@ -26,10 +26,11 @@ struct rtmp_client_events {
     void (*acknowledged)(void *ctx, uint64_t bytes); /* total bytes after the handshake, unwrapped */
     void (*writable)(void *ctx);                     /* the queue has drained; see rtmp_client_send() */
     void (*closed)(void *ctx, enum err why,
-                   const char *text); /* the last call; text is the server's, or ours */
+                   const char *text); /* the last call, the client is gone; text is the server's, or ours */
 };
 
-/* Connects to rtmp[s]://host[:port]/app/key and asks to publish; on `loop`'s thread. ERR_BAD: not such a URL. */
+/* Connects to rtmp[s]://host[:port]/app/key and asks to publish; on `loop`'s thread. ERR_BAD: not such a URL.
+ * No event comes from within this call. Ready or closed within RTMP_HELLO_MS_MAX of the connection. */
 must_check enum err rtmp_client_start(struct rtmp_client **out, struct loop *loop, const char *url,
                                       const struct rtmp_client_events *events, void *ctx);
 
@@ -38,7 +39,8 @@ must_check enum err rtmp_client_start(struct rtmp_client **out, struct loop *loo
 bool rtmp_client_send(struct rtmp_client *c, enum message_kind kind, uint32_t timestamp_ms, struct bytes body,
                       uint64_t *end);
 
-/* Ends cleanly (FCUnpublish, deleteStream), waits for the last acknowledgement, then `closed` with ERR_OK. */
+/* Ends cleanly (FCUnpublish, deleteStream), waits for the acknowledgement of the last message, then `closed`
+ * with ERR_OK. Before `ready` it does nothing. */
 void rtmp_client_finish(struct rtmp_client *c);
 void rtmp_client_abort(struct rtmp_client *c); /* cuts the line; no further call comes */
 

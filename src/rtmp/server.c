@@ -57,11 +57,7 @@ static void server_unref(struct rtmp_server *s)
 
 static struct list *list_of(struct rtmp_server *s, const struct loop *l)
 {
-    unsigned index = 0;
-
-    while (net_loop(s->net, index) != l)
-        index++;
-    return &s->connections[index];
+    return &s->connections[loop_index(l)];
 }
 
 /* --- one connection ---------------------------------------------------------------------------------- */

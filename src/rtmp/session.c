@@ -12,10 +12,6 @@
 
 METRIC(bytes_received, METRIC_COUNTER, "matinee_rtmp_bytes_total", "Bytes received over RTMP");
 
-/* What a peer that was told why it is closed has to read it: a socket closed over unread input would be reset,
- * and the words with it. */
-#define CLOSING_MS 1000
-
 #define PING 6
 
 struct session *session_new(struct live *live, struct loop *loop, const struct session_output *output,
@@ -53,17 +49,8 @@ void session_close(struct session *s, const char *why)
     log_info("rtmp", "%s: closed: %s", s->peer, why);
     session_lost(s);
     s->state = SESSION_CLOSING;
-    s->since_ms = clock_mono_ms();
     session_update_hold(s);
-}
-
-/* The end for a peer that would not understand why, or is not there. */
-static void fail(struct session *s, const char *why)
-{
-    session_close(s, why);
-    if (!s->is_closed)
-        s->output->close(s->ctx);
-    s->is_closed = true;
+    s->output->close(s->ctx);
 }
 
 void session_update_hold(struct session *s)
@@ -196,7 +183,7 @@ size_t session_read(struct session *s, struct bytes in)
         long taken = s->state < SESSION_NEW ? read_handshake(s, left, &why) : read_message(s, left, &why);
 
         if (taken == PARSE_BAD)
-            fail(s, why);
+            session_close(s, why);
         if (taken < 0)
             break;
         at += (size_t)taken;
@@ -215,15 +202,12 @@ void session_tick(struct session *s)
     int64_t now = clock_mono_ms();
     bool is_granted = s->state == SESSION_PUBLISHING || s->state == SESSION_FINISHING;
 
-    if (s->state == SESSION_CLOSING) {
-        if (now - s->since_ms >= CLOSING_MS)
-            fail(s, NULL);
+    if (s->state == SESSION_CLOSING)
         return;
-    }
     if (!is_granted && now - s->since_ms >= RTMP_HELLO_MS_MAX)
-        fail(s, "no publication was begun in time");
+        session_close(s, "no publication was begun in time");
     else if (!s->is_held && now - s->heard_ms >= RTMP_SILENCE_MS_MAX)
-        fail(s, "nothing was heard for too long");
+        session_close(s, "nothing was heard for too long");
     else
         session_acknowledge(s, false);
 }

@@ -29,7 +29,7 @@ enum session_state {
     SESSION_WAITING,    /* live looks at the key; input is held */
     SESSION_PUBLISHING, /* messages go to live */
     SESSION_FINISHING,  /* the end was announced and everything is on its way to the disk; input is held */
-    SESSION_CLOSING,    /* the peer was told why; what it still sends is dropped */
+    SESSION_CLOSING,    /* output->close() was called; what still comes is dropped */
     SESSION_STATE_COUNT
 };
 
@@ -67,7 +67,7 @@ struct session {
     double finish_transaction;
     char peer_said[LOG_SAFE_SIZE];
 
-    int64_t since_ms; /* when it began to be without a publication, or to close */
+    int64_t since_ms; /* when it began to be without a publication */
     int64_t heard_ms; /* when bytes came last, or could have come again */
 };
 
@@ -89,7 +89,7 @@ void session_tick(struct session *s);
 /* Runs a command message (types 17 and 20). NULL, or why the connection must end. */
 const char *session_command(struct session *s, struct bytes body, uint32_t message_stream);
 
-/* Tells the log, drops the rest of the input, and closes when the peer has had time to read what was said. */
+/* Tells the log, drops the rest of the input, and closes behind what was said. */
 void session_close(struct session *s, const char *why);
 /* There is no publication any more, and live is told if it does not know. */
 void session_lost(struct session *s);

@@ -164,6 +164,36 @@ static void what_is_malformed_is_refused(void **state)
     refuse(A, "af 02 00", ERR_BAD, "packet type");
 }
 
+static void what_is_written_is_read_back(void **state)
+{
+    static const int32_t offsets[] = {0, 1, 83, -1, -8388608, 8388607};
+
+    for (enum codec codec = CODEC_H264; codec <= CODEC_OPUS; codec++) {
+        for (unsigned i = 0; i < 6 * 2 * 3; i++) {
+            bool is_video = codec < CODEC_AAC, has_offset = codec == CODEC_H264 || codec == CODEC_HEVC;
+            struct flv_tag in = {.kind = i / 12,
+                                 .track = is_video ? V : A,
+                                 .codec = codec,
+                                 .keyframe = !is_video || i / 12 != FLV_SAMPLE || i % 2,
+                                 .composition_ms =
+                                     has_offset && i / 12 == FLV_SAMPLE ? offsets[i / 2 % 6] : 0,
+                                 .payload = i / 12 == FLV_END ? (struct bytes){0} : bytes_text("payload")};
+            struct flv_tag out;
+            struct builder b = {0};
+            const char *why;
+
+            if (codec == CODEC_AAC && in.kind == FLV_END)
+                continue;
+            flv_write(&b, &in);
+            assert_int_equal(flv_parse(&out, in.track, builder_bytes(&b), &why), ERR_OK);
+            assert_true(out.kind == in.kind && out.codec == in.codec && out.keyframe == in.keyframe);
+            assert_int_equal(out.composition_ms, in.composition_ms);
+            assert_true(bytes_equal(out.payload, in.payload));
+            builder_drop(&b);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +202,7 @@ int main(void)
         cmocka_unit_test(any_two_bytes_at_the_front_are_answered),
         cmocka_unit_test(what_is_not_taken_is_named),
         cmocka_unit_test(what_is_malformed_is_refused),
+        cmocka_unit_test(what_is_written_is_read_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

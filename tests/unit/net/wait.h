@@ -45,6 +45,11 @@ static inline void send_all(int fd, const void *at, size_t size)
     }
 }
 
+static inline void send_text(int fd, const char *text)
+{
+    send_all(fd, text, strlen(text));
+}
+
 /* Reads exactly `size` bytes. */
 static inline void receive_all(int fd, void *at, size_t size)
 {
