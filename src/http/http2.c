@@ -81,15 +81,9 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
-    struct http2_stream *st = stream_of(session, frame->hd.stream_id);
-
     /* A peer can have us reset its streams by breaking rules; that is counted as if it did so itself. */
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
         http2_count_reset(ctx);
-    if (st == NULL || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
-        return 0;
-    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM && !st->body_over) /* answered before all was said, §8.1 */
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
     return 0;
 }
 

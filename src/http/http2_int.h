@@ -45,6 +45,7 @@ struct http2_stream {
     uint64_t length;        /* Content-Length, or 0 */
     struct builder waiting; /* body that nobody wants yet; its size is what the window is short of */
     size_t held_bytes;      /* its share of the connection's */
+    size_t discarded_bytes; /* of a body that came after the answer */
 
     /* The answer. */
     struct list pieces;

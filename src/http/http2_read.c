@@ -188,6 +188,17 @@ static void collect(struct http2_stream *st, struct bytes data)
     consumed(st, data.size);
 }
 
+/* The answer is given before all was said (§8.1). Some clients take a reset for a failure although the
+ * answer came whole, so they may finish what they were saying, within reason. */
+static void discard(struct http2_stream *st, size_t size)
+{
+    st->discarded_bytes += size;
+    if (st->discarded_bytes > HTTP_BODY_BYTES_MAX)
+        nghttp2_submit_rst_stream(st->c->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
+    else
+        consumed(st, size);
+}
+
 static bool wants_body(const struct http2_stream *st)
 {
     return st->x != NULL && st->x->piece != NULL && !st->body_paused;
@@ -197,7 +208,7 @@ void http2_body(struct http2_stream *st, struct bytes data)
 {
     st->active_ms = loop_now_ms(st->c->base.part->loop);
     if (st->x == NULL) {
-        consumed(st, data.size); /* answered already */
+        discard(st, data.size);
     } else if (!st->x->streams) {
         collect(st, data);
     } else if (!wants_body(st) || st->waiting.buffer != NULL) {

@@ -361,7 +361,7 @@ static int32_t peer_ask(const char *method, const char *path)
     nghttp2_nv head[] = {nv(":method", method), nv(":scheme", "https"), nv(":authority", "h"),
                          nv(":path", path)};
     nghttp2_data_provider body = {.read_callback = peer_body};
-    int32_t id = nghttp2_submit_request(peer.session, NULL, head, 4, peer.sent > 0 ? &body : NULL, NULL);
+    int32_t id = nghttp2_submit_request(peer.session, NULL, head, 4, method[0] == 'P' ? &body : NULL, NULL);
 
     assert_true(id > 0);
     return id;
@@ -458,7 +458,7 @@ static void a_paused_upload_holds_the_peer_back(void **state)
     peer_ask("GET", "/"); /* another stream is not held back: its answer says that all before it was read */
     while (peer.closed == 0)
         assert_true(peer_step());
-    assert_true(peer.sent >= SIZE - HTTP2_WINDOW_BYTES - 65536);
+    assert_true(peer.sent >= SIZE - HTTP2_WINDOW_BYTES);
     assert_int_equal(nghttp2_session_get_stream_remote_window_size(peer.session, id), 0);
     loop_post(net_loop(net, 0), go_on, NULL);
     peer.body_size = 0;
