@@ -110,8 +110,8 @@ bool clock_parse(const char *text, int64_t *wall_ms)
     *wall_ms = 0;
     if ((t.tm_year = number(&text, 4)) < 1970 || !letter(&text, "-") || (t.tm_mon = number(&text, 2)) < 1 ||
         t.tm_mon > 12 || !letter(&text, "-") || (t.tm_mday = number(&text, 2)) < 1 || t.tm_mday > 31 ||
-        !letter(&text, "Tt ") || (t.tm_hour = number(&text, 2)) < 0 || t.tm_hour > 23 || !letter(&text, ":") ||
-        (t.tm_min = number(&text, 2)) < 0 || t.tm_min > 59 || !letter(&text, ":") ||
+        !letter(&text, "Tt ") || (t.tm_hour = number(&text, 2)) < 0 || t.tm_hour > 23 ||
+        !letter(&text, ":") || (t.tm_min = number(&text, 2)) < 0 || t.tm_min > 59 || !letter(&text, ":") ||
         (t.tm_sec = number(&text, 2)) < 0 || t.tm_sec > 60)
         return false;
 

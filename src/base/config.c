@@ -103,7 +103,7 @@ static enum err read_words(struct option *options, int *argc, char **argv, char 
     int kept = 0;
     bool only_words = false;
 
-    for (int at = 0; at < *argc; at++) {
+    for (int at = 0; at < *argc && argv[at] != NULL; at++) {
         if (!only_words && strcmp(argv[at], "--") == 0)
             only_words = true;
         else if (only_words || strncmp(argv[at], "--", 2) != 0)
@@ -127,7 +127,8 @@ static const char *named_file(int argc, char **argv)
     return getenv("MATINEE_CONFIG");
 }
 
-enum err config_read(struct option *options, bool file_allowed, int *argc, char **argv, char why[CONFIG_WHY_SIZE])
+enum err config_read(struct option *options, bool file_allowed, int *argc, char **argv,
+                     char why[CONFIG_WHY_SIZE])
 {
     const char *file = file_allowed ? named_file(*argc, argv) : NULL;
 
@@ -165,8 +166,8 @@ enum err config_number(const struct option *options, const char *name, long leas
     errno = 0;
     *out = text ? strtol(text, &end, 10) : 0;
     if (text == NULL || end == text || *end != '\0' || errno != 0 || *out < least || *out > most) {
-        snprintf(why, CONFIG_WHY_SIZE, "--%s wants a whole number from %ld to %ld, not '%.40s'", name, least, most,
-                 text ? text : "");
+        snprintf(why, CONFIG_WHY_SIZE, "--%s wants a whole number from %ld to %ld, not '%.40s'", name, least,
+                 most, text ? text : "");
         return ERR_BAD;
     }
     return ERR_OK;

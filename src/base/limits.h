@@ -82,6 +82,8 @@
 #define RTMP_CHUNK_STREAMS_MAX 32
 /* A peer may set its chunk size up to the largest message; 0 and more than this are refused. */
 #define RTMP_CHUNK_BYTES_MAX 16777215
+/* Answers queued towards a publisher that does not read them; all of an ordinary session's are under 4 KB. */
+#define RTMP_OUT_QUEUE_BYTES_MAX 262144
 /* Objects within objects in AMF; real ones are 3 deep. */
 #define AMF_DEPTH_MAX 16
 /* Members of one AMF object or array. */

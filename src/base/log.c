@@ -23,7 +23,8 @@ void log_line(enum log_level level, const char *where, const char *format, ...)
 
     if ((int)level < least_level)
         return;
-    int used = snprintf(line, sizeof line, "%s %-5s %s: ", clock_text(clock_wall_ms(), time), names[level], where);
+    int used =
+        snprintf(line, sizeof line, "%s %-5s %s: ", clock_text(clock_wall_ms(), time), names[level], where);
 
     va_start(args, format);
     used += vsnprintf(line + used, sizeof line - (size_t)used, format, args);

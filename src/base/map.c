@@ -134,7 +134,8 @@ void *map_remove(struct map *m, struct bytes key)
     e->key = NULL;
     m->count--;
     /* Close the gap: whoever probed past it must not be cut off from its home place. */
-    for (size_t gap = (size_t)(e - m->places), at = (gap + 1) & mask; m->places[at].key; at = (at + 1) & mask) {
+    for (size_t gap = (size_t)(e - m->places), at = (gap + 1) & mask; m->places[at].key;
+         at = (at + 1) & mask) {
         size_t home = m->places[at].hash & mask;
 
         if (((at - home) & mask) >= ((at - gap) & mask)) {

@@ -1,10 +1,61 @@
 /* cmd/main.c - picks the subcommand. */
 #include "cmd/cmd.h"
 
+#include "ladder/ladder.h"
+
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+
+static int draw_thumbnail(int argc, char **argv)
+{
+    return thumbnail_child();
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    void (*help)(void);
+    const char *does; /* NULL: ours alone, not for people */
+} commands[] = {
+    {"serve", cmd_serve, cmd_serve_help, "the whole house on one machine: RTMP in, HTTP out"},
+    {"publish", cmd_publish, cmd_publish_help, "publishes a file or a drawn test picture, by RTMP"},
+    {"draw-thumbnail", draw_thumbnail, NULL, NULL},
+};
+
+#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+
+static int help(void)
+{
+    puts("matinee, a live-event server.\n\nUse: matinee COMMAND [OPTIONS]\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (commands[i].does != NULL)
+            printf("  %-10s %s\n", commands[i].name, commands[i].does);
+    puts("\n'matinee COMMAND --help' says more.");
+    return 0;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return true;
+    return false;
+}
 
 int main(int argc, char **argv)
 {
-    fprintf(stderr, "matinee: no subcommand is called '%s'; see 'matinee help'\n", argc > 1 ? argv[1] : "");
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+        return help();
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        if (commands[i].help != NULL && asks_for_help(argc, argv)) {
+            commands[i].help();
+            return 0;
+        }
+        return commands[i].run(argc - 2, argv + 2);
+    }
+    fprintf(stderr, "matinee: no command is called '%s'; see 'matinee help'\n", argv[1]);
     return 2;
 }

@@ -28,15 +28,16 @@ struct codec_config {
 
 /* Reads a decoder configuration record (ISO/IEC 14496-15 §5.3.3.1 and §8.3.3.1, AV1-ISOBMFF §2.3,
  * ISO/IEC 14496-3 §1.6.2.1, RFC 7845 §5.1). ERR_BAD or ERR_UNSUPPORTED with a reason in *why. */
-must_check enum err codec_config_parse(struct codec_config *out, enum codec codec, struct bytes record, const char **why);
+must_check enum err codec_config_parse(struct codec_config *out, enum codec codec, struct bytes record,
+                                       const char **why);
 
 /* --- FLV tag bodies, and so RTMP messages 8 and 9 (Adobe FLV 10.1 annex E.4; Enhanced RTMP v2) -------- */
 
 enum flv_kind {
-    FLV_CONFIG,   /* a decoder configuration: `payload` is the record */
-    FLV_SAMPLE,   /* one access unit: `payload`, with `composition_ms` */
-    FLV_END,      /* end of sequence: nothing follows until a new configuration */
-    FLV_IGNORED,  /* well formed and of no use to us: metadata frames, seek commands */
+    FLV_CONFIG,  /* a decoder configuration: `payload` is the record */
+    FLV_SAMPLE,  /* one access unit: `payload`, with `composition_ms` */
+    FLV_END,     /* end of sequence: nothing follows until a new configuration */
+    FLV_IGNORED, /* well formed and of no use to us: metadata frames, seek commands */
 };
 
 struct flv_tag {
@@ -51,6 +52,21 @@ struct flv_tag {
 /* Reads the body of an audio (8) or video (9) message. ERR_BAD: malformed. ERR_UNSUPPORTED: a codec that
  * we do not take; *why names it. Enhanced RTMP multitrack bodies: track 0 only, others are FLV_IGNORED. */
 must_check enum err flv_parse(struct flv_tag *out, enum track track, struct bytes body, const char **why);
+
+/* The other way: appends the body that flv_parse() reads as `tag` (kinds FLV_CONFIG, FLV_SAMPLE, FLV_END), legacy
+ * for H.264 and AAC, Enhanced RTMP for the others. */
+void flv_write(struct builder *out, const struct flv_tag *tag);
+
+/* --- byte streams (H.264 and H.265 annex B) ------------------------------------------------------------ */
+
+/* Whether `b` begins with a start code. */
+bool annexb_is(struct bytes b);
+
+/* Appends every NAL unit of `stream` with its length in four bytes before it. */
+void annexb_to_lengths(struct builder *out, struct bytes stream);
+
+/* Appends an avcC or hvcC made of the parameter sets in `stream`. ERR_BAD when there are not all of them. */
+must_check enum err annexb_to_record(struct builder *out, enum codec codec, struct bytes stream);
 
 /* --- CMAF (ISO/IEC 23000-19), by libavformat --------------------------------------------------------- */
 
@@ -76,8 +92,7 @@ void cmaf_free(struct cmaf *c); /* accepts NULL */
 /* The init segment (ftyp, moov). The same configuration gives the same bytes. The caller's reference. */
 must_check enum err cmaf_init(struct cmaf *c, struct buffer **out);
 
-/* Adds a sample to the chunk that is open; durations must be set. The first one of a segment decides its
- * tfdt, which is that sample's pts: composition offsets are signed and count from it. */
+/* Adds a sample to the chunk that is open; durations must be set. tfdt is the chunk's first dts. */
 must_check enum err cmaf_add(struct cmaf *c, const struct sample *s);
 
 /* Ends the chunk that is open: its moof and mdat are *out, the caller's. Laid end to end, the chunks of a
@@ -86,5 +101,20 @@ must_check enum err cmaf_end_chunk(struct cmaf *c, struct buffer **out);
 
 /* Says that the next sample opens a new segment. */
 void cmaf_end_segment(struct cmaf *c);
+
+/* --- pictures and sound in one file, by libavformat -------------------------------------------------- */
+
+enum container { CONTAINER_MP4, CONTAINER_TS };
+
+/* One track of a segment as it is stored: its init segment and its bytes; init NULL: no such track. */
+struct stored_track {
+    struct buffer *init, *bytes;
+};
+
+/* Puts the tracks of one segment into one file, times unchanged. MP4: fragmented, playable by itself with
+ * `header`; without it only the fragments, numbered from `fragment`, to be laid behind an earlier result of
+ * the same init segments. TS is always playable by itself. Blocks for milliseconds: pool threads. */
+must_check enum err remux(struct buffer **out, const struct stored_track tracks[TRACK_COUNT],
+                          enum container container, bool header, uint32_t fragment);
 
 #endif

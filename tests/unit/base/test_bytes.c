@@ -30,7 +30,8 @@ static void numbers_are_read_whole_or_refused(void **state)
 
 static void exp_golomb_matches_the_table_of_the_standard(void **state)
 {
-    static const uint8_t codes[] = {0xa6, 0x42, 0x98, 0xe2, 0x04, 0x8a}; /* 1 010 011 00100 ... : §9.1, table 9-2 */
+    static const uint8_t codes[] = {0xa6, 0x42, 0x98,
+                                    0xe2, 0x04, 0x8a}; /* 1 010 011 00100 ... : §9.1, table 9-2 */
     struct bits b = bits_of(bytes_of(codes, sizeof codes));
 
     for (uint32_t i = 0; i < 8; i++)

@@ -18,8 +18,14 @@ static void times_are_printed_and_read_back(void **state)
 
 static void what_is_no_time_is_refused(void **state)
 {
-    static const char *const bad[] = {"", "2026", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-23T19:34:00",
-                                      "2026-11-23T24:00:00Z", "2026-11-23T19:34:00.Z", "2026-11-23T19:34:00Zx"};
+    static const char *const bad[] = {"",
+                                      "2026",
+                                      "2026-13-01T00:00:00Z",
+                                      "2026-02-30T00:00:00Z",
+                                      "2026-11-23T19:34:00",
+                                      "2026-11-23T24:00:00Z",
+                                      "2026-11-23T19:34:00.Z",
+                                      "2026-11-23T19:34:00Zx"};
     int64_t ms;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)

@@ -10,7 +10,10 @@
 #define TABLE                                                                                                \
     {                                                                                                        \
         {"http", "ADDR:PORT", "127.0.0.1:8080", "", NULL}, {"grace", "S", "30", "", NULL},                   \
-            {"verbose", NULL, NULL, "", NULL}, {NULL}                                                        \
+            {"verbose", NULL, NULL, "", NULL},                                                               \
+        {                                                                                                    \
+            NULL                                                                                             \
+        }                                                                                                    \
     }
 
 static void the_command_line_outweighs_the_environment_and_that_the_file(void **state)
@@ -25,7 +28,8 @@ static void the_command_line_outweighs_the_environment_and_that_the_file(void **
     setenv("MATINEE_HTTP", "from-environment", 1);
     setenv("MATINEE_GRACE", "8", 1);
     /* --config itself is read before the table's words; a command lists it as an option of its own. */
-    struct option with_file[] = {options[0], options[1], options[2], {"config", "FILE", NULL, "", NULL}, {NULL}};
+    struct option with_file[] = {
+        options[0], options[1], options[2], {"config", "FILE", NULL, "", NULL}, {NULL}};
 
     assert_int_equal(config_read(with_file, true, &argc, argv, why), ERR_OK);
     assert_string_equal(config_text(with_file, "http"), "from-environment");

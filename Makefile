@@ -1,0 +1,52 @@
+# The front doors of matinee. Each installs what it needs first (tools/setup) and says so.
+#   make run      builds, starts the server, publishes the demo and prints the page to open
+#   make check    every test            make lint   every linter
+.DEFAULT_GOAL := build
+JOBS ?= $(shell nproc)
+export JOBS
+
+build: setup-build
+	@test -e build/build.ninja || CC=$${CC:-gcc} meson setup build
+	@ninja -C build -j $(JOBS) matinee
+
+run: build
+	@exec python3 tools/run $(RUN_ARGS)
+
+check: setup-check
+	@python3 tools/ci.py check
+
+lint: setup-lint
+	@python3 tools/ci.py lint
+
+check-asan: setup-check
+	@python3 tools/ci.py asan
+
+check-tsan: setup-check
+	@python3 tools/ci.py tsan
+
+check-clang: setup-build
+	@python3 tools/ci.py clang
+
+# Longer: make fuzz FUZZ_SECONDS=600
+fuzz: setup-check
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} python3 tools/ci.py fuzz
+
+bench: build setup-check
+	@set -e; for name in http ingest; do build/matinee bench $$name; done
+
+# Lays out the C files as make lint wants them.
+format: setup-lint
+	@git ls-files -z --cached --others --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' | xargs -0 clang-format -i
+
+setup-build setup-check setup-lint:
+	@tools/setup $(@:setup-%=%)
+
+clean:
+	rm -rf build build-asan build-tsan build-clang build-fuzz test-results
+
+# The demo's events and recordings.
+clean-data:
+	rm -rf data
+
+.PHONY: build run check lint check-asan check-tsan check-clang fuzz bench format setup-build setup-check setup-lint \
+	clean clean-data

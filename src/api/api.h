@@ -1,0 +1,29 @@
+/* api/api.h - the HTTP API and the pages: docs/api.md, as routes. Thin: each parses, calls a room, prints. */
+#ifndef MATINEE_API_API_H
+#define MATINEE_API_API_H
+
+#include "http/http.h"
+#include "live/live.h"
+#include "store/store.h"
+
+struct api;
+
+struct api_options {
+    struct net *net;
+    struct live *live;
+    struct store *store;
+    const char *admin_token;
+    const char *program; /* our own executable, for the worker that draws thumbnails */
+    unsigned rtmp_port;  /* for the URLs we print; with rtmps_port 0 where there is none */
+    unsigned rtmps_port;
+};
+
+/* Makes the handler for http_server_start(); freed after the server and the loops have ended. */
+struct api *api_new(const struct api_options *options);
+const struct http_handler *api_handler(struct api *a);
+void api_free(struct api *a); /* accepts NULL */
+
+/* From now on /readyz says 503, so that a balancer sends nobody here any more. */
+void api_drain(struct api *a);
+
+#endif

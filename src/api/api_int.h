@@ -1,0 +1,123 @@
+/* api/api_int.h - calls and routes.
+ *
+ * A call is one request on its way through a route. `check` runs on the loop and reads what it needs of the
+ * exchange; `run` makes the reply and, for a route that blocks, does so on a pool thread, where the exchange
+ * must not be touched: the peer may have hung up meanwhile. */
+#ifndef MATINEE_API_API_INT_H
+#define MATINEE_API_API_INT_H
+
+#include "api/api.h"
+#include "base/ulid.h"
+#include "play/play.h"
+
+#include <jansson.h>
+
+#define CALL_PARAMETERS_MAX 3
+#define CALL_FIELDS_MAX     8
+
+struct call;
+
+struct route {
+    enum http_method method;
+    const char *pattern; /* "/api/v1/events/{}": each {} takes one segment of the path */
+    unsigned flags;
+    bool (*check)(struct call *c); /* may be NULL; false: it has replied */
+    void (*run)(struct call *c);
+};
+
+enum route_flags {
+    ROUTE_ADMIN = 1,  /* wants the admin token */
+    ROUTE_BLOCKS = 2, /* runs on a pool thread */
+    ROUTE_JSON = 4,   /* wants a JSON object as its body */
+    ROUTE_OPEN = 8,   /* other origins' pages may read it */
+};
+
+struct api {
+    struct api_options options;
+    char *admin_token, *program;
+    struct http_handler handler;
+    _Atomic bool draining;
+};
+
+/* A reply header; the value is the call's. */
+struct field {
+    const char *name;
+    char *value;
+};
+
+struct call {
+    struct api *api;
+    struct http_exchange *x; /* NULL: the peer has hung up */
+    const struct route *route;
+    char *parameters[CALL_PARAMETERS_MAX]; /* of the path */
+    char *origin;                          /* "http://host:port" as the client called us */
+    bool is_admin, has_credentials;
+    json_t *body; /* ROUTE_JSON */
+    /* What checks read for runs: */
+    struct ulid id, after;
+    double offset;
+    long limit;
+    uint32_t number;
+    uint32_t height_max; /* of the device; 0: not said */
+    char rendition[16];
+    enum container container;
+    struct video_view *view;
+    /* The reply: */
+    int status;
+    const char *type;
+    struct buffer *content;
+    struct field fields[CALL_FIELDS_MAX];
+    size_t field_count;
+    void (*answer)(
+        struct call *c); /* instead of the reply, on the loop: an answer that goes on; frees the call */
+    size_t piece;        /* how far it has come */
+};
+
+/* --- call.c: replies --------------------------------------------------------------------------------- */
+
+void call_field(struct call *c, const char *name, const char *format, ...) printf_like(3, 4);
+void call_json(struct call *c, int status, json_t *document); /* takes over the reference */
+void call_text(struct call *c, int status, const char *type,
+               struct buffer *content); /* takes over the reference */
+void call_empty(struct call *c, int status);
+
+/* application/problem+json (RFC 9457): `slug` is the stable type, the detail says what to do. */
+void call_problem(struct call *c, int status, const char *slug, const char *format, ...) printf_like(4, 5);
+/* The problem that an error of a room comes to, where nothing better is known. */
+void call_error(struct call *c, enum err e, const char *what);
+
+/* Sends the reply, unless the peer is gone, and frees the call. On its loop. */
+void call_send(struct call *c);
+void call_free(struct call *c);
+
+/* --- shared checks; each replies where it says no ---------------------------------------------------- */
+
+bool call_id(struct call *c, const char *what); /* parameter 0 as an id into c->id; 404 where it is none */
+bool call_page(struct call *c);                 /* limit and after; 400 */
+/* The view of video c->id into c->view, from memory or, where the route blocks, loaded. 404 where there is none. */
+bool call_view(struct call *c);
+/* Whether this request may see the video c->view; otherwise replies 401 or 403. */
+bool call_may_watch(struct call *c);
+
+/* --- JSON bodies ------------------------------------------------------------------------------------- */
+
+/* Refuses (422) members that are not among `allowed` (ended by NULL). */
+bool body_only(struct call *c, const char *const *allowed);
+/* The member as text of 1 to `codepoints_max` characters; *out NULL when absent; 422 where it is no such text. */
+bool body_text(struct call *c, const char *name, size_t codepoints_max, const char **out);
+
+/* --- the routes -------------------------------------------------------------------------------------- */
+
+extern const struct route event_routes[], video_routes[], operation_routes[]; /* ended by a NULL pattern */
+
+/* The pages and what they are made of. False: no such path. */
+bool pages_answer(struct http_exchange *x);
+/* A copy of one of their files; NULL where there is none. */
+struct buffer *asset_content(const char *name);
+/* /v/…: playlists, manifests, segments. */
+void playback_answer(struct api *a, struct http_exchange *x);
+
+/* CORS for what any page may read (docs/api.md). */
+void allow_origins(struct http_exchange *x);
+
+#endif

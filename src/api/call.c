@@ -1,0 +1,250 @@
+/* api/call.c - what all routes share: replies, problems, and the checks that most of them begin with. */
+#include "api/api_int.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LIST_LIMIT_MAX      500
+#define LIST_LIMIT_STANDARD 100
+
+/* --- replies ----------------------------------------------------------------------------------------- */
+
+void call_field(struct call *c, const char *name, const char *format, ...)
+{
+    char *value = NULL;
+    va_list args;
+
+    assert(c->field_count < CALL_FIELDS_MAX);
+    va_start(args, format);
+    if (vasprintf(&value, format, args) < 0)
+        value = mem_string("");
+    va_end(args);
+    c->fields[c->field_count++] = (struct field){name, value};
+}
+
+void call_text(struct call *c, int status, const char *type, struct buffer *content)
+{
+    buffer_unref(c->content);
+    c->status = status;
+    c->type = type;
+    c->content = content;
+}
+
+void call_json(struct call *c, int status, json_t *document)
+{
+    char *text = json_dumps(document, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
+
+    assert(text != NULL); /* only our own documents come here */
+    call_text(c, status, "application/json", buffer_copy(bytes_text(text)));
+    json_decref(document);
+    free(text);
+}
+
+void call_empty(struct call *c, int status)
+{
+    call_text(c, status, NULL, NULL);
+}
+
+void call_problem(struct call *c, int status, const char *slug, const char *format, ...)
+{
+    char detail[512], type[64];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    snprintf(type, sizeof type, "/problems/%s", slug);
+    call_json(
+        c, status,
+        json_pack("{s:s,s:s,s:i,s:s}", "type", type, "title", slug, "status", status, "detail", detail));
+    c->type = "application/problem+json";
+    if (status == 401)
+        call_field(c, "WWW-Authenticate", "Bearer");
+}
+
+void call_error(struct call *c, enum err e, const char *what)
+{
+    switch (e) {
+    case ERR_MISSING:
+        call_problem(c, 404, "not-found", "There is no such %s.", what);
+        break;
+    case ERR_BUSY:
+        call_problem(c, 409, "in-use", "The %s is live; end its event first.", what);
+        break;
+    case ERR_FULL:
+        call_problem(c, 507, "disk-full", "The server's disk is full; make room and try again.");
+        break;
+    case ERR_TIMEOUT:
+        call_problem(c, 503, "busy", "The %s could not be changed in time; try again.", what);
+        call_field(c, "Retry-After", "1");
+        break;
+    default:
+        call_problem(c, 500, "internal",
+                     "The %s could not be read or written (%s); the server's log says more.", what,
+                     err_text(e));
+    }
+}
+
+void allow_origins(struct http_exchange *x)
+{
+    http_add(x, "Access-Control-Allow-Origin", "*");
+    http_add(x, "Access-Control-Expose-Headers", "*");
+}
+
+void call_send(struct call *c)
+{
+    struct http_exchange *x = c->x;
+
+    if (x != NULL && c->answer != NULL) {
+        c->answer(c);
+        return;
+    }
+    if (x != NULL) {
+        http_on_end(x, NULL, NULL);
+        for (size_t i = 0; i < c->field_count; i++)
+            http_add(x, c->fields[i].name, c->fields[i].value);
+        if (c->route->flags & ROUTE_OPEN)
+            allow_origins(x);
+        http_answer(x, c->status, c->type, c->content);
+        c->content = NULL;
+    }
+    call_free(c);
+}
+
+void call_free(struct call *c)
+{
+    for (size_t i = 0; i < CALL_PARAMETERS_MAX; i++)
+        free(c->parameters[i]);
+    for (size_t i = 0; i < c->field_count; i++)
+        free(c->fields[i].value);
+    free(c->origin);
+    json_decref(c->body);
+    buffer_unref(c->content);
+    video_view_unref(c->view);
+    free(c);
+}
+
+/* --- checks ------------------------------------------------------------------------------------------ */
+
+bool call_id(struct call *c, const char *what)
+{
+    if (ulid_parse(bytes_text(c->parameters[0]), &c->id))
+        return true;
+    call_error(c, ERR_MISSING, what);
+    return false;
+}
+
+bool call_page(struct call *c)
+{
+    char text[32];
+    bool present;
+    uint64_t limit = LIST_LIMIT_STANDARD;
+
+    if (!http_query_get(c->x, "limit", text, sizeof text, &present)) {
+        if (present)
+            goto bad_limit;
+    } else if (!bytes_to_u64(bytes_text(text), LIST_LIMIT_MAX, &limit) || limit == 0) {
+        goto bad_limit;
+    }
+    c->limit = (long)limit;
+    if (!http_query_get(c->x, "after", text, sizeof text, &present)
+            ? present
+            : !ulid_parse(bytes_text(text), &c->after)) {
+        call_problem(c, 400, "bad-parameter", "'after' wants the id that the last page ended with.");
+        return false;
+    }
+    return true;
+bad_limit:
+    call_problem(c, 400, "bad-parameter", "'limit' wants a whole number from 1 to %d.", LIST_LIMIT_MAX);
+    return false;
+}
+
+bool call_view(struct call *c)
+{
+    bool known = true;
+
+    if (c->view == NULL)
+        c->view = live_video_peek(c->api->options.live, c->id, &known);
+    if (c->view != NULL)
+        return true;
+    if (known && c->route->flags & ROUTE_BLOCKS) {
+        enum err e = live_video_load(c->api->options.live, c->id, &c->view);
+
+        if (e == ERR_OK)
+            return true;
+        call_error(c, e, "video");
+        return false;
+    }
+    call_error(c, ERR_MISSING, "video");
+    return false;
+}
+
+bool call_may_watch(struct call *c)
+{
+    if (c->view->access == ACCESS_PUBLIC || c->is_admin)
+        return true;
+    call_problem(c, c->has_credentials ? 403 : 401, "ticket-needed", "This video is for ticket holders.");
+    return false;
+}
+
+/* --- JSON bodies ------------------------------------------------------------------------------------- */
+
+bool body_only(struct call *c, const char *const *allowed)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(c->body, name, value)
+    {
+        size_t i = 0;
+
+        while (allowed[i] != NULL && strcmp(allowed[i], name) != 0)
+            i++;
+        if (allowed[i] == NULL) {
+            char safe[64];
+
+            snprintf(safe, sizeof safe, "%.60s", name);
+            call_problem(c, 422, "unknown-field", "There is no field '%s' here.", safe);
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t codepoints(const char *text)
+{
+    size_t count = 0;
+
+    for (; *text != '\0'; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    return count;
+}
+
+static bool has_controls(const char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 127)
+            return true;
+    return false;
+}
+
+bool body_text(struct call *c, const char *name, size_t codepoints_max, const char **out)
+{
+    const json_t *value = json_object_get(c->body, name);
+    const char *text = json_string_value(value);
+
+    *out = NULL;
+    if (value == NULL)
+        return true;
+    if (text == NULL || text[0] == '\0' || codepoints(text) > codepoints_max || has_controls(text)) {
+        call_problem(c, 422, "bad-field", "'%s' wants a text of 1 to %zu characters on one line.", name,
+                     codepoints_max);
+        return false;
+    }
+    *out = text;
+    return true;
+}

@@ -1,0 +1,233 @@
+/* api/events.c - /api/v1/events. */
+#include "api/api_int.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- printing ---------------------------------------------------------------------------------------- */
+
+static json_t *time_or_null(int64_t wall_ms)
+{
+    char text[CLOCK_TEXT_SIZE];
+
+    return wall_ms < 0 ? json_null() : json_string(clock_text(wall_ms, text));
+}
+
+static json_t *health_json(const struct health *h)
+{
+    json_t *notes;
+
+    if (!h->publishing)
+        return json_null();
+    notes = json_array();
+    for (size_t i = 0; i < sizeof h->notes / sizeof *h->notes && h->notes[i] != NULL; i++)
+        json_array_append_new(notes, json_string(h->notes[i]));
+    return json_pack("{s:b,s:o,s:o,s:s,s:s,s:i,s:i,s:f,s:I,s:f,s:I,s:o}", "publishing", 1, "since",
+                     time_or_null(h->since_ms), "heardAt", time_or_null(h->heard_ms), "videoCodec",
+                     codec_name(h->video), "audioCodec", codec_name(h->audio), "width", (int)h->width,
+                     "height", (int)h->height, "fps", h->fps, "bitrate", (json_int_t)h->bitrate,
+                     "keyframeInterval", h->keyframe_interval_s, "gaps", (json_int_t)h->gaps, "notes", notes);
+}
+
+/* "rtmp://host:1935/live": the host is the one the producer called us by. */
+static json_t *publish_url(const struct call *c)
+{
+    const char *host = strstr(c->origin, "://") + 3;
+    size_t size = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
+    bool tls = c->api->options.rtmp_port == 0;
+
+    return json_sprintf("rtmp%s://%.*s:%u/live", tls ? "s" : "", (int)size, host,
+                        tls ? c->api->options.rtmps_port : c->api->options.rtmp_port);
+}
+
+static json_t *event_json(const struct call *c, const struct event_view *v)
+{
+    static const char *const states[] = {"scheduled", "live", "ended"};
+    char id[ULID_TEXT_SIZE], video[ULID_TEXT_SIZE];
+    json_t *videos = json_array();
+
+    for (size_t i = 0; i < v->video_count; i++)
+        json_array_append_new(videos, json_string(ulid_text(v->videos[i], video)));
+    ulid_text(v->id, id);
+    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
+                     v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
+                     time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
+                     publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
+                     v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos",
+                     videos, "health", health_json(&v->health));
+}
+
+/* Replies with the event as it is now, and its key where one was made. */
+static void reply_event(struct call *c, int status, const char *key)
+{
+    struct event_view v;
+    json_t *document;
+    enum err e = live_event_get(c->api->options.live, c->id, &v);
+
+    if (e != ERR_OK) {
+        call_error(c, e, "event");
+        return;
+    }
+    document = event_json(c, &v);
+    if (key != NULL)
+        json_object_set_new(document, "streamKey", json_string(key));
+    call_field(c, "Cache-Control", "no-store");
+    call_json(c, status, document);
+    event_view_free(&v);
+}
+
+/* --- reading ----------------------------------------------------------------------------------------- */
+
+static bool read_access(struct call *c, const enum event_access **out)
+{
+    static const enum event_access public = ACCESS_PUBLIC, ticket = ACCESS_TICKET;
+    const json_t *value = json_object_get(c->body, "access");
+    const char *text = json_string_value(value);
+
+    *out = NULL;
+    if (value == NULL)
+        return true;
+    if (text != NULL && strcmp(text, "public") == 0)
+        *out = &public;
+    else if (text != NULL && strcmp(text, "ticket") == 0)
+        *out = &ticket;
+    else
+        call_problem(c, 422, "bad-field", "'access' wants \"public\" or \"ticket\".");
+    return *out != NULL;
+}
+
+static bool read_start(struct call *c, int64_t *out)
+{
+    const json_t *value = json_object_get(c->body, "startsAt");
+    const char *text = json_string_value(value);
+
+    *out = value == NULL ? EVENT_UNCHANGED : -1;
+    if (value == NULL || json_is_null(value))
+        return true;
+    if (text != NULL && clock_parse(text, out))
+        return true;
+    call_problem(c, 422, "bad-field",
+                 "'startsAt' wants an RFC 3339 time like 2026-11-23T19:30:00Z, or null.");
+    return false;
+}
+
+static bool read_change(struct call *c, struct event_change *out)
+{
+    static const char *const allowed[] = {"title", "startsAt", "access", NULL};
+
+    return body_only(c, allowed) && body_text(c, "title", EVENT_TITLE_CODEPOINTS_MAX, &out->title) &&
+           read_access(c, &out->access) && read_start(c, &out->starts_at_ms);
+}
+
+/* --- routes ------------------------------------------------------------------------------------------ */
+
+static bool check_id(struct call *c)
+{
+    return call_id(c, "event");
+}
+
+static void create(struct call *c)
+{
+    struct event_change what;
+    char key[ACCESS_KEY_SIZE];
+    enum err e;
+
+    if (!read_change(c, &what))
+        return;
+    if (what.title == NULL) {
+        call_problem(c, 422, "bad-field", "'title' is missing: what is the event called?");
+        return;
+    }
+    if ((e = live_event_create(c->api->options.live, &what, &c->id, key)) != ERR_OK) {
+        call_error(c, e, "event");
+        return;
+    }
+
+    char id[ULID_TEXT_SIZE];
+
+    call_field(c, "Location", "/api/v1/events/%s", ulid_text(c->id, id));
+    reply_event(c, 201, key);
+}
+
+static void list(struct call *c)
+{
+    struct event_view *views = malloc((size_t)(c->limit + 1) * sizeof *views);
+    json_t *items = json_array();
+    size_t count = views ? live_event_list(c->api->options.live, c->after, (size_t)c->limit + 1, views) : 0;
+    char id[ULID_TEXT_SIZE];
+
+    for (size_t i = 0; i < count; i++) {
+        if (i < (size_t)c->limit)
+            json_array_append_new(items, event_json(c, &views[i]));
+        else
+            call_field(c, "Link", "</api/v1/events?limit=%ld&after=%s>; rel=\"next\"", c->limit,
+                       ulid_text(views[i - 1].id, id));
+    }
+    for (size_t i = 0; i < count; i++)
+        event_view_free(&views[i]);
+    free(views);
+    call_field(c, "Cache-Control", "no-store");
+    call_json(c, 200, json_pack("{s:o}", "items", items));
+}
+
+static void get(struct call *c)
+{
+    reply_event(c, 200, NULL);
+}
+
+static void change(struct call *c)
+{
+    struct event_change what;
+    enum err e;
+
+    if (!read_change(c, &what))
+        return;
+    if ((e = live_event_change(c->api->options.live, c->id, &what)) != ERR_OK)
+        call_error(c, e, "event");
+    else
+        reply_event(c, 200, NULL);
+}
+
+static void rotate(struct call *c)
+{
+    char key[ACCESS_KEY_SIZE];
+    enum err e = live_event_rotate_key(c->api->options.live, c->id, key);
+
+    if (e != ERR_OK)
+        call_error(c, e, "event");
+    else
+        reply_event(c, 200, key);
+}
+
+static void end(struct call *c)
+{
+    enum err e = live_event_end(c->api->options.live, c->id);
+
+    if (e != ERR_OK)
+        call_error(c, e, "event");
+    else
+        reply_event(c, 200, NULL);
+}
+
+static void remove_event(struct call *c)
+{
+    enum err e = live_event_delete(c->api->options.live, c->id);
+
+    if (e != ERR_OK)
+        call_error(c, e, "event");
+    else
+        call_empty(c, 204);
+}
+
+const struct route event_routes[] = {
+    {HTTP_POST, "/api/v1/events", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, NULL, create},
+    {HTTP_GET, "/api/v1/events", ROUTE_OPEN, call_page, list},
+    {HTTP_GET, "/api/v1/events/{}", ROUTE_OPEN, check_id, get},
+    {HTTP_PATCH, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_id, change},
+    {HTTP_DELETE, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, remove_event},
+    {HTTP_POST, "/api/v1/events/{}/stream-key", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, rotate},
+    {HTTP_POST, "/api/v1/events/{}/end", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, end},
+    {.pattern = NULL},
+};

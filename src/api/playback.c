@@ -1,0 +1,238 @@
+/* api/playback.c - /v/{video}/…: playlists, manifests, init segments and segments.
+ *
+ * This is the hot path of a show: a view that is in memory and bytes that are in memory are answered on the
+ * loop, without a thread and without a copy. Only what has to be read from the store or the index waits. */
+#include "api/api_int.h"
+
+#include "access/access.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct playback {
+    struct api *api;
+    struct http_exchange *x; /* NULL: the peer has hung up */
+    struct ulid id;
+    char *file; /* behind /v/{video}/ */
+    bool is_admin, has_credentials;
+    struct video_view *view;
+    struct buffer *content; /* what a pool thread fetched */
+    char object[SEGMENT_NAME_SIZE];
+    enum err e;
+};
+
+static void playback_free(struct playback *p)
+{
+    video_view_unref(p->view);
+    buffer_unref(p->content);
+    free(p->file);
+    free(p);
+}
+
+static void refuse(struct playback *p, int status, const char *slug, const char *detail)
+{
+    char text[384];
+
+    snprintf(text, sizeof text,
+             "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}", slug, slug,
+             status, detail);
+    if (status == 401)
+        http_add(p->x, "WWW-Authenticate", "Bearer");
+    http_add(p->x, "Cache-Control", "no-store");
+    http_answer_text(p->x, status, "application/problem+json", text);
+    playback_free(p);
+}
+
+static void not_found(struct playback *p)
+{
+    refuse(p, 404, "not-found", "There is no such file of this video.");
+}
+
+/* --- texts ------------------------------------------------------------------------------------------- */
+
+static void answer_text(struct playback *p, const char *type, struct buffer *text, char kind)
+{
+    char id[ULID_TEXT_SIZE];
+
+    /* The text follows from the view: its segments, and whether it is live. */
+    http_addf(p->x, "ETag", "\"%s-%c%zu%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
+              p->view->live ? "l" : "e");
+    http_add(p->x, "Cache-Control", p->view->live ? "public, max-age=1" : "public, max-age=60");
+    http_answer(p->x, 200, type, text);
+    playback_free(p);
+}
+
+static bool answer_playlist(struct playback *p)
+{
+    static const char hls[] = "application/vnd.apple.mpegurl";
+    bool is_master = strcmp(p->file, "master.m3u8") == 0, is_manifest = strcmp(p->file, "manifest.mpd") == 0;
+    bool is_video = strcmp(p->file, "source/playlist.m3u8") == 0;
+    bool is_audio = strcmp(p->file, "audio/playlist.m3u8") == 0;
+
+    if (!is_master && !is_manifest && !is_video && !is_audio)
+        return false;
+    if (!play_ready(p->view)) {
+        http_add(p->x, "Retry-After", "2");
+        refuse(p, 404, "not-yet", "The first segment of this video is not done yet; ask again in a moment.");
+    } else if (is_master) {
+        answer_text(p, hls, play_master(p->view), 'h');
+    } else if (is_manifest) {
+        answer_text(p, "application/dash+xml", play_manifest(p->view), 'd');
+    } else if (p->view->init_count[is_video ? TRACK_VIDEO : TRACK_AUDIO] == 0) {
+        not_found(p);
+    } else {
+        answer_text(p, hls, play_media_playlist(p->view, is_video ? TRACK_VIDEO : TRACK_AUDIO),
+                    is_video ? 'v' : 'a');
+    }
+    return true;
+}
+
+/* --- media ------------------------------------------------------------------------------------------- */
+
+static void answer_media(struct playback *p, struct buffer *content)
+{
+    char id[ULID_TEXT_SIZE];
+
+    http_addf(p->x, "ETag", "\"%s-%s\"", ulid_text(p->id, id), p->file);
+    http_add(p->x, "Cache-Control", "public, max-age=31536000, immutable");
+    http_answer(p->x, 200, p->file[0] == 'a' ? "audio/mp4" : "video/mp4", content);
+    playback_free(p);
+}
+
+/* The number between `before` and `after`; false when `text` is not made so. */
+static bool number_in(const char *text, const char *before, const char *after, uint64_t *out)
+{
+    size_t head = strlen(before), tail = strlen(after), size = strlen(text);
+
+    return size > head + tail && size <= head + tail + 10 && strncmp(text, before, head) == 0 &&
+           strcmp(text + size - tail, after) == 0 &&
+           bytes_to_u64(bytes_of(text + head, size - head - tail), UINT32_MAX, out);
+}
+
+static void hung_up(void *ctx)
+{
+    struct playback *p = ctx;
+
+    p->x = NULL;
+}
+
+static void fetch(void *ctx)
+{
+    struct playback *p = ctx;
+
+    p->e = store_get(p->api->options.store, p->object, &p->content);
+}
+
+static void fetched(void *ctx)
+{
+    struct playback *p = ctx;
+    struct buffer *content = p->content;
+
+    if (p->x == NULL) {
+        playback_free(p);
+        return;
+    }
+    http_on_end(p->x, NULL, NULL);
+    p->content = NULL;
+    if (p->e == ERR_OK) {
+        answer_media(p, content);
+    } else if (p->e == ERR_MISSING) {
+        not_found(p);
+    } else {
+        http_add(p->x, "Retry-After", "2");
+        refuse(p, 503, "store-unavailable", "The store does not answer; try again in a moment.");
+    }
+}
+
+static void answer_segment(struct playback *p, enum track track, const struct segment *s)
+{
+    struct buffer *content = store_peek(p->api->options.store, segment_name(p->object, p->id, track, s));
+
+    if (content != NULL) {
+        answer_media(p, content);
+        return;
+    }
+    http_on_end(p->x, hung_up, p);
+    pool_run(http_loop(p->x), fetch, fetched, p);
+}
+
+static void answer_file(struct playback *p)
+{
+    enum track track = strncmp(p->file, "audio/", 6) == 0 ? TRACK_AUDIO : TRACK_VIDEO;
+    const char *slash = strchr(p->file, '/');
+    const struct segment *s = NULL;
+    uint64_t number;
+
+    if (slash == NULL || (track == TRACK_VIDEO && strncmp(p->file, "source/", 7) != 0)) {
+        not_found(p);
+    } else if (number_in(slash + 1, "init-", ".mp4", &number) && number < p->view->init_count[track]) {
+        answer_media(p, buffer_ref(p->view->inits[track][number].bytes));
+    } else if (strlen(slash + 1) == 10 && number_in(slash + 1, "", ".m4s", &number) &&
+               (s = play_segment(p->view, (uint32_t)number)) != NULL && s->track[track].bytes > 0) {
+        answer_segment(p, track, s);
+    } else {
+        not_found(p);
+    }
+}
+
+/* --- the view ---------------------------------------------------------------------------------------- */
+
+static void answer(struct playback *p)
+{
+    if (p->view->access == ACCESS_TICKET && !p->is_admin)
+        refuse(p, p->has_credentials ? 403 : 401, "ticket-needed", "This video is for ticket holders.");
+    else if (!answer_playlist(p))
+        answer_file(p);
+}
+
+static void load(void *ctx)
+{
+    struct playback *p = ctx;
+
+    p->e = live_video_load(p->api->options.live, p->id, &p->view);
+}
+
+static void loaded(void *ctx)
+{
+    struct playback *p = ctx;
+
+    if (p->x == NULL) {
+        playback_free(p);
+        return;
+    }
+    http_on_end(p->x, NULL, NULL);
+    if (p->e == ERR_OK)
+        answer(p);
+    else
+        not_found(p);
+}
+
+void playback_answer(struct api *a, struct http_exchange *x)
+{
+    struct playback *p = mem_new(sizeof *p);
+    struct bytes authorization = http_field(x, "Authorization");
+    const char *path = http_path(x) + 3; /* behind "/v/" */
+    size_t size = strcspn(path, "/");
+    bool known = false;
+
+    p->api = a;
+    p->x = x;
+    p->file = mem_string(path[size] ? path + size + 1 : "");
+    p->has_credentials = authorization.at != NULL;
+    p->is_admin = access_admin_ok(authorization, a->admin_token);
+    allow_origins(x);
+    if (http_method(x) != HTTP_GET && http_method(x) != HTTP_HEAD) {
+        http_add(x, "Allow", "GET, HEAD");
+        refuse(p, 405, "method-not-allowed", "Use GET or HEAD.");
+    } else if (!ulid_parse(bytes_of(path, size), &p->id)) {
+        not_found(p);
+    } else if ((p->view = live_video_peek(a->options.live, p->id, &known)) != NULL) {
+        answer(p);
+    } else if (known) {
+        http_on_end(x, hung_up, p);
+        pool_run(http_loop(x), load, loaded, p);
+    } else {
+        not_found(p);
+    }
+}

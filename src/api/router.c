@@ -1,0 +1,236 @@
+/* api/router.c - finds the route of a request, checks what all routes have in common, and runs it. */
+#include "api/api_int.h"
+
+#include "access/access.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- matching ---------------------------------------------------------------------------------------- */
+
+/* Whether `path` fits `pattern`; the segments at {} are copied into `parameters`. */
+static bool matches(const char *pattern, const char *path, char *parameters[CALL_PARAMETERS_MAX])
+{
+    size_t count = 0;
+
+    while (*pattern != '\0') {
+        if (strncmp(pattern, "{}", 2) == 0) {
+            size_t size = strcspn(path, "/");
+
+            if (size == 0 || count == CALL_PARAMETERS_MAX)
+                goto no;
+            parameters[count++] = mem_text(path, size);
+            path += size;
+            pattern += 2;
+        } else if (*pattern++ != *path++) {
+            goto no;
+        }
+    }
+    if (*path == '\0')
+        return true;
+no:
+    while (count > 0) {
+        free(parameters[--count]);
+        parameters[count] = NULL;
+    }
+    return false;
+}
+
+static const char *method_name(enum http_method m)
+{
+    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ""};
+
+    return names[m];
+}
+
+/* The route for path and method; NULL with the methods there are in `allowed`, empty when there are none. */
+static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
+{
+    static const struct route *const tables[] = {event_routes, video_routes, operation_routes};
+    enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
+
+    allowed[0] = '\0';
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        for (const struct route *r = tables[t]; r->pattern != NULL; r++) {
+            char *parameters[CALL_PARAMETERS_MAX] = {NULL};
+
+            if (!matches(r->pattern, path, parameters))
+                continue;
+            if (r->method == asked) {
+                memcpy(c->parameters, parameters, sizeof parameters);
+                return r;
+            }
+            for (size_t i = 0; i < CALL_PARAMETERS_MAX; i++)
+                free(parameters[i]);
+            snprintf(allowed + strlen(allowed), 64 - strlen(allowed), "%s%s", allowed[0] ? ", " : "",
+                     r->method == HTTP_GET ? "GET, HEAD" : method_name(r->method));
+        }
+    }
+    return NULL;
+}
+
+/* --- what routes have in common ---------------------------------------------------------------------- */
+
+static bool is_json_type(struct bytes type)
+{
+    static const char name[] = "application/json";
+    struct bytes head = bytes_head(type, sizeof name - 1);
+
+    return bytes_is_nocase(head, name) &&
+           (type.size == head.size || type.at[head.size] == ';' || type.at[head.size] == ' ');
+}
+
+static bool read_body(struct call *c)
+{
+    struct bytes body = http_body(c->x);
+    json_error_t why;
+
+    if (!(c->route->flags & ROUTE_JSON))
+        return true;
+    if (!is_json_type(http_field(c->x, "Content-Type"))) {
+        call_problem(c, 415, "not-json", "Send the body as 'Content-Type: application/json'.");
+        return false;
+    }
+    c->body = json_loadb((const char *)body.at, body.size, JSON_REJECT_DUPLICATES, &why);
+    if (c->body == NULL) {
+        call_problem(c, 400, "not-json", "The body is no JSON: %.120s (line %d, column %d).", why.text,
+                     why.line, why.column);
+        return false;
+    }
+    if (!json_is_object(c->body)) {
+        call_problem(c, 422, "bad-field", "The body wants to be a JSON object.");
+        return false;
+    }
+    return true;
+}
+
+static bool check_admin(struct call *c)
+{
+    if (!(c->route->flags & ROUTE_ADMIN) || c->is_admin)
+        return true;
+    call_problem(
+        c, 401, "admin-token-needed",
+        "%s Send 'Authorization: Bearer TOKEN' with what the file admin.token in the data folder holds.",
+        c->has_credentials ? "This token is not the admin's." : "This call is the producer's.");
+    return false;
+}
+
+/* --- running ----------------------------------------------------------------------------------------- */
+
+static void hung_up(void *ctx)
+{
+    struct call *c = ctx;
+
+    c->x = NULL;
+}
+
+static void run_on_pool(void *ctx)
+{
+    struct call *c = ctx;
+
+    c->route->run(c);
+}
+
+static void reply_from_pool(void *ctx)
+{
+    call_send(ctx);
+}
+
+static void run(struct call *c)
+{
+    if (!check_admin(c) || !read_body(c) || (c->route->check != NULL && !c->route->check(c))) {
+        call_send(c);
+    } else if (c->route->flags & ROUTE_BLOCKS) {
+        http_on_end(c->x, hung_up, c);
+        pool_run(http_loop(c->x), run_on_pool, reply_from_pool, c);
+    } else {
+        c->route->run(c);
+        call_send(c);
+    }
+}
+
+static void answer_options(struct http_exchange *x)
+{
+    allow_origins(x);
+    http_add(x, "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    http_add(x, "Access-Control-Allow-Headers",
+             "Authorization, Content-Type, Range, If-Match, If-None-Match, Idempotency-Key");
+    http_add(x, "Access-Control-Max-Age", "86400");
+    http_answer(x, 204, NULL, NULL);
+}
+
+static void handle(void *ctx, struct http_exchange *x)
+{
+    static const struct route nowhere = {.pattern = ""};
+    struct api *a = ctx;
+    const char *path = http_path(x);
+    enum http_method method = http_method(x);
+    char allowed[64];
+
+    if (method == HTTP_OPTIONS) {
+        answer_options(x);
+        return;
+    }
+    if (strncmp(path, "/v/", 3) == 0) {
+        playback_answer(a, x);
+        return;
+    }
+    if (strncmp(path, "/api/", 5) != 0 && (method == HTTP_GET || method == HTTP_HEAD) && pages_answer(x))
+        return;
+
+    struct call *c = mem_new(sizeof *c);
+
+    c->api = a;
+    c->x = x;
+    c->origin = mem_string(http_origin(x));
+    struct bytes authorization = http_field(x, "Authorization");
+
+    c->has_credentials = authorization.at != NULL;
+    c->is_admin = access_admin_ok(authorization, a->admin_token);
+    c->route = find(c, method, path, allowed);
+    if (c->route != NULL) {
+        run(c);
+        return;
+    }
+    c->route = &nowhere;
+    if (method == HTTP_OTHER) {
+        call_problem(c, 501, "unknown-method", "This method is not known here.");
+    } else if (allowed[0] != '\0') {
+        call_problem(c, 405, "method-not-allowed", "Use one of: %s.", allowed);
+        call_field(c, "Allow", "%s", allowed);
+    } else {
+        call_problem(c, 404, "not-found", "There is nothing at this path; see /api/v1/openapi.json.");
+    }
+    call_send(c);
+}
+
+struct api *api_new(const struct api_options *options)
+{
+    struct api *a = mem_new(sizeof *a);
+
+    a->options = *options;
+    a->admin_token = mem_string(options->admin_token);
+    a->program = mem_string(options->program);
+    a->handler = (struct http_handler){.handle = handle, .ctx = a};
+    return a;
+}
+
+const struct http_handler *api_handler(struct api *a)
+{
+    return &a->handler;
+}
+
+void api_drain(struct api *a)
+{
+    a->draining = true;
+}
+
+void api_free(struct api *a)
+{
+    if (a == NULL)
+        return;
+    free(a->admin_token);
+    free(a->program);
+    free(a);
+}

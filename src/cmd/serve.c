@@ -1,0 +1,301 @@
+/* cmd/serve.c - the whole house on one machine: opens every room in order, waits for a signal, and closes
+ * them in the other order.
+ *
+ * Standard output carries what a script waits for: where things are, one line a listener, then `ready`. */
+#include "cmd/cmd.h"
+
+#include "access/access.h"
+#include "api/api.h"
+#include "base/config.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "db/db.h"
+#include "http/http.h"
+#include "live/live.h"
+#include "rtmp/rtmp.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libavutil/log.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A drain waits so long for segments to be stored, and for viewers to take what they asked for. */
+#define DRAIN_STORE_MS 20000
+#define DRAIN_HTTP_MS  3000
+
+struct house {
+    struct option *options;
+    const char *data_dir;
+    int lock; /* the data folder's, so that two servers never share one */
+    char why[256];
+    char admin_token[ACCESS_KEY_SIZE];
+    struct net *net;
+    struct store *store;
+    struct db *db;
+    struct live *live;
+    struct tls_server *tls;
+    struct api *api;
+    struct http_server *http;
+    struct rtmp_server *rtmp, *rtmps;
+    struct address http_at, rtmp_at, rtmps_at;
+};
+
+static struct option serve_options[] = {
+    {"data", "DIR", "./data", "journal, spool, embedded database, admin token", NULL},
+    {"http", "ADDR:PORT", "127.0.0.1:8080", "HTTP API, players, web pages (port 0: a free one)", NULL},
+    {"rtmp", "ADDR:PORT", "127.0.0.1:1935", "RTMP ingest", NULL},
+    {"rtmps", "ADDR:PORT", NULL, "RTMP ingest over TLS; wants --tls-cert and --tls-key", NULL},
+    {"tls-cert", "FILE", NULL, "PEM certificate chain: HTTP and RTMPS speak TLS; read again on SIGHUP", NULL},
+    {"tls-key", "FILE", NULL, "PEM private key", NULL},
+    {"storage", "URL", NULL, "where segments live: file:DIR [file:DATA/store]", NULL},
+    {"database", "URL", NULL, "events and the index: sqlite:FILE [sqlite:DATA/matinee.db]", NULL},
+    {"segment", "S", "10", "segment length, seconds", NULL},
+    {"grace", "S", "30", "how long a video waits for a publisher that went away, seconds", NULL},
+    {"config", "FILE", NULL, "INI file with these options by name", NULL},
+    {"verbose", NULL, NULL, "say more on standard error", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* --- opening ----------------------------------------------------------------------------------------- */
+
+static bool parse_listener(struct house *h, const char *name, struct address *out)
+{
+    const char *text = config_text(h->options, name);
+
+    if (text == NULL || address_parse(text, out))
+        return true;
+    snprintf(h->why, sizeof h->why, "--%s wants ADDR:PORT like 127.0.0.1:8080, not '%.60s'", name, text);
+    return false;
+}
+
+/* Everything that can be wrong with the words themselves, before anything is touched. */
+static bool check_options(struct house *h, struct live_options *live)
+{
+    long segment, grace;
+    bool cert = config_text(h->options, "tls-cert") != NULL, key = config_text(h->options, "tls-key") != NULL;
+
+    if (config_number(h->options, "segment", 1, 60, &segment, h->why) != ERR_OK ||
+        config_number(h->options, "grace", 0, 86400, &grace, h->why) != ERR_OK ||
+        !parse_listener(h, "http", &h->http_at) || !parse_listener(h, "rtmp", &h->rtmp_at) ||
+        !parse_listener(h, "rtmps", &h->rtmps_at))
+        return false;
+    if (cert != key || (config_text(h->options, "rtmps") != NULL && !cert)) {
+        snprintf(h->why, sizeof h->why, "TLS wants both --tls-cert FILE and --tls-key FILE");
+        return false;
+    }
+    live->segment_ms = segment * 1000;
+    live->grace_ms = grace * 1000;
+    h->data_dir = config_text(h->options, "data");
+    return true;
+}
+
+static enum err take_data_dir(struct house *h)
+{
+    char *path = mem_printf("%s/lock", h->data_dir);
+    enum err e = ERR_OK;
+
+    if (mkdir(h->data_dir, 0700) != 0 && errno != EEXIST) {
+        e = err_from_errno(errno);
+        snprintf(h->why, sizeof h->why, "--data %.120s: %s", h->data_dir, err_text(e));
+    } else if ((h->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0) {
+        e = err_from_errno(errno);
+        snprintf(h->why, sizeof h->why, "--data %.120s: %s; give a folder this user may write to",
+                 h->data_dir, err_text(e));
+    } else if (flock(h->lock, LOCK_EX | LOCK_NB) != 0) {
+        e = ERR_BUSY;
+        snprintf(h->why, sizeof h->why, "--data %.120s: another matinee is using this folder", h->data_dir);
+    }
+    free(path);
+    return e;
+}
+
+/* The option's URL, or the default below the data folder. */
+static char *url_of(const struct house *h, const char *name, const char *scheme, const char *file)
+{
+    const char *given = config_text(h->options, name);
+
+    return given ? mem_string(given) : mem_printf("%s:%s/%s", scheme, h->data_dir, file);
+}
+
+static enum err open_engines(struct house *h, struct live_options *live)
+{
+    char *storage = url_of(h, "storage", "file", "store");
+    char *database = url_of(h, "database", "sqlite", "matinee.db");
+    enum err e;
+
+    if ((e = access_admin_token(h->data_dir, h->admin_token, h->why)) != ERR_OK ||
+        (e = store_open(&h->store, storage, h->why)) != ERR_OK ||
+        (e = db_open(&h->db, database, h->why)) != ERR_OK)
+        goto out;
+    if ((e = net_start(&h->net, 0, 0)) != ERR_OK) {
+        snprintf(h->why, sizeof h->why, "threads could not be started: %s", err_text(e));
+        goto out;
+    }
+    live->net = h->net;
+    live->store = h->store;
+    live->db = h->db;
+    live->data_dir = h->data_dir;
+    e = live_open(&h->live, live, h->why);
+out:
+    free(storage);
+    free(database);
+    return e;
+}
+
+static enum err explain(struct house *h, const char *name, enum err e)
+{
+    if (e == ERR_BUSY)
+        snprintf(h->why, sizeof h->why,
+                 "--%s %.60s: the address is in use; stop what uses it, or give another port", name,
+                 config_text(h->options, name));
+    else if (e != ERR_OK)
+        snprintf(h->why, sizeof h->why, "--%s %.60s: %s", name, config_text(h->options, name), err_text(e));
+    return e;
+}
+
+static unsigned port_of(const struct address *a)
+{
+    char text[ADDRESS_TEXT_SIZE];
+
+    return a->size ? (unsigned)strtoul(strrchr(address_text(a, text), ':') + 1, NULL, 10) : 0;
+}
+
+static enum err open_doors(struct house *h, const char *program)
+{
+    const char *cert = config_text(h->options, "tls-cert");
+    enum err e;
+
+    if (cert != NULL && (e = tls_server_new(&h->tls, cert, config_text(h->options, "tls-key"), "h2,http/1.1",
+                                            h->why)) != ERR_OK)
+        return e;
+    e = explain(h, "rtmp", rtmp_server_start(&h->rtmp, h->net, &h->rtmp_at, NULL, h->live));
+    if (e == ERR_OK && h->rtmps_at.size > 0)
+        e = explain(h, "rtmps", rtmp_server_start(&h->rtmps, h->net, &h->rtmps_at, h->tls, h->live));
+    if (e != ERR_OK)
+        return e;
+    h->api = api_new(&(struct api_options){.net = h->net,
+                                           .live = h->live,
+                                           .store = h->store,
+                                           .admin_token = h->admin_token,
+                                           .program = program,
+                                           .rtmp_port = port_of(&h->rtmp_at),
+                                           .rtmps_port = port_of(&h->rtmps_at)});
+    return explain(h, "http", http_server_start(&h->http, h->net, &h->http_at, h->tls, api_handler(h->api)));
+}
+
+static void announce(const struct house *h)
+{
+    char text[ADDRESS_TEXT_SIZE];
+
+    printf("data %s\nadmin token in %s/admin.token\n", h->data_dir, h->data_dir);
+    printf("http http%s://%s\n", h->tls ? "s" : "", address_text(&h->http_at, text));
+    printf("rtmp rtmp://%s/live\n", address_text(&h->rtmp_at, text));
+    if (h->rtmps != NULL)
+        printf("rtmps rtmps://%s/live\n", address_text(&h->rtmps_at, text));
+    printf("ready\n");
+    fflush(stdout);
+}
+
+/* --- closing ----------------------------------------------------------------------------------------- */
+
+static void close_house(struct house *h)
+{
+    rtmp_server_stop(h->rtmp);
+    rtmp_server_stop(h->rtmps);
+    if (h->live != NULL)
+        live_drain(h->live, DRAIN_STORE_MS);
+    http_server_stop(h->http, DRAIN_HTTP_MS);
+    if (h->net != NULL)
+        net_stop(h->net);
+    api_free(h->api);
+    live_close(h->live);
+    tls_server_free(h->tls);
+    db_close(h->db);
+    store_close(h->store);
+    if (h->lock >= 0)
+        close(h->lock);
+}
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* Returns when the house is to close. */
+static void wait_for_signal(struct house *h, const sigset_t *set)
+{
+    for (int signal; sigwait(set, &signal) == 0;) {
+        if (signal != SIGHUP)
+            return;
+        if (h->tls != NULL && tls_server_reload(h->tls, h->why) != ERR_OK)
+            log_error("serve", "the certificate stays as it was: %s", h->why);
+        else if (h->tls != NULL)
+            log_info("serve", "certificate and key were read again");
+    }
+}
+
+static void on_av_log(void *source, int level, const char *format, va_list args)
+{
+    char line[256];
+
+    if (level > AV_LOG_ERROR)
+        return;
+    vsnprintf(line, sizeof line, format, args);
+    line[strcspn(line, "\n")] = '\0';
+    log_debug("libav", "%s", line);
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct house h = {.options = serve_options, .lock = -1};
+    struct live_options live = {0};
+    char *program = realpath("/proc/self/exe", NULL);
+    sigset_t signals;
+    int status = 2;
+
+    if (config_read(h.options, true, &argc, argv, h.why) != ERR_OK || !check_options(&h, &live))
+        goto out;
+    if (argc > 0) {
+        snprintf(h.why, sizeof h.why, "'%.60s' is not expected here; see 'matinee serve --help'", argv[0]);
+        goto out;
+    }
+    status = 1;
+    if (config_text(h.options, "verbose") != NULL)
+        log_set_level(LOG_DEBUG);
+    av_log_set_callback(on_av_log);
+    block_signals(&signals);
+    if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live) != ERR_OK || open_doors(&h, program) != ERR_OK)
+        goto out;
+    announce(&h);
+    wait_for_signal(&h, &signals);
+    log_info("serve", "closing");
+    api_drain(h.api);
+    h.why[0] = '\0';
+    status = 0;
+out:
+    if (h.why[0] != '\0')
+        fprintf(stderr, "matinee serve: %s\n", h.why);
+    close_house(&h);
+    config_free(h.options);
+    free(program);
+    return status;
+}
+
+void cmd_serve_help(void)
+{
+    puts(
+        "matinee serve [OPTIONS]: RTMP in, HTTP out, embedded stores. Options, each also as MATINEE_… in the\n"
+        "environment and by name in the file of --config; the command line wins, then the environment:\n");
+    config_help(serve_options);
+}

@@ -1,0 +1,72 @@
+/* db/schema.c - the tables, as a list of steps. A step that has shipped is never changed: add another. */
+#include "db/db_int.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+
+/* Ids are ULIDs as text, so that a person with a SQL shell sees what the API shows. Times are wall-clock
+ * milliseconds; positions in a video are ticks of 1/90000 s. */
+static const char *const step_1[] = {
+    "CREATE TABLE events (id TEXT PRIMARY KEY, title TEXT NOT NULL, access TEXT NOT NULL, starts_at INTEGER,"
+    " key_hash BLOB NOT NULL UNIQUE, created_at INTEGER NOT NULL, ended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+    "CREATE TABLE videos (id TEXT PRIMARY KEY, event_id TEXT NOT NULL, state TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL, target_duration INTEGER NOT NULL DEFAULT 0,"
+    " ended_at INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+    "CREATE INDEX videos_of_event ON videos (event_id, id)",
+    /* One row per decoder configuration of a track: a publisher that changes it gets a new init segment. */
+    "CREATE TABLE inits (video_id TEXT NOT NULL, track INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " codec INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, rate INTEGER NOT NULL,"
+    " channels INTEGER NOT NULL, rfc6381 TEXT NOT NULL, record BLOB NOT NULL,"
+    " PRIMARY KEY (video_id, track, number)) WITHOUT ROWID",
+    "CREATE TABLE segments (video_id TEXT NOT NULL, number INTEGER NOT NULL, start INTEGER NOT NULL,"
+    " end INTEGER NOT NULL, discontinuity INTEGER NOT NULL, torn INTEGER NOT NULL, wall_ms INTEGER NOT NULL,"
+    " video_init INTEGER NOT NULL, video_start INTEGER NOT NULL, video_end INTEGER NOT NULL, video_bytes INTEGER NOT NULL,"
+    " audio_init INTEGER NOT NULL, audio_start INTEGER NOT NULL, audio_end INTEGER NOT NULL, audio_bytes INTEGER NOT NULL,"
+    " PRIMARY KEY (video_id, number)) WITHOUT ROWID",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1};
+
+#define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
+
+static bool take_int(void *ctx, const struct db_row *r)
+{
+    *(int64_t *)ctx = db_column_int(r, 0);
+    return false;
+}
+
+static enum err take_step(void *ctx, struct db *d)
+{
+    int64_t number = *(const int64_t *)ctx;
+    enum err e = ERR_OK;
+    char version[64];
+
+    for (const char *const *sql = steps[number]; *sql != NULL && e == ERR_OK; sql++)
+        e = db_run(d, *sql, NULL, 0, NULL);
+    snprintf(version, sizeof version, "PRAGMA user_version = %lld", (long long)number + 1);
+    return e == ERR_OK ? db_run(d, version, NULL, 0, NULL) : e;
+}
+
+enum err schema_update(struct db *d, char why[256])
+{
+    int64_t version = 0;
+    enum err e = db_read(d, "PRAGMA user_version", NULL, 0, take_int, &version);
+
+    if (e == ERR_OK && version > NEWEST) {
+        snprintf(
+            why, 256,
+            "the database was written by a newer matinee (schema %lld, this one knows %lld): update matinee",
+            (long long)version, (long long)NEWEST);
+        return ERR_UNSUPPORTED;
+    }
+    for (; e == ERR_OK && version < NEWEST; version++) {
+        e = db_write(d, take_step, &version);
+        if (e == ERR_OK)
+            log_info("db", "schema brought to version %lld", (long long)version + 1);
+    }
+    if (e != ERR_OK)
+        snprintf(why, 256, "the database's tables could not be brought up to date: %s", err_text(e));
+    return e;
+}

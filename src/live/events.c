@@ -1,0 +1,383 @@
+/* live/events.c - what producers do with events and videos, and the copies that the API prints. */
+#include "live/live_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* How long a publisher may take to be gone when its event is ended under it. */
+#define LEAVE_MS_MAX 10000
+
+/* --- copies ------------------------------------------------------------------------------------------ */
+
+void event_view_free(struct event_view *v)
+{
+    free(v->title);
+    free(v->videos);
+    v->title = NULL;
+    v->videos = NULL;
+}
+
+static enum event_state state_of(const struct event *e)
+{
+    if (e->video != NULL && e->video->live)
+        return EVENT_LIVE;
+    return e->video != NULL || e->ended ? EVENT_ENDED : EVENT_SCHEDULED;
+}
+
+static void copy_event(const struct live *l, const struct event *e, struct event_view *out)
+{
+    *out = (struct event_view){
+        .id = e->id,
+        .title = mem_string(e->title),
+        .access = e->access,
+        .state = state_of(e),
+        .starts_at_ms = e->starts_at_ms,
+        .created_at_ms = e->created_at_ms,
+        .has_video = e->video != NULL,
+        .health = e->health,
+    };
+    if (e->publication != NULL && e->health.publishing)
+        out->health.heard_ms = clock_wall_ms() - (clock_mono_ms() - e->publication->heard_ms);
+    for (size_t i = l->video_count; i > 0 && e->video != NULL; i--) {
+        if (live_find_video(l, l->video_order[i - 1])->event != e)
+            continue;
+        out->videos = mem_resize(out->videos, (out->video_count + 1) * sizeof *out->videos);
+        out->videos[out->video_count++] = l->video_order[i - 1];
+    }
+}
+
+enum err live_event_get(struct live *l, struct ulid id, struct event_view *out)
+{
+    pthread_mutex_lock(&l->lock);
+    const struct event *e = live_find_event(l, id);
+
+    *out = (struct event_view){0};
+    if (e != NULL)
+        copy_event(l, e, out);
+    pthread_mutex_unlock(&l->lock);
+    return e ? ERR_OK : ERR_MISSING;
+}
+
+/* How many of the ascending `order` lie before `after`; all of them when it is zero. */
+static size_t before(const struct ulid *order, size_t count, struct ulid after)
+{
+    size_t at = count;
+
+    while (!ulid_is_zero(after) && at > 0 && memcmp(order[at - 1].b, after.b, sizeof after.b) >= 0)
+        at--;
+    return at;
+}
+
+size_t live_event_list(struct live *l, struct ulid after, size_t limit, struct event_view *out)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&l->lock);
+    for (size_t at = before(l->event_order, l->event_count, after); at > 0 && count < limit; at--)
+        copy_event(l, live_find_event(l, l->event_order[at - 1]), &out[count++]);
+    pthread_mutex_unlock(&l->lock);
+    return count;
+}
+
+size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct ulid *out)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&l->lock);
+    for (size_t at = before(l->video_order, l->video_count, after); at > 0 && count < limit; at--)
+        out[count++] = l->video_order[at - 1];
+    pthread_mutex_unlock(&l->lock);
+    return count;
+}
+
+/* --- events ------------------------------------------------------------------------------------------ */
+
+enum err live_event_create(struct live *l, const struct event_change *what, struct ulid *id,
+                           char key[ACCESS_KEY_SIZE])
+{
+    struct event *e = mem_new(sizeof *e);
+    enum err failed;
+
+    access_key_new(key);
+    access_key_hash(bytes_text(key), e->key_hash);
+    *id = e->id = ulid_new();
+    e->title = mem_string(what->title);
+    e->access = what->access ? *what->access : ACCESS_PUBLIC;
+    e->starts_at_ms = what->starts_at_ms >= 0 ? what->starts_at_ms : -1;
+    e->created_at_ms = clock_wall_ms();
+    if ((failed = index_add_event(l->options.db, e)) != ERR_OK) {
+        free(e->title);
+        free(e);
+        return failed;
+    }
+    pthread_mutex_lock(&l->lock);
+    live_add_event(l, e);
+    pthread_mutex_unlock(&l->lock);
+    return ERR_OK;
+}
+
+/* Changes go to a copy, then to the row, then to the event, so that a failed write changes nothing. Two
+ * changes of one event at once: the writer's lock of the database orders them, the last one stands. */
+static enum err change(struct live *l, struct ulid id, void (*apply)(struct event *copy, const void *what),
+                       const void *what)
+{
+    struct event copy = {0};
+    enum err failed;
+
+    pthread_mutex_lock(&l->lock);
+    struct event *e = live_find_event(l, id);
+
+    if (e != NULL) {
+        copy = *e;
+        copy.title = mem_string(e->title);
+    }
+    pthread_mutex_unlock(&l->lock);
+    if (e == NULL)
+        return ERR_MISSING;
+    apply(&copy, what);
+    if ((failed = index_change_event(l->options.db, &copy)) != ERR_OK)
+        goto out;
+    pthread_mutex_lock(&l->lock);
+    if ((e = live_find_event(l, id)) != NULL) {
+        char *old = e->title;
+
+        map_remove(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE));
+        e->title = copy.title;
+        copy.title = old;
+        e->access = copy.access;
+        e->starts_at_ms = copy.starts_at_ms;
+        e->ended = copy.ended;
+        memcpy(e->key_hash, copy.key_hash, sizeof e->key_hash);
+        map_put(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE), e);
+    }
+    pthread_mutex_unlock(&l->lock);
+out:
+    free(copy.title);
+    return failed;
+}
+
+static void apply_change(struct event *copy, const void *ctx)
+{
+    const struct event_change *what = ctx;
+
+    if (what->title != NULL) {
+        free(copy->title);
+        copy->title = mem_string(what->title);
+    }
+    if (what->access != NULL)
+        copy->access = *what->access;
+    if (what->starts_at_ms != EVENT_UNCHANGED)
+        copy->starts_at_ms = what->starts_at_ms;
+}
+
+enum err live_event_change(struct live *l, struct ulid id, const struct event_change *what)
+{
+    return change(l, id, apply_change, what);
+}
+
+static void apply_key(struct event *copy, const void *hash)
+{
+    memcpy(copy->key_hash, hash, ACCESS_HASH_SIZE);
+}
+
+static void evict_publisher(struct live *l, struct ulid id, const char *text)
+{
+    pthread_mutex_lock(&l->lock);
+    const struct event *e = live_find_event(l, id);
+
+    if (e != NULL && e->publication != NULL)
+        publication_evict(e->publication, text);
+    pthread_mutex_unlock(&l->lock);
+}
+
+enum err live_event_rotate_key(struct live *l, struct ulid id, char key[ACCESS_KEY_SIZE])
+{
+    uint8_t hash[ACCESS_HASH_SIZE];
+    enum err e;
+
+    access_key_new(key);
+    access_key_hash(bytes_text(key), hash);
+    if ((e = change(l, id, apply_key, hash)) == ERR_OK)
+        evict_publisher(l, id, "the stream key was changed");
+    return e;
+}
+
+static void apply_end(struct event *copy, const void *nothing)
+{
+    copy->ended = true;
+}
+
+/* Waits, with the lock held, until nobody publishes the event. */
+static enum err wait_for_leave(struct live *l, struct ulid id)
+{
+    int64_t due_ms = clock_wall_ms() + LEAVE_MS_MAX;
+    struct timespec due = {due_ms / 1000, due_ms % 1000 * 1000000};
+    const struct event *e;
+
+    while ((e = live_find_event(l, id)) != NULL && e->publication != NULL)
+        if (pthread_cond_timedwait(&l->changed, &l->lock, &due) != 0)
+            return ERR_TIMEOUT;
+    return e ? ERR_OK : ERR_MISSING;
+}
+
+static enum err end_publishing(struct live *l, struct ulid id)
+{
+    enum err e;
+
+    evict_publisher(l, id, "the event was ended");
+    pthread_mutex_lock(&l->lock);
+    if ((e = wait_for_leave(l, id)) == ERR_OK) {
+        struct video *v = live_find_event(l, id)->video;
+
+        if (v != NULL && v->live)
+            live_end_video(l, v);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return e;
+}
+
+enum err live_event_end(struct live *l, struct ulid id)
+{
+    enum err e = change(l, id, apply_end, NULL);
+
+    return e == ERR_OK ? end_publishing(l, id) : e;
+}
+
+/* --- videos ------------------------------------------------------------------------------------------ */
+
+struct video_view *live_video_peek(struct live *l, struct ulid id, bool *known)
+{
+    struct video_view *view = NULL;
+
+    pthread_mutex_lock(&l->lock);
+    struct video *v = live_find_video(l, id);
+
+    *known = v != NULL;
+    if (v != NULL && v->view != NULL) {
+        view = video_view_ref(v->view);
+        v->view_used_ms = clock_mono_ms();
+    }
+    pthread_mutex_unlock(&l->lock);
+    return view;
+}
+
+/* Gives what was loaded into `scratch` to the video itself, unless another thread was first. */
+static void adopt(struct video *v, struct video *scratch, const struct segment *segments, size_t count)
+{
+    if (v->view != NULL)
+        return;
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        if (v->init_count[t] > 0) /* they stayed when the view was dropped */
+            continue;
+        v->inits[t] = scratch->inits[t];
+        v->init_count[t] = scratch->init_count[t];
+        scratch->inits[t] = NULL;
+        scratch->init_count[t] = 0;
+    }
+    video_show_loaded(v, segments, count);
+}
+
+enum err live_video_load(struct live *l, struct ulid id, struct video_view **out)
+{
+    struct video *scratch = video_new(l, NULL, id);
+    struct segment *segments = NULL;
+    size_t count = 0;
+    enum err e = index_load_video(l->options.db, scratch, &segments, &count);
+
+    *out = NULL;
+    pthread_mutex_lock(&l->lock);
+    struct video *v = live_find_video(l, id);
+
+    if (e == ERR_OK && v == NULL)
+        e = ERR_MISSING;
+    if (e == ERR_OK) {
+        adopt(v, scratch, segments, count);
+        *out = video_view_ref(v->view);
+    }
+    pthread_mutex_unlock(&l->lock);
+    free(segments);
+    video_free(scratch);
+    return e;
+}
+
+/* With the lock held: waits until no pool thread has the video in hand, and takes it out of the lists. */
+static enum err take_out(struct live *l, struct ulid id)
+{
+    struct video *v;
+    struct buffer *nothing;
+    struct record r = {.kind = RECORD_FORGET, .video = id};
+
+    while ((v = live_find_video(l, id)) != NULL && v->spooling)
+        pthread_cond_wait(&l->changed, &l->lock);
+    if (v == NULL)
+        return ERR_MISSING;
+    if (v->live)
+        return ERR_BUSY;
+    nothing = buffer_new(0);
+    r.message = nothing;
+    (void)journal_append(l->journal, &r);
+    buffer_unref(nothing);
+    live_remove_video(l, v);
+    return ERR_OK;
+}
+
+enum err live_video_delete(struct live *l, struct ulid id)
+{
+    char text[ULID_TEXT_SIZE], prefix[ULID_TEXT_SIZE + 2];
+    enum err e;
+
+    pthread_mutex_lock(&l->lock);
+    e = take_out(l, id);
+    pthread_mutex_unlock(&l->lock);
+    if (e != ERR_OK)
+        return e;
+    /* The row goes first: objects that nobody lists are harmless, a listed video without them is not. */
+    snprintf(prefix, sizeof prefix, "v/%s", ulid_text(id, text));
+    if ((e = index_remove_video(l->options.db, id)) == ERR_OK)
+        e = store_delete_all(l->options.store, prefix);
+    return e;
+}
+
+/* From here on nobody can begin to publish it. */
+static void close_door(struct live *l, struct ulid id)
+{
+    pthread_mutex_lock(&l->lock);
+    const struct event *e = live_find_event(l, id);
+
+    if (e != NULL)
+        map_remove(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE));
+    pthread_mutex_unlock(&l->lock);
+}
+
+enum err live_event_delete(struct live *l, struct ulid id)
+{
+    struct event_view view;
+    enum err e = live_event_end(l, id);
+
+    if (e == ERR_OK)
+        close_door(l, id);
+    if (e == ERR_OK) /* somebody may have come between the two */
+        e = end_publishing(l, id);
+    if (e != ERR_OK)
+        return e;
+    while ((e = live_event_get(l, id, &view)) == ERR_OK && view.has_video) {
+        e = live_video_delete(l, view.videos[0]);
+        event_view_free(&view);
+        if (e != ERR_OK && e != ERR_MISSING)
+            return e;
+    }
+    event_view_free(&view);
+    if (e != ERR_OK || (e = index_remove_event(l->options.db, id)) != ERR_OK)
+        return e;
+    pthread_mutex_lock(&l->lock);
+    struct event *gone = live_find_event(l, id);
+
+    if (gone != NULL)
+        live_remove_event(l, gone);
+    pthread_mutex_unlock(&l->lock);
+    return ERR_OK;
+}

@@ -1,0 +1,225 @@
+/* live/live.h - events and their videos: publishing, the journal, segments, the index, and recovery.
+ *
+ * A video is on one loop while somebody publishes it, and on none while it waits or has ended. What players
+ * need of it is an immutable snapshot that any thread may hold. */
+#ifndef MATINEE_LIVE_LIVE_H
+#define MATINEE_LIVE_LIVE_H
+
+#include "access/access.h"
+#include "base/ulid.h"
+#include "db/db.h"
+#include "media/media.h"
+#include "net/net.h"
+#include "store/store.h"
+
+struct live;
+
+struct live_options {
+    struct net *net;
+    struct store *store;
+    struct db *db;
+    const char *data_dir;
+    int64_t segment_ms;
+    int64_t grace_ms;
+};
+
+/* Opens the room, brings back what the journal holds beyond the store, and lists it: when this returns, all
+ * that a crash left is playable again. Blocks; `why` says what to do on failure. */
+must_check enum err live_open(struct live **out, const struct live_options *options, char why[256]);
+
+/* Frees. After live_drain(), and after the loops and the pool have ended. Accepts NULL. */
+void live_close(struct live *l);
+
+/* --- publishing: all of it on the publisher's loop --------------------------------------------------- */
+
+struct publication;
+
+enum message_kind {
+    MESSAGE_AUDIO = 8,
+    MESSAGE_VIDEO = 9,
+    MESSAGE_DATA = 18
+}; /* RTMP's and FLV's own numbers */
+
+struct publisher_events {
+    /* The key is right and the place is free (or was made free): messages may be given. */
+    void (*granted)(void *ctx);
+    /* ERR_DENIED: no event has this key. ERR_BUSY: somebody publishes it and is alive. `text` is for the
+     * publisher's eyes. The publication is gone. */
+    void (*refused)(void *ctx, enum err why, const char *text);
+    /* Every message whose position is at most this would survive a power loss. In order. */
+    void (*durable)(void *ctx, uint64_t position);
+    /* Something the publisher should show a person: the disk is full, the disk has room again. */
+    void (*notice)(void *ctx, bool is_error, const char *text);
+    /* Stop reading from the network (true) until told otherwise (false). */
+    void (*hold)(void *ctx, bool on);
+    /* The publication was ended by us (event ended, key changed, taken over, shutting down), and is gone:
+     * tell the publisher why, and close. */
+    void (*evicted)(void *ctx, const char *text);
+};
+
+/* Asks to publish with `key` on this loop's thread. Exactly one of `granted` or `refused` follows, never
+ * from within this call, within RTMP_TAKEOVER_MS_MAX. The publication is the caller's until it is refused,
+ * evicted or given to live_unpublish(). */
+struct publication *live_publish(struct live *l, struct loop *loop, struct bytes key,
+                                 const struct publisher_events *events, void *ctx);
+
+/* Gives one whole message; `body` lies in `message`, which is referenced as long as it is needed and never
+ * copied. *position is what `durable` will report for it, or 0 when there is nothing to wait for.
+ * ERR_BAD, ERR_UNSUPPORTED, ERR_LIMIT: the publisher must be told `*why` and closed. */
+must_check enum err live_message(struct publication *p, enum message_kind kind, uint32_t timestamp_ms,
+                                 struct buffer *message, struct bytes body, uint64_t *position,
+                                 const char **why);
+
+/* Bytes came from the publisher, whole messages or not: it is alive. */
+void live_heard(struct publication *p);
+
+/* Asks for `durable` of everything given so far without waiting for the group's turn. */
+void live_sync(struct publication *p);
+
+/* The publisher is gone; no further call of its events comes. `clean` when it said so itself. The video
+ * waits for its return for the grace. */
+void live_unpublish(struct publication *p, bool clean);
+
+/* Ends every publication (`evicted`) and refuses new ones, then waits until all segments are stored, for at
+ * most `patience_ms`; what is not stored then is in the journal. Videos wait for their publishers, over a
+ * restart too. Blocks; not on a loop's thread. */
+void live_drain(struct live *l, int64_t patience_ms);
+
+/* --- events; blocking ones on pool threads only ------------------------------------------------------- */
+
+enum event_access { ACCESS_PUBLIC, ACCESS_TICKET };
+enum event_state { EVENT_SCHEDULED, EVENT_LIVE, EVENT_ENDED };
+
+#define EVENT_TITLE_CODEPOINTS_MAX 200
+
+/* What a producer wants to know of the stream that comes in; refreshed once a second. */
+struct health {
+    bool publishing;
+    int64_t since_ms; /* wall clock; when this publisher came */
+    int64_t heard_ms; /* wall clock; its last byte */
+    enum codec video, audio;
+    uint32_t width, height;
+    double fps;
+    int64_t bitrate;            /* bits a second over the last ten */
+    double keyframe_interval_s; /* the longest of the last ten seconds' GOPs; 0 while not known */
+    uint64_t gaps;              /* jumps of the publisher's clock that were mended */
+    const char *notes[4];       /* static texts with advice; NULL where there is no more */
+};
+
+/* A copy of an event as it is now. */
+struct event_view {
+    struct ulid id;
+    char *title;
+    enum event_access access;
+    enum event_state state;
+    int64_t starts_at_ms; /* -1: not said */
+    int64_t created_at_ms;
+    struct ulid *videos; /* newest first */
+    size_t video_count;
+    bool has_video; /* videos[0] is the video of this event; false before the first */
+    struct health health;
+};
+
+void event_view_free(struct event_view *v); /* frees what it holds */
+
+/* What to change; NULL or -2 leaves a thing as it is. */
+struct event_change {
+    const char *title;
+    const enum event_access *access;
+    int64_t starts_at_ms; /* -1: take it away */
+};
+
+#define EVENT_UNCHANGED (-2)
+
+/* Makes an event; `key` receives its stream key, which nobody can read again. Blocks. */
+must_check enum err live_event_create(struct live *l, const struct event_change *what, struct ulid *id,
+                                      char key[ACCESS_KEY_SIZE]);
+must_check enum err live_event_change(struct live *l, struct ulid id,
+                                      const struct event_change *what); /* blocks */
+
+/* A new key; who publishes with the old one is cut off. Blocks. */
+must_check enum err live_event_rotate_key(struct live *l, struct ulid id, char key[ACCESS_KEY_SIZE]);
+
+/* Ends its video at once: the publisher is told and cut off, the last segment stored. Blocks. */
+must_check enum err live_event_end(struct live *l, struct ulid id);
+
+/* Deletes the event and its videos, their objects too. Blocks. */
+must_check enum err live_event_delete(struct live *l, struct ulid id);
+
+/* Copies out one event, or up to `limit` of those after `after` (zero: from the newest), newest first.
+ * Any thread; quick. */
+must_check enum err live_event_get(struct live *l, struct ulid id, struct event_view *out);
+size_t live_event_list(struct live *l, struct ulid after, size_t limit, struct event_view *out);
+
+/* --- videos ------------------------------------------------------------------------------------------ */
+
+/* One track's part of a segment, in ticks of the track's timescale; bytes 0: nothing of it in there. */
+struct span {
+    uint32_t init; /* which init segment it wants */
+    uint32_t bytes;
+    int64_t start, end;
+};
+
+struct segment {
+    uint32_t number;
+    bool discontinuity; /* a publisher came back, or a configuration changed, before it */
+    bool torn; /* it was cut short by a crash, so its name differs from what may have been announced */
+    int64_t start, end; /* on the video's timeline, in ticks of 1/90000 s */
+    int64_t wall_ms;    /* the wall clock at its start */
+    struct span track[TRACK_COUNT];
+};
+
+/* A track's decoder configuration with its init segment. */
+struct init {
+    uint32_t number;
+    struct codec_config config;
+    struct buffer *record; /* as the publisher sent it */
+    struct buffer *bytes;  /* ftyp and moov */
+};
+
+#define VIEW_CACHES 8
+
+/* A video as it is at one moment: immutable, any thread. What is printed from it is kept with it. */
+struct video_view {
+    atomic_uint references;
+    struct ulid id, event;
+    enum event_access access;
+    bool live; /* false: ended */
+    int64_t created_at_ms;
+    uint32_t target_duration_s; /* 0 while there is no segment */
+    struct init *inits[TRACK_COUNT];
+    size_t init_count[TRACK_COUNT];
+    struct segment *segments;
+    size_t segment_count;
+    _Atomic(struct buffer *)
+        cache[VIEW_CACHES]; /* the players' edge keeps its texts here: video_view_cached() */
+};
+
+struct video_view *video_view_ref(struct video_view *v);
+void video_view_unref(struct video_view *v); /* accepts NULL */
+
+/* The text under `slot`, made by `make` the first time; a new reference. Any thread. */
+struct buffer *video_view_cached(struct video_view *v, unsigned slot,
+                                 struct buffer *(*make)(struct video_view *v, unsigned slot));
+
+double video_view_duration_s(const struct video_view *v);
+
+/* The view of a video, a new reference; NULL and *known when it has to be loaded by live_video_load().
+ * Any thread; quick. */
+struct video_view *live_video_peek(struct live *l, struct ulid id, bool *known);
+must_check enum err live_video_load(struct live *l, struct ulid id, struct video_view **out); /* blocks */
+
+/* Up to `limit` ids after `after` (zero: from the newest), newest first. Any thread; quick. */
+size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct ulid *out);
+
+/* Takes the video out of every list, then deletes its objects. ERR_BUSY while it is live. Blocks. */
+must_check enum err live_video_delete(struct live *l, struct ulid id);
+
+/* The object that holds a segment's or an init's bytes, and what a URL calls it:
+ * v/ID/source/000012.m4s, v/ID/audio/init-1.mp4. */
+#define SEGMENT_NAME_SIZE 96
+const char *segment_name(char name[SEGMENT_NAME_SIZE], struct ulid video, enum track track,
+                         const struct segment *s);
+const char *track_rendition(enum track t); /* "source" or "audio" */
+
+#endif

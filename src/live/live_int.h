@@ -1,0 +1,329 @@
+/* live/live_int.h - between the files of this room. What each one is for:
+ *
+ *   journal.c    makes samples durable, one log for all videos
+ *   timeline.c   mends a publisher's clock into one timeline
+ *   segmenter.c  turns samples into segments
+ *   spool.c      brings finished segments to the store and the index, in order
+ *   index.c      the rows of events and videos
+ *   video.c      a video in memory, and what players see of it
+ *   health.c     how a stream does, in numbers and in words
+ *   publish.c    publishers: who may, who is dead, what they sent
+ *   events.c     what producers do
+ *   recover.c    what a crash left in the journal
+ *   live.c       opens and closes the room, keeps its lists, ends videos whose grace is over */
+#ifndef MATINEE_LIVE_LIVE_INT_H
+#define MATINEE_LIVE_LIVE_INT_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "live/live.h"
+
+#include <pthread.h>
+
+/* --- journal.c --------------------------------------------------------------------------------------- */
+
+/* The journal is one append-only log of all videos, so that fifty publishers cost one fdatasync a turn and
+ * not fifty. It is kept in files of JOURNAL_FILE_BYTES_MAX; a position is a byte count over all of them,
+ * ever growing. It knows nothing of RTMP or of segments. */
+struct journal;
+
+enum record_kind {
+    RECORD_SAMPLE = 1,  /* one access unit */
+    RECORD_SEGMENT = 2, /* a segment opens: a struct segment_opening, from which replay can begin */
+    RECORD_LEFT = 3,    /* the publisher is gone: what is open was finished */
+    RECORD_FORGET = 4,  /* the video was deleted */
+};
+
+struct record {
+    enum record_kind kind;
+    struct ulid video;
+    enum track track;
+    bool keyframe;
+    int64_t dts, pts;       /* ticks of the track */
+    struct buffer *message; /* holds `payload`; referenced until written */
+    struct bytes payload;
+};
+
+struct journal_events {
+    /* Everything before `position` would survive a power loss. On the journal's thread. */
+    void (*durable)(void *ctx, uint64_t position);
+    /* ERR_OK: writing goes (on). Otherwise it does not, and is tried again. On the journal's thread. */
+    void (*trouble)(void *ctx, enum err why);
+};
+
+/* Opens the folder `dir`, creating it where it is missing, and shows every whole record to `replay`, in
+ * order; the first damaged one ends its file. Then starts a new file behind them. Blocks. */
+must_check enum err journal_open(struct journal **out, const char *dir,
+                                 void (*replay)(void *ctx, const struct record *r, uint64_t position),
+                                 const struct journal_events *events, void *ctx);
+/* Syncs what is queued, and stops. Blocks. Accepts NULL. */
+void journal_close(struct journal *j);
+
+/* Appends one record and returns its position, the log's length after it. Any thread; never blocks. */
+uint64_t journal_append(struct journal *j, const struct record *r);
+uint64_t journal_position(struct journal *j); /* the log's length now */
+void journal_sync(struct journal *j);         /* now, without waiting for the group's turn */
+size_t journal_queued(struct journal *j);     /* bytes that wait for the disk */
+
+/* Nothing before `position` is needed any more: whole files of it are removed. Blocks; any thread. */
+void journal_release(struct journal *j, uint64_t position);
+
+/* --- timeline.c -------------------------------------------------------------------------------------- */
+
+/* A publisher's clock as it was for a while: raw times near `last` lie on it. */
+struct epoch {
+    int64_t last;   /* raw milliseconds, unwrapped */
+    int64_t offset; /* timeline minus raw, ms */
+};
+
+struct timeline {
+    bool begun;
+    struct epoch now, before; /* both tracks share them, so that their distance is kept */
+    bool has_before;
+    int64_t furthest_ms; /* on the timeline, over both tracks */
+    struct {
+        bool begun;
+        int64_t last; /* ticks */
+    } track[TRACK_COUNT];
+    uint64_t gaps; /* resets and jumps that were mended, and sound that was missing */
+};
+
+/* A publisher begins: its first time stamp will lie at `position_ms`. */
+void timeline_begin(struct timeline *t, int64_t position_ms);
+
+/* Places a time stamp of a track. Ticks are of 1/90000 s for video and of `audio->rate` for audio; they
+ * grow strictly within a track. */
+int64_t timeline_place(struct timeline *t, enum track track, uint32_t raw_ms,
+                       const struct codec_config *audio);
+
+/* --- segmenter.c ------------------------------------------------------------------------------------- */
+
+/* What opens a segment; also a record of the journal, with both configurations behind it. */
+struct segment_opening {
+    uint32_t number;
+    bool discontinuity;
+    bool joined;   /* it is the first of a publisher: what was open before ended with the one before */
+    int64_t start; /* ticks of 1/90000 s */
+    int64_t wall_ms;
+    const struct init *init[TRACK_COUNT]; /* NULL: no such track yet */
+};
+
+/* A segment that is done: its description and its bytes. */
+struct finished {
+    struct list link;
+    struct segment segment;
+    struct buffer *bytes[TRACK_COUNT]; /* NULL where the track has nothing in it */
+    uint64_t position; /* of the journal: all that lies before it is in this segment or an earlier one */
+};
+
+void finished_free(struct finished *f);
+
+struct segmenter;
+
+struct segmenter_events {
+    /* A segment is whole; it becomes the callee's. */
+    void (*finished)(void *ctx, struct finished *f);
+};
+
+struct segmenter *segmenter_new(const struct segmenter_events *events, void *ctx);
+void segmenter_free(struct segmenter *s); /* accepts NULL; what is open is thrown away */
+
+/* Opens a segment; the one before it is finished as soon as its sound is all there. `position` is the
+ * journal's before this opening. */
+must_check enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, uint64_t position);
+
+/* Whether a video keyframe (or, without video, a sound) with this pts should open a segment. */
+bool segmenter_wants_cut(const struct segmenter *s, int64_t pts_90k, int64_t segment_ms);
+
+/* Adds a sample; `position` is the journal's before its record. A segment must be open. */
+must_check enum err segmenter_add(struct segmenter *s, enum track track, const struct sample *sample,
+                                  uint64_t position);
+
+/* Finishes everything that is open: the publisher is gone. `position` is the journal's now; *end_90k is
+ * where the timeline stands then. */
+must_check enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k);
+
+/* The length of the first whole GOP, in ticks of 1/90000 s; 0 while not known. */
+int64_t segmenter_first_gop(const struct segmenter *s);
+bool segmenter_is_open(const struct segmenter *s);
+
+/* --- health.c ---------------------------------------------------------------------------------------- */
+
+#define PULSE_SECONDS 10
+
+/* A ring of the last seconds of a stream, by the wall. On the publisher's loop. */
+struct pulse {
+    int64_t since_ms; /* wall clock */
+    int64_t second;   /* monotonic, of the newest place */
+    struct {
+        uint64_t bytes;
+        uint32_t pictures;
+    } ring[PULSE_SECONDS];
+    int64_t last_key_90k; /* -1: none yet */
+    int64_t key_distance_90k;
+};
+
+void pulse_begin(struct pulse *p);
+/* Counts a message; true when a second is over and pulse_read() has news. */
+bool pulse_count(struct pulse *p, size_t bytes, enum track track, bool keyframe, int64_t pts_90k);
+void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT],
+                uint32_t target_duration_s, struct health *out);
+
+/* --- the lists --------------------------------------------------------------------------------------- */
+
+/* The publications of one loop: a list that only this loop touches. */
+struct berth {
+    struct live *live;
+    struct loop *loop;
+    struct list publications;
+    atomic_size_t count;
+};
+
+struct publication {
+    struct list link; /* on its berth's list */
+    struct live *live;
+    struct berth *berth;
+    uint64_t serial; /* tells it from a later one at the same place in memory */
+    const struct publisher_events *events;
+    void *ctx;
+    uint8_t key_hash[ACCESS_HASH_SIZE];
+    struct timer attempt; /* while it waits for its place */
+    int64_t arrived_ms;
+    _Atomic int64_t heard_ms; /* read by whoever wants its place */
+    struct event *event;      /* NULL until granted */
+    struct video *video;      /* NULL until the first sample */
+    bool held;                /* its socket is not read from */
+    bool warned;              /* it was told of the disk */
+    bool opened;              /* it has opened a segment */
+    bool has_key;             /* a keyframe has come */
+    struct timeline timeline;
+    struct codec_config config[TRACK_COUNT]; /* codec CODEC_NONE until it came */
+    struct buffer *record[TRACK_COUNT];
+    bool config_changed; /* the next keyframe opens a segment */
+    const struct init *init[TRACK_COUNT];
+    struct pulse pulse;
+};
+
+struct event {
+    struct ulid id;
+    char *title;
+    enum event_access access;
+    bool ended;
+    int64_t starts_at_ms, created_at_ms;
+    uint8_t key_hash[ACCESS_HASH_SIZE];
+    struct publication *publication; /* NULL: nobody publishes */
+    struct video *video;             /* the newest one, or NULL */
+    struct health health;
+};
+
+struct video {
+    struct ulid id;
+    struct live *room;
+    struct event *event;
+    bool live;
+    bool publishing; /* somebody has it */
+    bool pins;       /* the journal's records of it are needed: something is not stored */
+    int64_t created_at_ms;
+    int64_t ends_at_ms;      /* monotonic; the grace's end while nobody publishes; 0: somebody does */
+    struct video_view *view; /* NULL: has to be loaded */
+    int64_t view_used_ms;
+    /* Only while live, and then on the publisher's loop: */
+    struct segmenter *segmenter;
+    struct replay *replay; /* only while the room opens */
+    uint32_t next_number;  /* of the segment that opens next */
+    int64_t position_90k;  /* where the timeline stands while nobody publishes */
+    /* Under the room's lock: */
+    struct init **inits[TRACK_COUNT];
+    size_t init_count[TRACK_COUNT];
+    uint32_t target_duration_s;
+    struct list active;        /* on live->active while it is live or has something to store */
+    struct list spool;         /* finished segments that are not stored */
+    bool spooling;             /* a pool thread is at it */
+    bool has_row, end_to_tell; /* its row is there; the row must still be told that it ended */
+    uint64_t needed_from;      /* the journal's position from which it would have to be replayed, */
+                               /* as long as somebody publishes or something waits to be stored */
+};
+
+struct live {
+    struct live_options options;
+    char *data_dir;
+    struct journal *journal;
+    struct recovery *recovery;              /* only while the room opens */
+    pthread_mutex_t lock;                   /* guards the lists, events, and what is marked in struct video */
+    pthread_cond_t changed;                 /* a spool is empty, a publication is gone */
+    struct map *events;                     /* by id, 16 bytes */
+    struct map *keys;                       /* events by key hash */
+    struct map *videos;                     /* by id */
+    struct ulid *event_order, *video_order; /* ascending, so newest last */
+    size_t event_count, video_count;
+    struct list active; /* videos that are live or have something to store */
+    unsigned berth_count;
+    struct berth *berths; /* one a loop */
+    size_t publication_count;
+    _Atomic uint64_t serials;
+    _Atomic uint64_t durable; /* the journal's */
+    _Atomic bool disk_full;
+    struct timer tick; /* on the first loop */
+    _Atomic bool draining;
+};
+
+/* live.c: with the lock held, or before anybody else is there. */
+struct event *live_find_event(const struct live *l, struct ulid id); /* NULL: none */
+struct video *live_find_video(const struct live *l, struct ulid id);
+void live_add_event(struct live *l, struct event *e);
+void live_add_video(struct live *l, struct video *v);    /* becomes its event's newest */
+void live_remove_event(struct live *l, struct event *e); /* frees it */
+void live_remove_video(struct live *l, struct video *v); /* frees it */
+void live_end_video(struct live *l, struct video *v);    /* nobody publishes it */
+void live_release_journal(struct live *l);               /* without the lock; blocks */
+
+/* video.c */
+struct video *video_new(struct live *l, struct event *e, struct ulid id);
+void video_free(struct video *v);
+/* Adds an init segment, the newest of its track from now on. With the lock held once others see the video. */
+enum err video_add_init(struct video *v, enum track track, const struct codec_config *config,
+                        struct bytes record);
+const struct init *video_newest_init(const struct video *v, enum track track); /* NULL: none */
+/* Publishes a new view: with one more segment (or NULL), or with the segments loaded. With the lock held. */
+void video_show(struct video *v, const struct segment *added);
+void video_show_loaded(struct video *v, const struct segment *segments, size_t count);
+
+/* index.c: rows. All block. */
+enum err index_load(struct live *l);
+enum err index_add_event(struct db *d, const struct event *e);
+enum err index_change_event(struct db *d, const struct event *e);
+enum err index_remove_event(struct db *d, struct ulid id);
+enum err index_add_video(struct db *d, const struct video *v);
+enum err index_end_video(struct db *d, struct ulid id, int64_t wall_ms);
+enum err index_remove_video(struct db *d, struct ulid id);
+enum err index_add_segment(struct db *d, const struct video *v, const struct segment *s,
+                           const struct init *const init[TRACK_COUNT]);
+/* Gives `v` its init segments and returns its segments, to be freed by the caller. */
+enum err index_load_video(struct db *d, struct video *v, struct segment **segments, size_t *count);
+
+/* spool.c */
+/* Takes over a finished segment: players see it at once, the store and the index get it in order. */
+void spool_add(struct live *l, struct video *v, struct finished *f);
+void spool_kick(struct live *l,
+                struct video *v); /* with the lock held: sees to it that a pool thread is at it */
+/* Stores and indexes one segment, the video's row first. Blocks. */
+must_check enum err spool_store(struct live *l, struct video *v, const struct finished *f);
+/* The target duration of a video whose first segment is `s`. */
+uint32_t spool_target_duration(int64_t segment_ms, int64_t first_gop_90k, const struct segment *s);
+
+/* recover.c */
+struct recovery;
+struct recovery *recovery_new(struct live *l);
+void recovery_record(void *ctx, const struct record *r, uint64_t position);
+must_check enum err recovery_finish(struct recovery *r); /* frees it; blocks */
+/* A segment opening as a record's payload, and back. */
+struct buffer *opening_write(struct ulid event, const struct segment_opening *o);
+
+/* publish.c */
+void publish_finished(void *ctx, struct finished *f); /* a segmenter's event; ctx is the video */
+void publication_evict(struct publication *p,
+                       const char *text);                /* any thread, with the lock held; `text` static */
+void publish_durable(struct live *l, uint64_t position); /* the journal's thread */
+void publish_trouble(struct live *l, enum err why);      /* the journal's thread */
+
+#endif

@@ -1,0 +1,392 @@
+/* live/recover.c - makes again, from the journal, the segments that a crash kept from the store.
+ *
+ * Records come in the order in which they were written. For each video everything before the first segment
+ * that the index does not have is passed over; from its opening on, samples go through the same segmenter
+ * as they did live, cut where the openings say, and so give the same bytes. */
+#include "live/live_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+/* --- openings as bytes ------------------------------------------------------------------------------- */
+
+struct buffer *opening_write(struct ulid event, const struct segment_opening *o)
+{
+    struct builder b = {0};
+
+    builder_add(&b, bytes_of(event.b, sizeof event.b));
+    builder_be32(&b, o->number);
+    builder_u8(&b, (uint8_t)(o->discontinuity | o->joined << 1));
+    builder_be64(&b, (uint64_t)o->start);
+    builder_be64(&b, (uint64_t)o->wall_ms);
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        const struct init *i = o->init[t];
+
+        builder_u8(&b, i ? (uint8_t)i->config.codec : CODEC_NONE);
+        builder_be32(&b, i ? (uint32_t)i->record->size : 0);
+        if (i != NULL)
+            builder_add(&b, buffer_bytes(i->record));
+    }
+    return builder_finish(&b);
+}
+
+struct read_opening {
+    struct ulid event;
+    struct segment_opening opening;
+    enum codec codec[TRACK_COUNT];
+    struct bytes record[TRACK_COUNT];
+};
+
+static bool opening_read(struct read_opening *out, struct bytes in)
+{
+    struct cursor c = cursor_of(in);
+    struct bytes event = cursor_take(&c, sizeof out->event.b);
+
+    *out = (struct read_opening){0};
+    if (c.short_of)
+        return false;
+    memcpy(out->event.b, event.at, event.size);
+    out->opening.number = cursor_be32(&c);
+
+    uint8_t flags = cursor_u8(&c);
+
+    out->opening.discontinuity = flags & 1;
+    out->opening.joined = flags >> 1 & 1;
+    out->opening.start = (int64_t)cursor_be64(&c);
+    out->opening.wall_ms = (int64_t)cursor_be64(&c);
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        out->codec[t] = (enum codec)cursor_u8(&c);
+        out->record[t] = cursor_take(&c, cursor_be32(&c));
+    }
+    return !c.short_of;
+}
+
+/* --- one video's replay ------------------------------------------------------------------------------ */
+
+/* A sound that came before the opening of the segment that it belongs to. */
+struct early {
+    struct list link;
+    struct sample sample;
+    uint64_t position;
+};
+
+struct replay {
+    struct recovery *recovery;
+    struct video *video;
+    bool begun;         /* the first segment that is not stored has opened */
+    bool left;          /* the publisher had gone before the crash */
+    int64_t stored_90k; /* the end of what the index has */
+    struct list early;
+    struct list done; /* finished segments */
+};
+
+struct recovery {
+    struct live *live;
+    struct map *replays;   /* by video */
+    struct map *forgotten; /* videos to be passed over */
+    enum err e;            /* the first failure */
+};
+
+struct recovery *recovery_new(struct live *l)
+{
+    struct recovery *r = mem_new(sizeof *r);
+
+    r->live = l;
+    r->replays = map_new();
+    r->forgotten = map_new();
+    return r;
+}
+
+static void keep_error(struct recovery *r, enum err e)
+{
+    if (r->e == ERR_OK)
+        r->e = e;
+}
+
+static void on_finished(void *ctx, struct finished *f)
+{
+    struct video *v = ctx;
+    struct replay *p = v->replay;
+
+    list_push(&p->done, &f->link);
+}
+
+/* Reads what the index knows of a live video into its view, its inits and its counters. */
+static enum err load(struct live *l, struct video *v, int64_t *end_90k)
+{
+    struct segment *segments;
+    size_t count;
+    enum err e = index_load_video(l->options.db, v, &segments, &count);
+
+    *end_90k = 0;
+    if (e == ERR_OK) {
+        video_show_loaded(v, segments, count);
+        if (count > 0) {
+            v->next_number = segments[count - 1].number + 1;
+            *end_90k = v->position_90k = segments[count - 1].end;
+        }
+    }
+    free(segments);
+    return e;
+}
+
+static struct replay *replay_new(struct recovery *r, struct video *v)
+{
+    struct replay *p = mem_new(sizeof *p);
+
+    p->recovery = r;
+    p->video = v;
+    v->replay = p;
+    list_init(&p->early);
+    list_init(&p->done);
+    keep_error(r, load(r->live, v, &p->stored_90k));
+    map_put(r->replays, bytes_of(v->id.b, sizeof v->id.b), p);
+    return p;
+}
+
+static void drop_early(struct replay *p)
+{
+    for (struct list *link; (link = list_pop(&p->early)) != NULL;) {
+        struct early *e = container_of(link, struct early, link);
+
+        buffer_unref(e->sample.buffer);
+        free(e);
+    }
+}
+
+static void replay_free(struct replay *p)
+{
+    drop_early(p);
+    for (struct list *link; (link = list_pop(&p->done)) != NULL;)
+        finished_free(container_of(link, struct finished, link));
+    p->video->replay = NULL;
+    free(p);
+}
+
+/* The replay of a record's video, begun where this is its first record; NULL: pass it over. */
+static struct replay *replay_of(struct recovery *r, const struct record *record)
+{
+    struct bytes key = bytes_of(record->video.b, sizeof record->video.b);
+    struct replay *p = map_get(r->replays, key);
+    struct video *v = live_find_video(r->live, record->video);
+    struct read_opening o;
+    struct event *event;
+
+    if (p != NULL || map_get(r->forgotten, key) != NULL)
+        return p;
+    if (v != NULL)
+        return replay_new(r, v);
+    /* A video that has no row yet, for its first segment was still open. */
+    if (record->kind != RECORD_SEGMENT || !opening_read(&o, record->payload) ||
+        (event = live_find_event(r->live, o.event)) == NULL)
+        return NULL;
+    v = video_new(r->live, event, record->video);
+    v->live = true;
+    v->created_at_ms = o.opening.wall_ms;
+    live_add_video(r->live, v);
+    return replay_new(r, v);
+}
+
+static enum err find_init(struct replay *p, const struct read_opening *o, enum track t,
+                          const struct init **out)
+{
+    const struct init *newest = video_newest_init(p->video, t);
+    struct codec_config config;
+    const char *why;
+    enum err e = ERR_OK;
+
+    *out = NULL;
+    if (o->codec[t] == CODEC_NONE)
+        return ERR_OK;
+    if (newest == NULL || newest->config.codec != o->codec[t] ||
+        !bytes_equal(buffer_bytes(newest->record), o->record[t])) {
+        if ((e = codec_config_parse(&config, o->codec[t], o->record[t], &why)) == ERR_OK)
+            e = video_add_init(p->video, t, &config, o->record[t]);
+    }
+    *out = video_newest_init(p->video, t);
+    return e;
+}
+
+static enum err end_session(struct replay *p, uint64_t position)
+{
+    int64_t end_90k = 0;
+    enum err e = p->begun ? segmenter_end(p->video->segmenter, position, &end_90k) : ERR_OK;
+
+    if (end_90k > p->video->position_90k)
+        p->video->position_90k = end_90k;
+    return e;
+}
+
+static enum err add(struct replay *p, enum track track, const struct sample *s, uint64_t position)
+{
+    return segmenter_add(p->video->segmenter, track, s, position);
+}
+
+static enum err replay_opening(struct replay *p, const struct record *r, uint64_t position)
+{
+    struct video *v = p->video;
+    struct read_opening o;
+    enum err e = ERR_OK;
+
+    if (!opening_read(&o, r->payload))
+        return ERR_BAD;
+    if (o.opening.number < v->next_number) /* it is stored */
+        return ERR_OK;
+    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
+        e = find_init(p, &o, (enum track)t, &o.opening.init[t]);
+    if (e == ERR_OK && o.opening.joined)
+        e = end_session(p, position);
+    if (v->segmenter == NULL)
+        v->segmenter = segmenter_new(&(struct segmenter_events){on_finished}, v);
+    if (e == ERR_OK)
+        e = segmenter_open(v->segmenter, &o.opening, position);
+    v->next_number = o.opening.number + 1;
+    p->begun = true;
+    p->left = false;
+    for (struct list *link; e == ERR_OK && (link = list_pop(&p->early)) != NULL;) {
+        struct early *sound = container_of(link, struct early, link);
+
+        const struct init *audio = o.opening.init[TRACK_AUDIO];
+
+        if (audio != NULL && sound->sample.pts * CMAF_VIDEO_TIMESCALE / audio->config.rate >= o.opening.start)
+            e = add(p, TRACK_AUDIO, &sound->sample, sound->position);
+        buffer_unref(sound->sample.buffer);
+        free(sound);
+    }
+    return e;
+}
+
+static enum err replay_sample(struct replay *p, const struct record *r, uint64_t position)
+{
+    struct buffer *copy = buffer_copy(r->payload);
+    struct sample s = {copy, buffer_bytes(copy), r->dts, r->pts, 0, r->keyframe};
+    const struct init *audio = video_newest_init(p->video, TRACK_AUDIO);
+    enum err e = ERR_OK;
+
+    if (p->begun && !p->left) {
+        e = add(p, r->track, &s, position);
+    } else if (!p->begun && r->track == TRACK_AUDIO && audio != NULL &&
+               r->pts * CMAF_VIDEO_TIMESCALE / audio->config.rate >= p->stored_90k) {
+        struct early *sound = mem_new(sizeof *sound);
+
+        sound->sample = s;
+        sound->position = position;
+        buffer_ref(copy);
+        list_push(&p->early, &sound->link);
+    }
+    buffer_unref(copy);
+    return e;
+}
+
+static void forget(struct recovery *r, struct replay *p, struct bytes key)
+{
+    map_put(r->forgotten, key, r);
+    map_remove(r->replays, key);
+    if (p != NULL) {
+        struct video *v = p->video;
+
+        replay_free(p);
+        live_remove_video(r->live, v);
+    }
+}
+
+void recovery_record(void *ctx, const struct record *record, uint64_t position)
+{
+    struct recovery *r = ctx;
+    struct replay *p = replay_of(r, record);
+    enum err e = ERR_OK;
+
+    if (record->kind == RECORD_FORGET) {
+        forget(r, p, bytes_of(record->video.b, sizeof record->video.b));
+        return;
+    }
+    if (p == NULL)
+        return;
+    switch (record->kind) {
+    case RECORD_SEGMENT:
+        e = replay_opening(p, record, position);
+        break;
+    case RECORD_SAMPLE:
+        e = replay_sample(p, record, position);
+        break;
+    case RECORD_LEFT:
+        e = p->left ? ERR_OK : end_session(p, position);
+        p->left = p->begun;
+        break;
+    case RECORD_FORGET:
+        break;
+    }
+    keep_error(r, e);
+}
+
+/* --- what came of it --------------------------------------------------------------------------------- */
+
+static enum err store_replay(struct live *l, struct replay *p)
+{
+    struct video *v = p->video;
+    char id[ULID_TEXT_SIZE];
+    enum err e = ERR_OK;
+    size_t count = 0;
+
+    if (p->begun && !p->left) {
+        e = end_session(p, UINT64_MAX);
+        if (e == ERR_OK && !list_empty(&p->done)) { /* players may have seen a whole one under its number */
+            struct finished *last = container_of(p->done.previous, struct finished, link);
+
+            last->segment.torn = true;
+            last->segment.number++;
+            v->next_number = last->segment.number + 1;
+        }
+    }
+    for (struct list *link; e == ERR_OK && (link = list_pop(&p->done)) != NULL; count++) {
+        struct finished *f = container_of(link, struct finished, link);
+
+        if (v->target_duration_s == 0)
+            v->target_duration_s =
+                spool_target_duration(l->options.segment_ms, segmenter_first_gop(v->segmenter), &f->segment);
+        e = spool_store(l, v, f);
+        video_show(v, &f->segment);
+        finished_free(f);
+    }
+    segmenter_free(v->segmenter);
+    v->segmenter = NULL;
+    if (count > 0)
+        log_info("live",
+                 "video %s: %zu segments that a crash had left in the journal are stored, up to %.3f s",
+                 ulid_text(v->id, id), count, (double)v->position_90k / CMAF_VIDEO_TIMESCALE);
+    return e;
+}
+
+enum err recovery_finish(struct recovery *r)
+{
+    struct live *l = r->live;
+    enum err e = r->e;
+    size_t at = 0;
+    struct bytes key;
+    void *value;
+
+    /* Videos that were live and have nothing in the journal wait for their publishers all the same. */
+    for (size_t i = 0; i < l->video_count; i++) {
+        struct video *v = live_find_video(l, l->video_order[i]);
+
+        if (v->live && v->replay == NULL)
+            replay_new(r, v);
+    }
+    while (map_next(r->replays, &at, &key, &value)) {
+        struct replay *p = value;
+        struct video *v = p->video;
+
+        if (e == ERR_OK)
+            e = store_replay(l, p);
+        if (v->live)
+            v->ends_at_ms = clock_mono_ms() + l->options.grace_ms;
+        replay_free(p);
+    }
+    map_free(r->replays);
+    map_free(r->forgotten);
+    free(r);
+    return e;
+}

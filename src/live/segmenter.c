@@ -1,0 +1,415 @@
+/* live/segmenter.c - turns the samples of one video into segments of CMAF.
+ *
+ * A segment is opened by whoever decides where to cut (publish.c by the clock of the keyframes, recover.c by
+ * what the journal says), so that a replay makes the same bytes. Pictures go straight into the newest
+ * segment. Sounds wait until the pictures have passed them, since only then is it known on which side of a
+ * cut they lie; the segment before a cut stays open until they have come, or are too late. */
+#include "live/live_int.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* A chunk is the unit of the map: at least so long, and from keyframe to keyframe. */
+#define CHUNK_MS_MIN 2000
+#define TICKS_A_MS   (CMAF_VIDEO_TIMESCALE / 1000)
+
+/* One track within one segment. */
+struct lane {
+    struct cmaf *cmaf; /* NULL: the track has no configuration */
+    uint32_t rate;     /* ticks a second */
+    struct span span;
+    bool begun;
+    struct builder bytes; /* the chunks that are whole */
+    int64_t chunk_start;  /* dts */
+    bool chunk_open;
+};
+
+/* A segment that is being filled. */
+struct filling {
+    struct segment segment;
+    struct lane lane[TRACK_COUNT];
+    bool cut;        /* the next one is open: no more pictures */
+    int64_t end_90k; /* valid when cut */
+};
+
+/* A sound that waits for the pictures. */
+struct waiting {
+    struct list link;
+    struct sample sample;
+    uint64_t position;
+};
+
+struct segmenter {
+    struct segmenter_events events;
+    void *ctx;
+    struct filling *open;            /* the newest one */
+    struct filling *closing;         /* the one before, while its sound is not all there */
+    struct sample last[TRACK_COUNT]; /* whose duration is not known yet; buffer NULL: none */
+    struct filling *last_in[TRACK_COUNT];
+    int64_t last_duration[TRACK_COUNT];
+    struct list sounds;
+    uint64_t waiting_from; /* the journal's position of the first waiting sound */
+    uint64_t open_from;    /* the journal's position at the newest opening */
+    int64_t video_dts;     /* the newest picture's, INT64_MIN before the first */
+    int64_t audio_90k;     /* the newest sound's */
+    int64_t first_key, first_gop;
+};
+
+/* --- lanes ------------------------------------------------------------------------------------------- */
+
+static enum err lane_open(struct lane *l, const struct init *init)
+{
+    if (init == NULL)
+        return ERR_OK;
+    l->rate = init->config.rate ? init->config.rate : CMAF_VIDEO_TIMESCALE;
+    l->span.init = init->number;
+    return cmaf_new(&l->cmaf, &init->config, buffer_bytes(init->record));
+}
+
+static void lane_free(struct lane *l)
+{
+    cmaf_free(l->cmaf);
+    builder_drop(&l->bytes);
+}
+
+static enum err lane_end_chunk(struct lane *l)
+{
+    struct buffer *chunk = NULL;
+    enum err e;
+
+    if (!l->chunk_open)
+        return ERR_OK;
+    if ((e = cmaf_end_chunk(l->cmaf, &chunk)) == ERR_OK)
+        builder_add(&l->bytes, buffer_bytes(chunk));
+    buffer_unref(chunk);
+    l->chunk_open = false;
+    return e;
+}
+
+static enum err lane_add(struct lane *l, const struct sample *s)
+{
+    enum err e = ERR_OK;
+
+    if (l->chunk_open && s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
+        e = lane_end_chunk(l);
+    if (e != ERR_OK)
+        return e;
+    if (!l->chunk_open) {
+        l->chunk_open = true;
+        l->chunk_start = s->dts;
+    }
+    if (!l->begun || s->pts < l->span.start)
+        l->span.start = s->pts;
+    if (!l->begun || s->pts + s->duration > l->span.end)
+        l->span.end = s->pts + s->duration;
+    l->begun = true;
+    return cmaf_add(l->cmaf, s);
+}
+
+/* --- finishing --------------------------------------------------------------------------------------- */
+
+static void filling_free(struct filling *f)
+{
+    if (f == NULL)
+        return;
+    for (int t = 0; t < TRACK_COUNT; t++)
+        lane_free(&f->lane[t]);
+    free(f);
+}
+
+void finished_free(struct finished *f)
+{
+    if (f == NULL)
+        return;
+    for (int t = 0; t < TRACK_COUNT; t++)
+        buffer_unref(f->bytes[t]);
+    free(f);
+}
+
+static int64_t lane_end_90k(const struct lane *l)
+{
+    return l->begun ? l->span.end * CMAF_VIDEO_TIMESCALE / l->rate : 0;
+}
+
+/* Gives the last sample of a track its duration and its place. */
+static enum err settle(struct segmenter *s, enum track track, int64_t duration)
+{
+    struct sample *last = &s->last[track];
+    enum err e;
+
+    if (last->buffer == NULL)
+        return ERR_OK;
+    last->duration = s->last_duration[track] = duration > 0 ? duration : 1;
+    e = lane_add(&s->last_in[track]->lane[track], last);
+    buffer_unref(last->buffer);
+    last->buffer = NULL;
+    return e;
+}
+
+/* Where a replay would have to begin to make again what is not finished. */
+static uint64_t needed_from(const struct segmenter *s)
+{
+    return list_empty(&s->sounds) || s->waiting_from > s->open_from ? s->open_from : s->waiting_from;
+}
+
+/* Closes a segment's chunks and hands it over. One without any sample is dropped: there is nothing in it. */
+static enum err finish(struct segmenter *s, struct filling *f)
+{
+    struct finished *done = mem_new(sizeof *done);
+    enum err e = ERR_OK;
+    bool any = false;
+
+    done->segment = f->segment;
+    done->segment.end = f->end_90k;
+    list_init(&done->link);
+    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
+        struct lane *l = &f->lane[t];
+
+        e = lane_end_chunk(l);
+        if (!l->begun || e != ERR_OK)
+            continue;
+        if (t == TRACK_VIDEO && f->cut && l->span.end > done->segment.end)
+            l->span.end = done->segment.end; /* a B-frame's estimate; the cut is exact */
+        done->bytes[t] = builder_finish(&l->bytes);
+        done->segment.track[t] = l->span;
+        done->segment.track[t].bytes = (uint32_t)done->bytes[t]->size;
+        any = true;
+    }
+    done->position = needed_from(s);
+    filling_free(f);
+    if (e != ERR_OK || !any)
+        finished_free(done);
+    else
+        s->events.finished(s->ctx, done);
+    return e;
+}
+
+static enum err finish_closing(struct segmenter *s)
+{
+    struct filling *f = s->closing;
+    enum err e = ERR_OK;
+
+    if (f == NULL)
+        return ERR_OK;
+    if (s->last[TRACK_AUDIO].buffer != NULL && s->last_in[TRACK_AUDIO] == f) /* nobody told how long it is */
+        e = settle(s, TRACK_AUDIO, s->last_duration[TRACK_AUDIO]);
+    s->closing = NULL;
+    if (e == ERR_OK)
+        return finish(s, f);
+    filling_free(f);
+    return e;
+}
+
+/* --- sound ------------------------------------------------------------------------------------------- */
+
+static int64_t audio_90k(const struct filling *f, const struct sample *s)
+{
+    return s->pts * CMAF_VIDEO_TIMESCALE / f->lane[TRACK_AUDIO].rate;
+}
+
+/* Places one sound: its duration settles the one before. */
+static enum err place_sound(struct segmenter *s, const struct sample *sound, uint64_t position)
+{
+    struct filling *f = s->open;
+    struct sample *last = &s->last[TRACK_AUDIO];
+    enum err e;
+
+    if (f->lane[TRACK_AUDIO].cmaf == NULL)
+        f = s->closing && s->closing->lane[TRACK_AUDIO].cmaf ? s->closing : NULL;
+    else if (s->closing != NULL && s->closing->lane[TRACK_AUDIO].cmaf != NULL &&
+             audio_90k(s->closing, sound) < s->closing->end_90k)
+        f = s->closing;
+    if (f == NULL)
+        return ERR_OK; /* sound without a configuration was refused before it came here */
+    if ((e = settle(s, TRACK_AUDIO, last->buffer ? sound->dts - last->dts : 0)) != ERR_OK)
+        return e;
+    if (f == s->open && position < s->open_from)
+        s->open_from = position; /* it came before the opening of the segment it belongs to */
+    if (s->closing != NULL && f == s->open && (e = finish_closing(s)) != ERR_OK)
+        return e;
+    *last = *sound;
+    buffer_ref(sound->buffer);
+    s->last_in[TRACK_AUDIO] = f;
+    return ERR_OK;
+}
+
+/* Places the sounds that the pictures have passed; all of them with `rest`. */
+static enum err place_sounds(struct segmenter *s, bool rest)
+{
+    enum err e = ERR_OK;
+
+    while (!list_empty(&s->sounds) && e == ERR_OK) {
+        struct waiting *w = container_of(s->sounds.next, struct waiting, link);
+        const struct filling *scale = s->open->lane[TRACK_AUDIO].cmaf ? s->open : s->closing;
+        int64_t at = scale ? audio_90k(scale, &w->sample) : 0;
+        bool has_pictures = s->open->lane[TRACK_VIDEO].cmaf != NULL;
+        bool passed = at <= s->video_dts || s->audio_90k - at > TRACK_SKEW_MS_MAX * TICKS_A_MS;
+
+        if (has_pictures && !passed && !rest)
+            break;
+        list_remove(&w->link);
+        e = place_sound(s, &w->sample, w->position);
+        buffer_unref(w->sample.buffer);
+        free(w);
+        if (!list_empty(&s->sounds))
+            s->waiting_from = container_of(s->sounds.next, struct waiting, link)->position;
+    }
+    return e;
+}
+
+static void keep_sound(struct segmenter *s, const struct sample *sound, uint64_t position)
+{
+    struct waiting *w = mem_new(sizeof *w);
+
+    w->sample = *sound;
+    w->position = position;
+    buffer_ref(sound->buffer);
+    if (list_empty(&s->sounds))
+        s->waiting_from = position;
+    list_push(&s->sounds, &w->link);
+}
+
+/* --- the room's calls -------------------------------------------------------------------------------- */
+
+struct segmenter *segmenter_new(const struct segmenter_events *events, void *ctx)
+{
+    struct segmenter *s = mem_new(sizeof *s);
+
+    s->events = *events;
+    s->ctx = ctx;
+    s->video_dts = INT64_MIN;
+    s->first_key = -1;
+    list_init(&s->sounds);
+    return s;
+}
+
+void segmenter_free(struct segmenter *s)
+{
+    if (s == NULL)
+        return;
+    for (struct list *link; (link = list_pop(&s->sounds)) != NULL;) {
+        struct waiting *w = container_of(link, struct waiting, link);
+
+        buffer_unref(w->sample.buffer);
+        free(w);
+    }
+    for (int t = 0; t < TRACK_COUNT; t++)
+        buffer_unref(s->last[t].buffer);
+    filling_free(s->closing);
+    filling_free(s->open);
+    free(s);
+}
+
+enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, uint64_t position)
+{
+    struct filling *f = mem_new(sizeof *f);
+    enum err e = ERR_OK;
+
+    f->segment = (struct segment){
+        .number = o->number, .discontinuity = o->discontinuity, .start = o->start, .wall_ms = o->wall_ms};
+    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
+        e = lane_open(&f->lane[t], o->init[t]);
+    if (e == ERR_OK && s->closing != NULL) { /* a segment shorter than the skew: do not keep three */
+        if ((e = place_sounds(s, true)) == ERR_OK)
+            e = finish_closing(s);
+    }
+    if (e != ERR_OK) {
+        filling_free(f);
+        return e;
+    }
+    s->open_from = position;
+    s->closing = s->open;
+    s->open = f;
+    if (s->closing != NULL) {
+        s->closing->cut = true;
+        s->closing->end_90k = o->start;
+        if (s->closing->lane[TRACK_AUDIO].cmaf == NULL && s->closing->lane[TRACK_VIDEO].cmaf != NULL)
+            s->closing->segment.end = o->start;
+    }
+    return ERR_OK;
+}
+
+bool segmenter_wants_cut(const struct segmenter *s, int64_t pts_90k, int64_t segment_ms)
+{
+    return s->open == NULL || pts_90k - s->open->segment.start >= segment_ms * TICKS_A_MS;
+}
+
+static enum err add_picture(struct segmenter *s, const struct sample *picture)
+{
+    struct sample *last = &s->last[TRACK_VIDEO];
+    enum err e = settle(s, TRACK_VIDEO, last->buffer ? picture->dts - last->dts : 0);
+
+    if (e != ERR_OK)
+        return e;
+    if (picture->keyframe && s->first_key < 0)
+        s->first_key = picture->pts;
+    else if (picture->keyframe && s->first_gop == 0)
+        s->first_gop = picture->pts - s->first_key;
+    *last = *picture;
+    buffer_ref(picture->buffer);
+    s->last_in[TRACK_VIDEO] = s->open;
+    s->video_dts = picture->dts;
+    if ((e = place_sounds(s, false)) != ERR_OK || s->closing == NULL)
+        return e;
+    /* Nothing more to wait for: no sound at all, or none for too long. */
+    if (s->closing->lane[TRACK_AUDIO].cmaf == NULL ||
+        picture->dts - s->closing->end_90k > TRACK_SKEW_MS_MAX * TICKS_A_MS)
+        e = finish_closing(s);
+    return e;
+}
+
+enum err segmenter_add(struct segmenter *s, enum track track, const struct sample *sample, uint64_t position)
+{
+    assert(s->open != NULL);
+    if (track == TRACK_VIDEO)
+        return s->open->lane[TRACK_VIDEO].cmaf ? add_picture(s, sample) : ERR_BAD;
+
+    const struct filling *scale = s->open->lane[TRACK_AUDIO].cmaf ? s->open : s->closing;
+
+    if (scale == NULL || scale->lane[TRACK_AUDIO].cmaf == NULL)
+        return ERR_BAD;
+    s->audio_90k = audio_90k(scale, sample);
+    keep_sound(s, sample, position);
+    return place_sounds(s, false);
+}
+
+enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
+{
+    enum err e;
+
+    *end_90k = 0;
+    if (s->open == NULL)
+        return ERR_OK;
+    e = place_sounds(s, true);
+    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
+        e = settle(s, (enum track)t, s->last_duration[t]);
+    if (e == ERR_OK)
+        e = finish_closing(s);
+    if (e != ERR_OK)
+        return e;
+
+    struct filling *f = s->open;
+    int64_t video = lane_end_90k(&f->lane[TRACK_VIDEO]), audio = lane_end_90k(&f->lane[TRACK_AUDIO]);
+
+    s->open = NULL;
+    *end_90k = video > audio ? video : audio;
+    if (*end_90k < f->segment.start)
+        *end_90k = f->segment.start;
+    f->end_90k = *end_90k;
+    s->open_from = position;
+    s->video_dts = INT64_MIN;
+    return finish(s, f);
+}
+
+int64_t segmenter_first_gop(const struct segmenter *s)
+{
+    return s->first_gop;
+}
+
+bool segmenter_is_open(const struct segmenter *s)
+{
+    return s->open != NULL;
+}

@@ -1,0 +1,141 @@
+/* play/dash.c - the MPEG-DASH manifest (ISO/IEC 23009-1) over the same files as HLS.
+ *
+ * SegmentTimeline, so that every duration is exact. A Period ends where what follows could not be appended
+ * to the same decoder or the numbers skip: another init segment, or the torn end of a crash. */
+#include "play/play_int.h"
+
+#include "base/clock.h"
+
+/* A run of segments that one Period holds. */
+struct run {
+    size_t from, to;
+};
+
+static bool breaks(const struct segment *a, const struct segment *b)
+{
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if ((a->track[t].bytes > 0) != (b->track[t].bytes > 0) ||
+            (a->track[t].bytes > 0 && a->track[t].init != b->track[t].init))
+            return true;
+    return b->number != a->number + 1;
+}
+
+static struct run next_run(const struct video_view *v, size_t from)
+{
+    struct run r = {from, from + 1};
+
+    while (r.to < v->segment_count && !breaks(&v->segments[r.to - 1], &v->segments[r.to]))
+        r.to++;
+    return r;
+}
+
+/* <S> elements; equal neighbours that touch are counted with @r. */
+static void print_timeline(struct builder *b, const struct video_view *v, struct run run, enum track t)
+{
+    int64_t expected = -1;
+
+    builder_text(b, "<SegmentTimeline>");
+    for (size_t i = run.from; i < run.to;) {
+        const struct span *s = &v->segments[i].track[t];
+        int64_t length = s->end - s->start, next = s->end;
+        size_t more = 0;
+
+        for (i++; i < run.to; i++, more++, next += length) {
+            const struct span *after = &v->segments[i].track[t];
+
+            if (after->start != next || after->end - after->start != length)
+                break;
+        }
+        builder_text(b, "<S");
+        if (s->start != expected)
+            builder_printf(b, " t=\"%lld\"", (long long)s->start);
+        builder_printf(b, " d=\"%lld\"", (long long)length);
+        if (more > 0)
+            builder_printf(b, " r=\"%zu\"", more);
+        builder_text(b, "/>");
+        expected = next;
+    }
+    builder_text(b, "</SegmentTimeline>");
+}
+
+static void print_set(struct builder *b, const struct video_view *v, struct run run, enum track t)
+{
+    const struct segment *first = &v->segments[run.from];
+    const struct init *init = &v->inits[t][first->track[t].init];
+    const struct codec_config *c = &init->config;
+    uint32_t timescale = t == TRACK_VIDEO ? CMAF_VIDEO_TIMESCALE : c->rate;
+
+    builder_printf(
+        b,
+        "<AdaptationSet id=\"%d\" contentType=\"%s\" mimeType=\"%s/mp4\" segmentAlignment=\"true\" "
+        "startWithSAP=\"1\"%s>",
+        (int)t + 1, t == TRACK_VIDEO ? "video" : "audio", t == TRACK_VIDEO ? "video" : "audio",
+        t == TRACK_AUDIO ? " lang=\"und\"" : "");
+    builder_printf(b, "<Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%lld\"", track_rendition(t),
+                   c->rfc6381, (long long)play_bandwidth(v, t).peak);
+    if (t == TRACK_VIDEO)
+        builder_printf(b, " width=\"%u\" height=\"%u\">", c->width, c->height);
+    else
+        builder_printf(
+            b,
+            " audioSamplingRate=\"%u\"><AudioChannelConfiguration "
+            "schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"%u\"/>",
+            c->rate, c->channels);
+    builder_printf(
+        b,
+        "<SegmentTemplate timescale=\"%u\" presentationTimeOffset=\"%lld\" startNumber=\"%u\" "
+        "initialization=\"$RepresentationID$/init-%u.mp4\" media=\"$RepresentationID$/$Number%%06d$.m4s\">",
+        timescale, (long long)(first->start * timescale / CMAF_VIDEO_TIMESCALE), first->number, init->number);
+    print_timeline(b, v, run, t);
+    builder_text(b, "</SegmentTemplate></Representation></AdaptationSet>\n");
+}
+
+static void print_period(struct builder *b, const struct video_view *v, struct run run)
+{
+    const struct segment *first = &v->segments[run.from];
+
+    builder_printf(b, "<Period id=\"p%u\" start=\"PT%.5fS\">\n", first->number,
+                   (double)first->start / CMAF_VIDEO_TIMESCALE);
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if (first->track[t].bytes > 0)
+            print_set(b, v, run, (enum track)t);
+    builder_text(b, "</Period>\n");
+}
+
+static void print_head(struct builder *b, const struct video_view *v)
+{
+    char start[CLOCK_TEXT_SIZE], published[CLOCK_TEXT_SIZE];
+
+    builder_text(b,
+                 "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" "
+                 "profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\" ");
+    if (v->live)
+        builder_printf(
+            b,
+            "type=\"dynamic\" availabilityStartTime=\"%s\" publishTime=\"%s\" minimumUpdatePeriod=\"PT2S\" "
+            "suggestedPresentationDelay=\"PT%uS\" maxSegmentDuration=\"PT%uS\" minBufferTime=\"PT4S\">\n"
+            "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"/api/v1/time\"/>\n",
+            clock_text(v->segments[0].wall_ms, start), clock_text(clock_wall_ms(), published),
+            v->target_duration_s + 4, v->target_duration_s);
+    else
+        builder_printf(b, "type=\"static\" mediaPresentationDuration=\"PT%.5fS\" minBufferTime=\"PT4S\">\n",
+                       video_view_duration_s(v));
+}
+
+static struct buffer *print_manifest(struct video_view *v, unsigned slot)
+{
+    struct builder b = {0};
+
+    print_head(&b, v);
+    for (struct run run = {0, 0}; run.to < v->segment_count;) {
+        run = next_run(v, run.to);
+        print_period(&b, v, run);
+    }
+    builder_text(&b, "</MPD>\n");
+    return builder_finish(&b);
+}
+
+struct buffer *play_manifest(struct video_view *v)
+{
+    return video_view_cached(v, SLOT_MANIFEST, print_manifest);
+}

@@ -1,0 +1,49 @@
+/* play/play.h - what players ask for: HLS playlists, DASH manifests, and pictures with sound in one file.
+ *
+ * All texts are printed from one view of a video, live or years later, and kept with it. */
+#ifndef MATINEE_PLAY_PLAY_H
+#define MATINEE_PLAY_PLAY_H
+
+#include "live/live.h"
+
+/* Whether there is anything to play: a live video has nothing before its first segment is done. */
+bool play_ready(const struct video_view *v);
+
+/* RFC 8216: the multivariant playlist, and the media playlist of one track. A new reference; any thread.
+ * The view must be ready, and the track in it. */
+struct buffer *play_master(struct video_view *v);
+struct buffer *play_media_playlist(struct video_view *v, enum track track);
+
+/* ISO/IEC 23009-1: the manifest; SegmentTimeline, a new Period wherever the decoder configuration changes. */
+struct buffer *play_manifest(struct video_view *v);
+
+/* WebVTT whose cues name pictures (thumbnails/N.jpg), one a segment that has video. */
+struct buffer *play_thumbnails(struct video_view *v);
+
+/* The average and the highest bit rate of a track's segments, in bits a second. */
+struct play_bandwidth {
+    int64_t average, peak;
+};
+struct play_bandwidth play_bandwidth(const struct video_view *v, enum track track);
+
+/* The segment of that number, or NULL; and the one that covers a position in seconds, or NULL. */
+const struct segment *play_segment(const struct video_view *v, uint32_t number);
+const struct segment *play_segment_at(const struct video_view *v, double offset_s);
+
+/* What kind of screen asks, and what is the most it can use. */
+enum device { DEVICE_TV, DEVICE_DESKTOP, DEVICE_TABLET, DEVICE_PHONE };
+bool device_parse(const char *text, enum device *out);
+uint32_t device_height_max(enum device d);
+
+/* One segment with picture and sound in one file: getVideoData. Blocks. */
+must_check enum err play_data(struct store *s, const struct video_view *v, const struct segment *segment,
+                              enum container container, struct buffer **out);
+
+/* The piece of a whole-video download that segment `index` makes; the first one has the header. Blocks. */
+must_check enum err play_download_piece(struct store *s, const struct video_view *v, size_t index,
+                                        struct buffer **out);
+
+/* Whether one MP4 can hold it: every segment has the same decoder configuration. */
+bool play_downloadable(const struct video_view *v);
+
+#endif
