@@ -234,6 +234,7 @@ enum err live_open(struct live **out, const struct live_options *options, char w
     l->keys = map_new();
     l->videos = map_new();
     list_init(&l->active);
+    l->berth_count = loops;
     l->berths = mem_new(loops * sizeof *l->berths);
     for (unsigned i = 0; i < loops; i++) {
         l->berths[i].live = l;

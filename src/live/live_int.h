@@ -256,7 +256,8 @@ struct live {
     struct map *videos;                     /* by id */
     struct ulid *event_order, *video_order; /* ascending, so newest last */
     size_t event_count, video_count;
-    struct list active;   /* videos that are live or have something to store */
+    struct list active; /* videos that are live or have something to store */
+    unsigned berth_count;
     struct berth *berths; /* one a loop */
     size_t publication_count;
     _Atomic uint64_t serials;

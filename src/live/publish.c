@@ -70,6 +70,7 @@ static enum outcome try_place(struct publication *p)
         outcome = UNKNOWN_KEY;
     } else if (other == NULL) {
         e->publication = p;
+        e->health = (struct health){.publishing = true, .since_ms = clock_wall_ms()};
         e->ended = false;
         p->event = e;
         l->publication_count++;
@@ -264,7 +265,7 @@ static void durable_here(void *ctx)
 
 static void post_to_all(struct live *l)
 {
-    for (unsigned i = 0; i < net_loop_count(l->options.net); i++)
+    for (unsigned i = 0; i < l->berth_count; i++)
         if (atomic_load(&l->berths[i].count) > 0)
             loop_post(l->berths[i].loop, durable_here, &l->berths[i]);
 }
@@ -452,8 +453,10 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
         s.pts += (int64_t)tag->composition_ms * (CMAF_VIDEO_TIMESCALE / 1000);
 
     int64_t pts_90k = is_video ? s.pts : s.pts * CMAF_VIDEO_TIMESCALE / p->config[TRACK_AUDIO].rate;
+    /* A publisher's first segment begins where the timeline stands, for its other track may come before this. */
+    int64_t start_90k = p->opened ? pts_90k : p->video->position_90k;
 
-    if (cuts(p, tag->track, tag->keyframe, pts_90k) && (e = open_segment(p, pts_90k, why)) != ERR_OK)
+    if (cuts(p, tag->track, tag->keyframe, pts_90k) && (e = open_segment(p, start_90k, why)) != ERR_OK)
         return e;
     if (p->init[tag->track] ==
         NULL) { /* its configuration came after the segment opened: the next one has it */

@@ -1,0 +1,464 @@
+/* The live room as a whole: messages in, segments out, and a crash in between.
+ *
+ * A crash is played by copying the data folder while the room works on it, as a power loss would freeze it,
+ * and opening the room on the copy. */
+#include "unit.h"
+
+#include "base/clock.h"
+#include "folder.h"
+#include "live/live_int.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A real avcC of 320x180, High profile, and AAC LC of 48 kHz stereo. */
+static const uint8_t avcc[] = {0x01, 0x64, 0x00, 0x0c, 0xff, 0xe1, 0x00, 0x1a, 0x67, 0x64, 0x00, 0x0c,
+                               0xac, 0xd9, 0x41, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00,
+                               0x10, 0x00, 0x00, 0x03, 0x03, 0x20, 0xf1, 0x42, 0x99, 0x60, 0x01, 0x00,
+                               0x06, 0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0, 0xfd, 0xf8, 0xf8, 0x00};
+static const uint8_t aac[] = {0x11, 0x90};
+
+struct house {
+    char *dir;
+    struct net *net;
+    struct store *store;
+    struct db *db;
+    struct live *live;
+};
+
+static struct house open_house(char *dir)
+{
+    struct house h = {.dir = dir};
+    char url[128], why[256] = "";
+
+    snprintf(url, sizeof url, "file:%s/store", dir);
+    assert_int_equal(store_open(&h.store, url, why), ERR_OK);
+    snprintf(url, sizeof url, "sqlite:%s/matinee.db", dir);
+    assert_int_equal(db_open(&h.db, url, why), ERR_OK);
+    assert_int_equal(net_start(&h.net, 2, 2), ERR_OK);
+
+    struct live_options o = {h.net, h.store, h.db, dir, 10000, 30000};
+
+    if (live_open(&h.live, &o, why) != ERR_OK)
+        fail_msg("%s", why);
+    return h;
+}
+
+static void close_house(struct house *h)
+{
+    live_drain(h->live, 10000);
+    net_stop(h->net);
+    live_close(h->live);
+    db_close(h->db);
+    store_close(h->store);
+}
+
+/* --- a publisher that runs on a loop and is driven by the test --------------------------------------- */
+
+struct show {
+    struct house *house;
+    struct loop *loop;
+    struct publication *p;
+    char key[ACCESS_KEY_SIZE];
+    sem_t step;
+    enum err refused;
+    bool granted, evicted;
+    _Atomic uint64_t durable;
+    uint64_t last_position;
+    void (*act)(struct show *s);
+    int64_t from_ms, to_ms; /* what to publish */
+    bool silent;            /* no sound */
+};
+
+static void on_granted(void *ctx)
+{
+    struct show *s = ctx;
+
+    s->granted = true;
+    sem_post(&s->step);
+}
+
+static void on_refused(void *ctx, enum err why, const char *text)
+{
+    struct show *s = ctx;
+
+    s->refused = why;
+    s->p = NULL;
+    sem_post(&s->step);
+}
+
+static void on_durable(void *ctx, uint64_t position)
+{
+    struct show *s = ctx;
+
+    s->durable = position;
+}
+
+static void on_notice(void *ctx, bool is_error, const char *text)
+{
+}
+
+static void on_hold(void *ctx, bool on)
+{
+}
+
+static void on_evicted(void *ctx, const char *text)
+{
+    struct show *s = ctx;
+
+    s->evicted = true;
+    s->p = NULL;
+    sem_post(&s->step);
+}
+
+static const struct publisher_events events = {on_granted, on_refused, on_durable,
+                                               on_notice,  on_hold,    on_evicted};
+
+static void act_here(void *ctx)
+{
+    struct show *s = ctx;
+
+    s->act(s);
+}
+
+static void do_publish(struct show *s)
+{
+    s->p = live_publish(s->house->live, s->loop, bytes_text(s->key), &events, s);
+}
+
+static void do_leave(struct show *s)
+{
+    if (s->p != NULL)
+        live_unpublish(s->p, true);
+    s->p = NULL;
+    sem_post(&s->step);
+}
+
+static void say(struct show *s, enum message_kind kind, int64_t ms, const uint8_t *head, size_t head_size,
+                struct bytes payload)
+{
+    struct builder b = {0};
+    struct buffer *message;
+    uint64_t position;
+    const char *why;
+
+    builder_add(&b, bytes_of(head, head_size));
+    builder_add(&b, payload);
+    message = builder_finish(&b);
+    assert_int_equal(live_message(s->p, kind, (uint32_t)ms, message, buffer_bytes(message), &position, &why),
+                     ERR_OK);
+    if (position != 0)
+        s->last_position = position;
+    buffer_unref(message);
+}
+
+/* Pictures of 40 ms with a keyframe every 2 s, sounds of 1024 samples, in the order of their stamps. */
+static void do_send(struct show *s)
+{
+    static const uint8_t video_config[] = {0x17, 0, 0, 0, 0}, audio_config[] = {0xaf, 0},
+                         audio_frame[] = {0xaf, 1};
+    uint8_t content[64];
+
+    say(s, MESSAGE_VIDEO, s->from_ms, video_config, sizeof video_config, bytes_of(avcc, sizeof avcc));
+    if (!s->silent)
+        say(s, MESSAGE_AUDIO, s->from_ms, audio_config, sizeof audio_config, bytes_of(aac, sizeof aac));
+    int64_t sound = 0;
+
+    for (int64_t ms = s->from_ms; ms < s->to_ms; ms += 40) {
+        uint8_t head[] = {ms % 2000 == 0 ? 0x17 : 0x27, 1, 0, 0, 80};
+
+        memset(content, (int)(ms / 40 & 0xff), sizeof content);
+        put_be32(content, sizeof content - 4);
+        say(s, MESSAGE_VIDEO, ms, head, sizeof head, bytes_of(content, sizeof content));
+        for (; !s->silent && s->from_ms + sound * 1024 / 48 <= ms; sound++)
+            say(s, MESSAGE_AUDIO, s->from_ms + sound * 1024 / 48, audio_frame, sizeof audio_frame,
+                bytes_of(content, 20));
+    }
+    live_sync(s->p);
+    sem_post(&s->step);
+}
+
+static void act(struct show *s, void (*what)(struct show *s))
+{
+    s->act = what;
+    loop_post(s->loop, act_here, s);
+    sem_wait(&s->step);
+}
+
+static struct ulid make_event(struct house *h, char key[ACCESS_KEY_SIZE])
+{
+    struct event_change what = {.title = "Premiere", .starts_at_ms = -1};
+    struct ulid id;
+
+    assert_int_equal(live_event_create(h->live, &what, &id, key), ERR_OK);
+    return id;
+}
+
+static struct show show_new(struct house *h, const char *key, unsigned loop)
+{
+    struct show s = {.house = h, .loop = net_loop(h->net, loop)};
+
+    snprintf(s.key, sizeof s.key, "%s", key);
+    sem_init(&s.step, 0, 0);
+    return s;
+}
+
+static void send_span(struct show *s, int64_t from_ms, int64_t to_ms)
+{
+    s->from_ms = from_ms;
+    s->to_ms = to_ms;
+    act(s, do_send);
+}
+
+static struct video_view *view_of(struct house *h, struct ulid event)
+{
+    struct event_view e;
+    struct video_view *v;
+    bool known;
+
+    assert_int_equal(live_event_get(h->live, event, &e), ERR_OK);
+    assert_true(e.has_video);
+    v = live_video_peek(h->live, e.videos[0], &known);
+    if (v == NULL)
+        assert_int_equal(live_video_load(h->live, e.videos[0], &v), ERR_OK);
+    event_view_free(&e);
+    return v;
+}
+
+static void wait_for_disk(struct show *s)
+{
+    while (s->durable < s->last_position)
+        sched_yield();
+}
+
+/* --- promises ---------------------------------------------------------------------------------------- */
+
+static void segments_are_cut_at_keyframes_and_touch(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    assert_true(s.granted);
+    send_span(&s, 6000, 6000 + 35000);
+    act(&s, do_leave);
+
+    struct video_view *v = view_of(&h, event);
+
+    assert_int_equal(v->segment_count, 4);
+    assert_int_equal(v->target_duration_s, 13); /* 10 and a GOP of 2, and 1 */
+    for (size_t i = 0; i < v->segment_count; i++) {
+        const struct segment *g = &v->segments[i];
+
+        assert_int_equal(g->number, i);
+        assert_true(g->track[TRACK_VIDEO].bytes > 0 && g->track[TRACK_AUDIO].bytes > 0);
+        if (i > 0) {
+            /* The first keyframe is shown at 80 ms, and 6 GOPs of 2 s are the first length of 10 s or more. */
+            assert_int_equal(g->start, v->segments[i - 1].end);
+            assert_int_equal(g->track[TRACK_VIDEO].start, v->segments[i - 1].track[TRACK_VIDEO].end);
+            assert_int_equal(g->track[TRACK_AUDIO].start, v->segments[i - 1].track[TRACK_AUDIO].end);
+        }
+    }
+    assert_int_equal(v->segments[0].track[TRACK_VIDEO].start, 80 * 90);
+    assert_int_equal(v->segments[0].track[TRACK_AUDIO].start, 0);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+/* Copies what the shell pattern names from one folder to another, as it is at this moment. */
+static void freeze(const char *from, const char *pattern, const char *to)
+{
+    char command[256];
+    int status;
+    pid_t child;
+
+    snprintf(command, sizeof command, "cp -r %s/%s %s/", from, pattern, to);
+    if ((child = fork()) == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void the_same_samples_give_the_same_bytes_after_a_crash(void **state)
+{
+    struct house h = open_house(folder_new()), after;
+    char key[ACCESS_KEY_SIZE], name[SEGMENT_NAME_SIZE], *copy = folder_new();
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    freeze(h.dir, "matinee.db*", copy); /* no segment has a row yet */
+    act(&s, do_publish);
+    send_span(&s, 0, 25000);
+    wait_for_disk(&s);
+    freeze(h.dir, "journal", copy);
+    act(&s, do_leave);
+
+    struct video_view *live = view_of(&h, event);
+
+    after = open_house(copy);
+    struct video_view *found = view_of(&after, event);
+
+    assert_int_equal(found->segment_count, 3);
+    assert_true(found->live);
+    for (size_t i = 0; i < 2; i++) { /* the third was open, so it is a torn one with a number of its own */
+        struct buffer *a, *b;
+
+        for (int t = 0; t < TRACK_COUNT; t++) {
+            assert_int_equal(
+                store_get(h.store, segment_name(name, live->id, (enum track)t, &live->segments[i]), &a),
+                ERR_OK);
+            assert_int_equal(store_get(after.store, name, &b), ERR_OK);
+            assert_true(bytes_equal(buffer_bytes(a), buffer_bytes(b)));
+            buffer_unref(a);
+            buffer_unref(b);
+        }
+    }
+    assert_true(found->segments[2].torn);
+    assert_int_equal(found->segments[2].number, 3);
+    assert_int_equal(found->segments[2].end, live->segments[2].end); /* every acknowledged sample is there */
+    video_view_unref(live);
+    video_view_unref(found);
+    close_house(&after);
+    close_house(&h);
+    folder_remove(h.dir);
+    folder_remove(copy);
+}
+
+static void who_returns_goes_on_in_the_same_video(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show first = show_new(&h, key, 0), second = show_new(&h, key, 1);
+
+    act(&first, do_publish);
+    send_span(&first, 100000, 112000);
+    act(&first, do_leave);
+    act(&second, do_publish); /* on another loop, with a clock that begins anew */
+    send_span(&second, 0, 6000);
+    act(&second, do_leave);
+
+    struct video_view *v = view_of(&h, event);
+
+    assert_int_equal(v->segment_count, 3);
+    assert_false(v->segments[1].discontinuity);
+    assert_true(v->segments[2].discontinuity);
+    assert_int_equal(v->init_count[TRACK_VIDEO], 1);
+    /* Its first sound stands where the timeline stopped, rounded up to a millisecond. */
+    assert_in_range(v->segments[2].track[TRACK_AUDIO].start * 90000 / 48000 - v->segments[1].end, 0, 90);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+static void a_wrong_key_and_a_second_publisher_are_refused(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+
+    (void)make_event(&h, key);
+    struct show stranger = show_new(&h, "not-the-key", 0), first = show_new(&h, key, 0),
+                second = show_new(&h, key, 1);
+
+    act(&stranger, do_publish);
+    assert_int_equal(stranger.refused, ERR_DENIED);
+    act(&first, do_publish);
+    second.act = do_publish;
+    loop_post(second.loop, act_here, &second);
+    while (second.refused == ERR_OK && sem_trywait(&second.step) != 0) { /* the first one goes on speaking */
+        first.silent = true;
+        send_span(&first, 0, 40);
+        live_heard(first.p);
+    }
+    assert_int_equal(second.refused, ERR_BUSY);
+    assert_false(first.evicted);
+    act(&first, do_leave);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+static void a_dead_publisher_gives_way_within_five_seconds(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+
+    (void)make_event(&h, key);
+    struct show dead = show_new(&h, key, 0), second = show_new(&h, key, 1);
+
+    act(&dead, do_publish);
+    send_span(&dead, 0, 3000);
+    int64_t before = clock_mono_ms();
+
+    act(&second, do_publish);
+    assert_true(second.granted);
+    assert_in_range(clock_mono_ms() - before, 0, 5000);
+    sem_wait(&dead.step);
+    assert_true(dead.evicted);
+    act(&second, do_leave);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+static void ending_an_event_stores_all_and_keeps_it_after_a_restart(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE], name[SEGMENT_NAME_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    s.silent = true;
+    send_span(&s, 0, 15000);
+    assert_int_equal(live_event_end(h.live, event), ERR_OK);
+    sem_wait(&s.step);
+    assert_true(s.evicted);
+    close_house(&h);
+
+    struct house again = open_house(h.dir);
+    struct video_view *v = view_of(&again, event);
+
+    assert_false(v->live);
+    assert_int_equal(v->segment_count, 2);
+    for (size_t i = 0; i < v->segment_count; i++) {
+        struct buffer *b;
+
+        assert_int_equal(store_get(again.store, segment_name(name, v->id, TRACK_VIDEO, &v->segments[i]), &b),
+                         ERR_OK);
+        assert_int_equal(b->size, v->segments[i].track[TRACK_VIDEO].bytes);
+        buffer_unref(b);
+    }
+    struct ulid video = v->id;
+
+    video_view_unref(v);
+    assert_int_equal(live_event_delete(again.live, event), ERR_OK);
+
+    struct event_view gone;
+    bool known;
+
+    assert_int_equal(live_event_get(again.live, event, &gone), ERR_MISSING);
+    assert_null(live_video_peek(again.live, video, &known));
+    assert_false(known);
+    close_house(&again);
+    folder_remove(h.dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(segments_are_cut_at_keyframes_and_touch),
+        cmocka_unit_test(the_same_samples_give_the_same_bytes_after_a_crash),
+        cmocka_unit_test(who_returns_goes_on_in_the_same_video),
+        cmocka_unit_test(a_wrong_key_and_a_second_publisher_are_refused),
+        cmocka_unit_test(a_dead_publisher_gives_way_within_five_seconds),
+        cmocka_unit_test(ending_an_event_stores_all_and_keeps_it_after_a_restart),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,551 @@
+/* player.js - Shaka Player with our own controls: live with everything behind it, and recordings.
+ *
+ * It knows one video at a time and nothing of events; who made it says by callbacks what to do when the
+ * video ends or cannot be played. */
+import {$, h, icon, setIcon} from '/assets/dom.js';
+import {bitrate, length, quality} from '/assets/format.js';
+import {getThumbnails} from '/assets/api.js';
+import {Seekbar} from '/assets/seekbar.js';
+
+/* Closer than this to the live edge is live: a viewer cannot tell, and the edge moves in steps. */
+const EDGE_S = 7;
+const IDLE_MS = 2800;
+const TICK_MS = 250;
+const RETRY_MS = 2000;
+const THUMBNAILS_MS = 10000;
+const SKIP_S = 10;
+
+const CONFIG = {
+    streaming: {
+        rebufferingGoal: 1,
+        bufferingGoal: 30,
+        bufferBehind: 60,
+        returnToEndOfLiveWindowWhenOutside: true,
+        retryParameters: {maxAttempts: 4, baseDelay: 500, backoffFactor: 1.6, timeout: 20000},
+    },
+    manifest: {
+        retryParameters: {maxAttempts: 2, baseDelay: 500, timeout: 10000},
+        /* Two segments behind the last one are enough: ours are on the server before a playlist names them. */
+        hls: {liveSegmentsDelay: 2},
+        disableThumbnails: true,
+        disableText: true,
+    },
+    abr: {defaultBandwidthEstimate: 4e6},
+};
+
+const ADDRESSES = {dash: 'manifest.mpd', hls: 'master.m3u8'};
+
+export class Player {
+    /* Draws itself into `root`. `calls`: ended(), failed(message), state(name) - all may be missing. */
+    constructor(root, {compact = false, calls = {}} = {}) {
+        this.root = root;
+        this.compact = compact;
+        this.calls = calls;
+        this.cues = [];
+        this.load_number = 0;
+        this.#draw();
+        this.#listen();
+        this.shaka = null;
+    }
+
+    /* Plays a video; live: from the live edge, else from the start. Goes on trying while `stillThere()` is
+     * true and its first segment is not done. Resolves when it plays, was replaced or failed. */
+    async load(video, {protocol, live, stillThere = () => false}) {
+        const number = ++this.load_number;
+
+        this.video_id = video;
+        this.cues = [];
+        this.cues_at = 0;
+        this.#state('loading');
+        this.say(null);
+        window.shaka.polyfill.installAll();
+        for (;;) {
+            const problem = await this.#try(video, protocol, number);
+
+            if (number !== this.load_number)
+                return;
+            if (!problem)
+                break;
+            if (problem.code === window.shaka.util.Error.Code.BAD_HTTP_STATUS && problem.data?.[1] === 404 && stillThere()) {
+                this.say('The curtain is about to rise', 'The first moments of the show are on their way.');
+                await new Promise((done) => setTimeout(done, RETRY_MS));
+                if (number !== this.load_number)
+                    return;
+                continue;
+            }
+            this.#fail(problem);
+            return;
+        }
+        this.say(null);
+        this.#qualities();
+        this.#thumbnails();
+        if (!live && this.shaka.isLive())
+            this.video.currentTime = this.shaka.seekRange().start;
+        await this.play(true);
+    }
+
+    async unload() {
+        this.load_number++;
+        this.video_id = null;
+        this.#state('empty');
+        await this.shaka?.unload();
+    }
+
+    async destroy() {
+        this.load_number++;
+        clearInterval(this.ticker);
+        this.stops.forEach((stop) => stop());
+        await this.shaka?.destroy();
+        this.root.replaceChildren();
+    }
+
+    /* A message over the picture, or null to take it away. */
+    say(title, text = '') {
+        this.notice.hidden = !title;
+        this.notice.replaceChildren(...(title ? [h('strong', {}, title), text ? h('span', {}, text) : ''] : []));
+    }
+
+    async play(first = false) {
+        try {
+            await this.video.play();
+        } catch (problem) {
+            /* Browsers let a page begin by itself only without sound; then the viewer is offered it. */
+            if (problem.name !== 'NotAllowedError' || !first)
+                return;
+            this.video.muted = true;
+            this.unmute.hidden = this.compact;
+            await this.video.play().catch(() => this.#state('paused'));
+        }
+    }
+
+    toggle() {
+        if (this.video.ended)
+            this.seekTo(this.range().start);
+        if (this.video.paused || this.video.ended)
+            this.play();
+        else
+            this.video.pause();
+    }
+
+    range() {
+        return this.shaka && this.video_id ? this.shaka.seekRange() : {start: 0, end: 0};
+    }
+
+    isLive() {
+        return Boolean(this.shaka?.isLive());
+    }
+
+    /* Seconds behind the newest that can be played. */
+    behind() {
+        return Math.max(0, this.range().end - this.video.currentTime);
+    }
+
+    atEdge() {
+        return this.isLive() && this.behind() < EDGE_S;
+    }
+
+    seekTo(seconds) {
+        const {start, end} = this.range();
+
+        this.video.currentTime = Math.min(end, Math.max(start, seconds));
+        this.#tick();
+    }
+
+    skip(seconds) {
+        this.seekTo(this.video.currentTime + seconds);
+        this.#flash(seconds < 0 ? 'back' : 'forward');
+    }
+
+    goLive() {
+        this.shaka.goToLive();
+        this.play();
+    }
+
+    async fullscreen() {
+        try {
+            if (document.fullscreenElement)
+                await document.exitFullscreen();
+            else if (this.root.requestFullscreen)
+                await this.root.requestFullscreen();
+            else
+                this.video.webkitEnterFullscreen?.(); /* a phone that only knows it for videos */
+        } catch {
+            /* refused by the browser: the picture stays as it is */
+        }
+    }
+
+    setVolume(value) {
+        this.video.volume = Math.min(1, Math.max(0, value));
+        this.video.muted = this.video.volume === 0;
+    }
+
+    /* --- drawing --- */
+
+    #draw() {
+        const button = (name, label, work, key) => h('button', {
+            class: 'control', type: 'button', 'aria-label': label, title: key ? `${label} (${key})` : label, onclick: work,
+        }, icon(name));
+
+        this.video = h('video', {playsinline: true, preload: 'auto', tabindex: '-1'});
+        this.notice = h('div', {class: 'player-notice', role: 'status', hidden: true});
+        this.unmute = h('button', {class: 'unmute', type: 'button', hidden: true, onclick: () => this.#sound()}, icon('muted'), 'Tap for sound');
+        this.flash = h('div', {class: 'player-flash', 'aria-hidden': 'true'}, icon('play'));
+        this.seekbar = new Seekbar({seek: (s) => this.seekTo(s), picture: (s) => this.#picture(s)});
+        this.play_button = button('play', 'Play', () => this.toggle(), 'Space');
+        this.mute_button = button('volume', 'Mute', () => { this.video.muted = !this.video.muted; }, 'M');
+        this.volume = h('input', {class: 'volume', type: 'range', min: '0', max: '1', step: '0.05', 'aria-label': 'Volume', oninput: () => this.setVolume(Number(this.volume.value))});
+        this.live_button = h('button', {class: 'live', type: 'button', hidden: true, onclick: () => this.goLive()}, 'Live');
+        this.time = h('span', {class: 'player-time'});
+        this.menu_button = button('settings', 'Quality', () => this.#openMenu(this.menu.hidden), 'Q');
+        this.menu_button.setAttribute('aria-haspopup', 'menu');
+        this.menu_button.setAttribute('aria-expanded', 'false');
+        this.menu = h('div', {class: 'player-menu', role: 'menu', 'aria-label': 'Quality', hidden: true, onkeydown: (e) => this.#menuKey(e)});
+        this.full_button = button('fullscreen', 'Full screen', () => this.fullscreen(), 'F');
+        this.controls = h('div', {class: 'player-controls'}, this.seekbar.element,
+            h('div', {class: 'player-row'},
+                this.play_button,
+                this.compact ? null : [button('back', 'Back 10 seconds', () => this.skip(-SKIP_S), 'J'),
+                    button('forward', 'Forward 10 seconds', () => this.skip(SKIP_S), 'L')],
+                h('div', {class: 'player-sound'}, this.mute_button, this.volume),
+                this.live_button, this.time, h('span', {class: 'space'}),
+                this.compact ? null : h('div', {class: 'player-menu-place'}, this.menu, this.menu_button),
+                this.full_button));
+        this.root.classList.add('player');
+        this.root.classList.toggle('compact', this.compact);
+        this.root.replaceChildren(this.video, h('div', {class: 'player-shade'}), h('div', {class: 'spinner', 'aria-hidden': 'true'}),
+            this.flash, this.notice, this.unmute, this.controls);
+        this.#state('empty');
+    }
+
+    #state(name) {
+        if (this.root.dataset.state === name)
+            return;
+        this.root.dataset.state = name;
+        this.calls.state?.(name);
+    }
+
+    #fail(problem) {
+        const Code = window.shaka.util.Error.Code;
+        const words = {
+            [Code.BAD_HTTP_STATUS]: problem.data?.[1] === 401 || problem.data?.[1] === 403
+                ? 'This show is for ticket holders.' : 'The server does not have this recording (any more).',
+            [Code.HTTP_ERROR]: 'The server cannot be reached.',
+            [Code.TIMEOUT]: 'The server did not answer in time.',
+        }[problem.code] ?? (problem.category === window.shaka.util.Error.Category.MEDIA || problem.code === Code.CONTENT_UNSUPPORTED_BY_BROWSER
+            ? 'This browser cannot play the format of this video.' : `The player gave up (error ${problem.code ?? problem.message}).`);
+
+        this.#state('error');
+        this.say('The picture did not come', words);
+        this.notice.append(h('button', {class: 'button button-small', type: 'button', onclick: () => this.calls.again?.()}, icon('replay'), 'Try again'));
+        this.calls.failed?.(words, problem);
+    }
+
+    /* --- shaka --- */
+
+    async #try(video, protocol, number) {
+        try {
+            if (!this.shaka) {
+                this.shaka = new window.shaka.Player();
+                this.shaka.configure(CONFIG);
+                this.shaka.addEventListener('error', (e) => this.video_id && this.#fail(e.detail));
+                this.shaka.addEventListener('buffering', (e) => this.#buffering(e.buffering));
+                for (const name of ['trackschanged', 'adaptation', 'variantchanged'])
+                    this.shaka.addEventListener(name, () => this.#qualities());
+                await this.shaka.attach(this.video);
+            }
+            const base = `/v/${encodeURIComponent(video)}/`;
+
+            /* DASH first: its timeline is explicit. HLS where DASH is refused for what it is. */
+            for (const name of protocol ? [protocol] : ['dash', 'hls']) {
+                try {
+                    await this.shaka.load(base + ADDRESSES[name]);
+                    this.protocol = name;
+                    break;
+                } catch (problem) {
+                    const hopeless = problem.category === window.shaka.util.Error.Category.NETWORK || number !== this.load_number;
+
+                    if (hopeless || protocol || name === 'hls')
+                        throw problem;
+                }
+            }
+            return null;
+        } catch (problem) {
+            return problem;
+        }
+    }
+
+    #buffering(is) {
+        if (is && this.root.dataset.state === 'playing')
+            this.#state('buffering');
+        else if (!is && ['buffering', 'loading'].includes(this.root.dataset.state))
+            this.#state(this.video.paused ? 'paused' : 'playing');
+    }
+
+    /* --- quality --- */
+
+    #tracks() {
+        const best = new Map(); /* one entry a height; of several the one with the highest bitrate */
+
+        for (const track of this.shaka?.getVideoTracks() ?? []) {
+            const name = quality(track);
+
+            if (!best.has(name) || best.get(name).bandwidth < track.bandwidth)
+                best.set(name, track);
+        }
+        return [...best.entries()].sort(([, a], [, b]) => (b.height || 0) - (a.height || 0));
+    }
+
+    #qualities() {
+        if (this.compact || !this.video_id)
+            return;
+        const tracks = this.#tracks();
+        const active = tracks.find(([, track]) => track.active);
+        const auto = this.shaka.getConfiguration().abr.enabled;
+        const item = (label, detail, checked, work) => h('button', {
+            type: 'button', role: 'menuitemradio', 'aria-checked': String(checked), onclick: () => {
+                work();
+                this.#openMenu(false);
+            },
+        }, h('span', {class: 'tick'}, checked ? icon('check') : null), h('span', {}, label), h('span', {class: 'detail'}, detail));
+
+        this.menu.replaceChildren(
+            h('p', {'aria-hidden': 'true'}, 'Quality'),
+            item('Auto', auto && active ? active[0] : '', auto, () => this.#choose(null)),
+            ...tracks.map(([name, track]) => {
+                const {number, unit} = bitrate(track.bandwidth);
+
+                return item(name, track.bandwidth ? `${number} ${unit}` : '', !auto && track.active, () => this.#choose(track));
+            }));
+    }
+
+    #choose(track) {
+        this.shaka.configure('abr.enabled', !track);
+        if (track)
+            this.shaka.selectVideoTrack(track, true);
+        this.#qualities();
+    }
+
+    #openMenu(open) {
+        if (open)
+            this.#qualities();
+        this.menu.hidden = !open;
+        this.menu_button.setAttribute('aria-expanded', String(open));
+        if (open)
+            ($('[aria-checked="true"]', this.menu) ?? $('button', this.menu))?.focus();
+        else if (this.menu.contains(document.activeElement) || document.activeElement === document.body)
+            this.menu_button.focus({preventScroll: true});
+    }
+
+    #menuKey(event) {
+        const items = [...this.menu.querySelectorAll('button')];
+        const at = items.indexOf(document.activeElement);
+        const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1}[event.key];
+
+        if (event.key === 'Escape') {
+            this.#openMenu(false);
+            this.menu_button.focus();
+        } else if (to !== undefined) {
+            items[(to + items.length) % items.length].focus();
+        } else {
+            return;
+        }
+        event.preventDefault();
+        event.stopPropagation();
+    }
+
+    /* --- previews --- */
+
+    async #thumbnails() {
+        const video = this.video_id;
+
+        if (this.compact || Date.now() - this.cues_at < THUMBNAILS_MS)
+            return;
+        this.cues_at = Date.now();
+        const cues = await getThumbnails(video);
+
+        if (video === this.video_id)
+            this.cues = cues;
+    }
+
+    #picture(seconds) {
+        if (this.isLive())
+            this.#thumbnails();
+        const at = seconds - this.range().start;
+
+        return this.cues.findLast((cue) => cue.start <= at)?.url ?? null;
+    }
+
+    /* --- listening --- */
+
+    #listen() {
+        const on = (target, names, work, options) => {
+            for (const name of names.split(' ')) {
+                target.addEventListener(name, work, options);
+                this.stops.push(() => target.removeEventListener(name, work, options));
+            }
+        };
+
+        this.stops = [];
+        on(this.video, 'play playing', () => {
+            this.#state(this.shaka?.isBuffering() ? 'buffering' : 'playing');
+            this.#wake();
+        });
+        on(this.video, 'pause', () => this.video.ended || this.#state('paused'));
+        on(this.video, 'ended', () => {
+            this.#state('ended');
+            this.calls.ended?.();
+        });
+        on(this.video, 'volumechange', () => this.#showVolume());
+        on(this.video, 'seeking', () => this.root.dataset.state === 'ended' && this.#state('paused'));
+        on(this.video, 'timeupdate progress durationchange', () => this.#tick());
+        on(this.video, 'click', () => this.#tap());
+        on(this.video, 'dblclick', () => this.fullscreen());
+        on(this.root, 'pointermove pointerdown focusin', () => this.#wake());
+        on(this.root, 'pointerleave', () => this.root.classList.add('idle'));
+        on(document, 'fullscreenchange', () => this.#showFullscreen());
+        on(document, 'pointerdown', (e) => {
+            if (!this.menu.hidden && !this.menu.parentElement.contains(e.target))
+                this.#openMenu(false);
+        });
+        if (!this.compact)
+            on(document, 'keydown', (e) => this.#key(e));
+        this.ticker = setInterval(() => this.#tick(), TICK_MS);
+        this.#recallVolume();
+        this.#showVolume();
+    }
+
+    /* With a finger the first tap shows the controls; with a mouse a click is play or pause. */
+    #tap() {
+        if (matchMedia('(hover: none)').matches && this.was_idle) {
+            this.was_idle = false;
+            return;
+        }
+        this.toggle();
+        this.#flash(this.video.paused ? 'pause' : 'play');
+    }
+
+    #wake() {
+        this.was_idle = this.root.classList.contains('idle');
+        this.root.classList.remove('idle');
+        clearTimeout(this.idle_timer);
+        this.idle_timer = setTimeout(() => {
+            if (!this.video.paused && this.menu.hidden && !this.seekbar.element.classList.contains('dragging'))
+                this.root.classList.add('idle');
+        }, IDLE_MS);
+    }
+
+    #flash(name) {
+        setIcon(this.flash.firstElementChild, name);
+        this.flash.classList.remove('on');
+        void this.flash.offsetWidth; /* lets the animation begin again */
+        this.flash.classList.add('on');
+    }
+
+    #tick() {
+        if (!this.video_id || !this.shaka || ['loading', 'empty', 'error'].includes(this.root.dataset.state))
+            return;
+        const {start, end} = this.range();
+        const live = this.isLive();
+        const edge = this.atEdge();
+        const position = live && edge ? end : this.video.currentTime;
+        const loaded = this.video.buffered;
+
+        this.seekbar.update({start, end, position, live, loadedTo: loaded.length ? loaded.end(loaded.length - 1) : 0});
+        this.live_button.hidden = !live;
+        this.live_button.classList.toggle('edge', edge);
+        this.live_button.disabled = edge;
+        this.live_button.title = edge ? this.#latency() : 'Back to live';
+        this.live_button.textContent = edge ? 'Live' : 'Go live';
+        this.time.textContent = live ? (edge ? length(end - start) : `−${length(this.behind())}`)
+            : `${length(position - start)} / ${length(end - start)}`;
+        setIcon(this.play_button.firstElementChild, this.video.ended ? 'replay' : this.video.paused ? 'play' : 'pause');
+        this.play_button.setAttribute('aria-label', this.video.ended ? 'Play again' : this.video.paused ? 'Play' : 'Pause');
+    }
+
+    #latency() {
+        const shown = this.shaka.getPlayheadTimeAsDate();
+        const seconds = shown ? Math.round((Date.now() - shown) / 1000) : 0;
+
+        return seconds > 0 && seconds < 600 ? `Live, about ${seconds} s behind the stage` : 'Live';
+    }
+
+    /* --- sound --- */
+
+    #sound() {
+        this.video.muted = false;
+        if (this.video.volume === 0)
+            this.video.volume = 1;
+        this.unmute.hidden = true;
+        this.play();
+    }
+
+    #recallVolume() {
+        try {
+            this.video.volume = Number(localStorage.getItem('volume') ?? 1);
+        } catch {
+            this.video.volume = 1;
+        }
+        if (this.compact)
+            this.video.muted = true;
+    }
+
+    #showVolume() {
+        const {muted, volume} = this.video;
+
+        setIcon(this.mute_button.firstElementChild, muted || volume === 0 ? 'muted' : volume < .5 ? 'quiet' : 'volume');
+        this.mute_button.setAttribute('aria-label', muted ? 'Unmute' : 'Mute');
+        this.volume.value = String(muted ? 0 : volume);
+        this.volume.style.setProperty('--value', `${(muted ? 0 : volume) * 100}%`);
+        if (!muted)
+            this.unmute.hidden = true;
+        if (!muted && !this.compact) {
+            try {
+                localStorage.setItem('volume', String(volume));
+            } catch {
+                /* private browsing: it is not remembered */
+            }
+        }
+    }
+
+    #showFullscreen() {
+        const full = document.fullscreenElement === this.root;
+
+        setIcon(this.full_button.firstElementChild, full ? 'window' : 'fullscreen');
+        this.full_button.setAttribute('aria-label', full ? 'Leave full screen' : 'Full screen');
+    }
+
+    /* --- keys --- */
+
+    #key(event) {
+        const at = event.target;
+
+        if (event.ctrlKey || event.metaKey || event.altKey || !this.video_id || document.querySelector('dialog[open]') ||
+            at.matches?.('input:not([type=range]), textarea, select, [contenteditable]'))
+            return;
+        const onButton = at.matches?.('button, a, summary');
+        const {start, end} = this.range();
+        const keys = {
+            ' ': onButton ? null : () => this.toggle(),
+            k: () => this.toggle(),
+            j: () => this.skip(-SKIP_S),
+            l: () => this.skip(SKIP_S),
+            ArrowLeft: () => this.skip(-5),
+            ArrowRight: () => this.skip(5),
+            ArrowUp: () => this.setVolume(this.video.volume + .1),
+            ArrowDown: () => this.setVolume(this.video.volume - .1),
+            m: () => { this.video.muted = !this.video.muted; },
+            f: () => this.fullscreen(),
+            q: () => this.#openMenu(this.menu.hidden),
+            Home: () => this.seekTo(start),
+            End: () => (this.isLive() ? this.goLive() : this.seekTo(end)),
+        };
+        const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+        const work = keys[key] ?? (/^[0-9]$/.test(key) ? () => this.seekTo(start + (end - start) * Number(key) / 10) : null);
+
+        if (!work || (at.matches?.('input[type=range], [role=slider]') && key.startsWith('Arrow')))
+            return;
+        event.preventDefault();
+        this.#wake();
+        work();
+    }
+}
