@@ -211,6 +211,8 @@ static void begin(void *ctx)
         if (rtmp_client_start(&h->publishers[i].client, net_loop(h->net, 0), h->urls[i], &events,
                               &h->publishers[i]) != ERR_OK)
             h->broken++;
+        else
+            rtmp_client_chunk_size(h->publishers[i].client, h->script->chunk_size);
     }
     on_tick(h);
 }
