@@ -15,7 +15,6 @@
 #include <libavutil/log.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* Time for encoders' first keyframes and everybody's start-up costs to pass before counting begins. */
 #define SETTLE_MS  2000
@@ -36,11 +35,6 @@ struct figures {
     unsigned lost;    /* publishers whose connection broke */
 };
 
-static void sleep_ms(int64_t ms)
-{
-    usleep((useconds_t)(ms * 1000));
-}
-
 /* One server, one load, one measurement. False: it could not be done, and was said. */
 static bool measure(enum kind kind, const struct sizes *sizes, const struct load_script *script,
                     const char *dir, struct figures *out)
@@ -57,11 +51,11 @@ static bool measure(enum kind kind, const struct sizes *sizes, const struct load
 
     if (!load_start(&load, script, server.urls, server.url_count))
         goto out;
-    sleep_ms(SETTLE_MS);
+    load_run(&load, SETTLE_MS);
     double before_ms = bench_server_cpu_ms(&server);
     int64_t began_ms = clock_mono_ms();
 
-    sleep_ms(sizes->seconds * 1000);
+    load_run(&load, (int)sizes->seconds * 1000);
     double seconds = (double)(clock_mono_ms() - began_ms) / 1000;
 
     out->cpu_ms = (bench_server_cpu_ms(&server) - before_ms) / seconds / (double)sizes->publishers;
@@ -97,7 +91,7 @@ static void report(struct figures all[KIND_COUNT][ROUNDS_MAX], const struct size
     printf("\n%-22s %24s %16s %16s %22s\n", "server", "CPU ms/stream-second", "lowest", "KB/publisher",
            "KB beyond the window");
     for (int k = 0; k < KIND_COUNT; k++) {
-        double cpu[ROUNDS_MAX], memory[ROUNDS_MAX], beyond[ROUNDS_MAX];
+        double cpu[ROUNDS_MAX] = {0}, memory[ROUNDS_MAX] = {0}, beyond[ROUNDS_MAX] = {0};
 
         for (size_t r = 0; r < rounds; r++) {
             cpu[r] = all[k][r].cpu_ms;

@@ -278,6 +278,13 @@ bool load_start(struct load *out, const struct load_script *script, char **urls,
     return false;
 }
 
+void load_run(const struct load *l, int ms)
+{
+    struct pollfd waits = {.fd = l->said, .events = POLLIN};
+
+    (void)!poll(&waits, 1, ms);
+}
+
 unsigned load_stop(struct load *l)
 {
     unsigned broken = 0;

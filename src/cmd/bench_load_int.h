@@ -45,6 +45,8 @@ struct load {
 
 /* Returns when everybody publishes; false when that was not so within 20 s. */
 must_check bool load_start(struct load *out, const struct load_script *script, char **urls, size_t url_count);
+/* Lets it run for so long, or until the child has died. */
+void load_run(const struct load *l, int ms);
 /* Ends the load; how many connections had broken. */
 unsigned load_stop(struct load *l);
 

@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <jansson.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -230,7 +231,7 @@ bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publis
     if (!write_config(config, s->dir, port, records) || !spawn(s, argv, 1))
         goto out;
     while (!(done = port_answers(port)) && waited_ms < READY_MS && waitpid(s->pid, NULL, WNOHANG) == 0) {
-        usleep(50000); /* nginx says nothing when it is ready */
+        poll(NULL, 0, 50); /* nginx says nothing when it is ready */
         waited_ms += 50;
     }
     if (!done)

@@ -16,7 +16,8 @@ static void check_record(enum codec codec, struct bytes record)
     }
     fuzz_check(c.codec == codec && c.rfc6381[0] != '\0');
     if (codec <= CODEC_AV1)
-        fuzz_check(c.width > 0 && c.height > 0 && c.width <= PICTURE_SIDE_MAX && c.height <= PICTURE_SIDE_MAX);
+        fuzz_check(c.width > 0 && c.height > 0 && c.width <= PICTURE_SIDE_MAX &&
+                   c.height <= PICTURE_SIDE_MAX);
     else
         fuzz_check(c.rate > 0 && c.channels > 0);
 }

@@ -46,7 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes in = bytes_of(data, size);
     bool whole, pieces;
-    uint64_t a = read_all(in, size + 1, &whole), b = read_all(in, 1 + (size > 0 ? data[0] % 16u : 0), &pieces);
+    uint64_t a = read_all(in, size + 1, &whole),
+             b = read_all(in, 1 + (size > 0 ? data[0] % 16u : 0), &pieces);
 
     fuzz_check(whole == pieces && a == b);
     return 0;
