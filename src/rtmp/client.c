@@ -112,8 +112,8 @@ static void on_timeout(void *ctx)
 static void send_message(struct rtmp_client *c, uint32_t stream, uint8_t type, uint32_t timestamp,
                          uint32_t message_stream, struct bytes body)
 {
-    bool is_delta =
-        c->sent_on[stream].used && stream > STREAM_COMMAND && timestamp >= c->sent_on[stream].timestamp;
+    bool is_delta = c->sent_on[stream].used && stream != STREAM_CONTROL && stream != STREAM_COMMAND &&
+                    timestamp >= c->sent_on[stream].timestamp;
     struct chunk_outgoing m = {.stream = stream,
                                .type = type,
                                .timestamp = is_delta ? timestamp - c->sent_on[stream].timestamp : timestamp,
