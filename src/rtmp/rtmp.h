@@ -35,6 +35,9 @@ struct rtmp_client_events {
 must_check enum err rtmp_client_start(struct rtmp_client **out, struct loop *loop, const char *url,
                                       const struct rtmp_client_events *events, void *ctx);
 
+/* Before `ready`: sends in chunks of so many bytes (1 to RTMP_CHUNK_BYTES_MAX) instead of OBS's 4096. */
+void rtmp_client_chunk_size(struct rtmp_client *c, uint32_t size);
+
 /* Sends one message. *end is the count of bytes after the handshake at its last byte, to hold against
  * `acknowledged`. Returns false when more than 1 MB is queued: it is sent all the same, and `writable` follows. */
 bool rtmp_client_send(struct rtmp_client *c, enum message_kind kind, uint32_t timestamp_ms, struct bytes body,
