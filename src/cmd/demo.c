@@ -7,6 +7,7 @@
 #include "cmd/demo_int.h"
 #include "cmd/source_int.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <libavcodec/avcodec.h>
@@ -218,6 +219,7 @@ enum err source_demo_open(struct source **out, const struct demo_options *option
     d->source.next = demo_next;
     d->source.free = demo_free;
     d->source.frame_rate = options->fps;
+    d->source.wall_at_zero_ms = clock_wall_ms();
     d->options = *options;
     d->packet = av_packet_alloc();
     d->frames[TRACK_VIDEO] = av_frame_alloc();

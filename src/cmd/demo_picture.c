@@ -37,7 +37,7 @@ void demo_draw_background(struct canvas *c)
 {
     int top = unit(c, 14), bottom = c->height - unit(c, 14), scale = unit(c, 1.6);
     const char *name = "MATINEE", *line = "TEST PICTURE - BEEP AND FLASH AT EACH FULL SECOND";
-    int small = unit(c, 0.5) > 2 ? unit(c, 0.5) : 2;
+    int small = unit(c, 0.3) > 2 ? unit(c, 0.3) : 2;
 
     canvas_box(c, 0, 0, c->width, c->height, night());
     for (int y = top; y < bottom; y += 2) { /* dusk: a slow gradient */
@@ -46,10 +46,10 @@ void demo_draw_background(struct canvas *c)
         canvas_box(c, 0, y, c->width, 2, colour_rgb(13 + part / 3, 17 + part / 6, 38 + part / 3));
     }
     draw_bars(c);
-    canvas_text(c, (c->width - canvas_text_width(scale, name)) / 2, unit(c, 20), scale, name,
+    canvas_text(c, (c->width - canvas_text_width(scale, name)) / 2, unit(c, 18), scale, name,
                 colour_rgb(255, 196, 84), NULL);
     if (canvas_text_width(small, line) < c->width)
-        canvas_text(c, (c->width - canvas_text_width(small, line)) / 2, unit(c, 67), small, line,
+        canvas_text(c, (c->width - canvas_text_width(small, line)) / 2, unit(c, 63), small, line,
                     colour_rgb(170, 176, 200), NULL);
 }
 
@@ -73,7 +73,7 @@ static void draw_clock(struct canvas *c, int64_t wall_ms)
     time_t seconds = (time_t)(wall_ms / 1000);
     struct tm tm;
     const struct colour back = colour_rgb(8, 10, 24);
-    int scale = unit(c, 2.4), width, margin = unit(c, 2);
+    int scale = unit(c, 1.9), width, margin = unit(c, 2);
 
     gmtime_r(&seconds, &tm);
     snprintf(text, sizeof text, "%02d:%02d:%02d.%03d", tm.tm_hour, tm.tm_min, tm.tm_sec,
@@ -83,7 +83,7 @@ static void draw_clock(struct canvas *c, int64_t wall_ms)
         scale = (scale / 2) & ~1;
         width = canvas_text_width(scale, text);
     }
-    int x = (c->width - width) / 2, y = unit(c, 40);
+    int x = (c->width - width) / 2, y = unit(c, 41);
 
     canvas_box(c, x - margin, y - margin, width + 2 * margin, 7 * scale + 2 * margin, back);
     canvas_text(c, x, y, scale, text, colour_rgb(240, 244, 255), NULL);

@@ -70,6 +70,7 @@ static enum outcome try_place(struct publication *p)
         outcome = UNKNOWN_KEY;
     } else if (other == NULL) {
         e->publication = p;
+        e->health = (struct health){.publishing = true, .since_ms = clock_wall_ms()};
         e->ended = false;
         p->event = e;
         l->publication_count++;

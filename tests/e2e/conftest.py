@@ -1,0 +1,29 @@
+"""Fixtures: a server that ends with the test, whatever happens in between."""
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import matinee  # noqa: E402
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Starts servers with options of the test's choosing; ends them all."""
+    servers = []
+
+    def make(*options, data='data', start=True, environment=None, **listeners):
+        server = matinee.Server(tmp_path / data, *options, environment=environment)
+        servers.append(server)
+        return server.start(**listeners) if start else server
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server('--segment', '2', '--grace', '2')
