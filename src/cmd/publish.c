@@ -180,8 +180,17 @@ static void on_closed(void *ctx, enum err why, const char *text)
     set_line(p, LINE_DOWN, false);
 }
 
-static const struct rtmp_client_events events = {
-    .ready = on_ready, .acknowledged = on_acknowledged, .writable = on_writable, .closed = on_closed};
+static void on_notice(void *ctx, const char *text)
+{
+    printf("the server says: %s\n", text);
+    fflush(stdout);
+}
+
+static const struct rtmp_client_events events = {.notice = on_notice,
+                                                 .ready = on_ready,
+                                                 .acknowledged = on_acknowledged,
+                                                 .writable = on_writable,
+                                                 .closed = on_closed};
 
 static void connect_now(void *ctx)
 {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "rtmp/amf_int.h"
 #include "rtmp/chunk_int.h"
@@ -245,6 +246,11 @@ static void heard_status(struct rtmp_client *c, const struct amf_value *info)
 
     if (bytes_is(member_text(info, "level"), "error"))
         fail(c, ERR_DENIED, description.size > 0 ? description : code);
+    if (bytes_is(code, "NetStream.Publish.Notice") && c->events->notice != NULL) {
+        char text[LOG_SAFE_SIZE];
+
+        c->events->notice(c->ctx, log_safe(description, text));
+    }
     if (c->state != ASKING || !bytes_is(code, "NetStream.Publish.Start"))
         return;
     c->state = READY;

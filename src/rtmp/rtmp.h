@@ -23,6 +23,7 @@ struct rtmp_client;
 
 struct rtmp_client_events {
     void (*ready)(void *ctx);                        /* NetStream.Publish.Start came: send */
+    void (*notice)(void *ctx, const char *text);     /* the server has something for a person; may be NULL */
     void (*acknowledged)(void *ctx, uint64_t bytes); /* total bytes after the handshake, unwrapped */
     void (*writable)(void *ctx);                     /* the queue has drained; see rtmp_client_send() */
     void (*closed)(void *ctx, enum err why,
