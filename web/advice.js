@@ -7,6 +7,9 @@ const SILENT_S = 3;
 /* Bits a second that look clean at this height and 30 frames a second, by H.264 at its usual settings. */
 const ENOUGH = [[2160, 13e6], [1440, 8e6], [1080, 4e6], [720, 2e6], [480, 8e5], [0, 3e5]];
 
+/* Below this share of it even slides and talking heads suffer; above it, still pictures are fine. */
+const STARVED = .1;
+
 function enoughFor(height, fps) {
     const [, bits] = ENOUGH.find(([least]) => height >= least);
 
@@ -48,7 +51,7 @@ export function advise(health, now = Date.now()) {
         add('bad', 'No picture is arriving', 'Only sound reaches us. If that is not meant, look at the video source and the encoder.', 'picture');
     if (!known(health.audioCodec) && age > 4)
         add('warn', 'No sound is arriving', 'If that is not meant, look at the audio mixer of your encoder: is the track muted, or not part of the stream?', 'sound');
-    if (height && bitrate > 0 && age > 12 && bitrate < enoughFor(height, fps) * .4)
+    if (height && bitrate > 0 && age > 12 && bitrate < enoughFor(height, fps) * STARVED)
         add('warn', `Low bitrate for ${Math.min(width, height)}p`,
             `The picture may look blocky in motion. Around ${(enoughFor(height, fps) / 1e6).toFixed(1)} Mbit/s suit this size; or send a smaller picture.`, 'bitrate');
     if (height && bitrate > 30e6)

@@ -37,11 +37,14 @@ export function ago(when, now = Date.now()) {
     return new Intl.RelativeTimeFormat('en', {numeric: 'auto'}).format(Math.round(seconds / size), unit);
 }
 
+/* Our words are English; whose English, the browser says. */
+export const WORDS = globalThis.navigator?.language?.startsWith('en') ? navigator.language : 'en-GB';
+
 export function date(when) {
     const time = new Date(when);
     const year = time.getFullYear() === new Date().getFullYear() ? undefined : 'numeric';
 
-    return time.toLocaleDateString('en', {weekday: 'long', day: 'numeric', month: 'long', year});
+    return time.toLocaleDateString(WORDS, {weekday: 'long', day: 'numeric', month: 'long', year});
 }
 
 export function clock(when) {

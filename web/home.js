@@ -1,7 +1,7 @@
 /* home.js - what is on: live first, then what is to come, then what was. */
 import {getThumbnails, getVideo, listEvents} from '/assets/api.js';
 import {$, every, h, icon} from '/assets/dom.js';
-import {ago, clock, date, length} from '/assets/format.js';
+import {ago, clock, date, length, WORDS} from '/assets/format.js';
 
 const REFRESH_MS = 8000;
 const place = $('#shows');
@@ -90,7 +90,7 @@ function ticket(event) {
 
     return h('a', {class: 'ticket', href: watchUrl(event)},
         h('div', {class: 'stub'},
-            start ? [h('span', {}, start.toLocaleDateString('en', {month: 'short'})), h('b', {}, String(start.getDate()))]
+            start ? [h('span', {}, start.toLocaleDateString(WORDS, {month: 'short'})), h('b', {}, String(start.getDate()))]
                 : [h('span', {}, 'Date'), h('b', {}, '?')]),
         h('div', {class: 'ticket-words'},
             h('h3', {}, event.title),
@@ -104,7 +104,7 @@ function section(title, name, items) {
 
 function empty() {
     return h('div', {class: 'message'},
-        h('img', {src: '/assets/ghostlight.svg', alt: '', width: 132, height: 168}),
+        h('img', {src: '/assets/ghostlight.svg', alt: '', width: 148, height: 192}),
         h('h1', {}, 'The stage is empty'),
         h('p', {}, 'Only the ghost light is on. Shows appear here as soon as they are announced.'),
         h('div', {class: 'actions'}, h('a', {class: 'button button-main', href: '/studio'}, icon('plus'), 'Announce a show')));
@@ -112,7 +112,7 @@ function empty() {
 
 function trouble(problem) {
     return h('div', {class: 'message', role: 'alert'},
-        h('img', {src: '/assets/ghostlight.svg', alt: '', width: 132, height: 168}),
+        h('img', {src: '/assets/ghostlight.svg', alt: '', width: 148, height: 192}),
         h('h1', {}, 'The house does not answer'),
         h('p', {}, problem.message),
         h('p', {}, 'This page tries again by itself.'),
@@ -136,8 +136,8 @@ function render(events) {
     }
     place.replaceChildren(...[
         first ? feature(first) : h('div', {class: 'welcome'},
-            h('h1', {}, soon.length ? 'Coming up at the matinee' : 'Shows you can watch again'),
-            h('p', {}, 'Live shows, straight from the stage. Take a seat.')),
+            h('h1', {}, 'Straight from the stage'),
+            h('p', {}, soon.length ? 'The next show is on its way. Take a seat.' : 'Nothing is on right now. These shows you can watch again.')),
         section('Also on stage', 'tiles', others.map((e) => card(e, true))),
         section('Coming up', 'tickets', soon.map(ticket)),
         section('Watch again', 'tiles', past.map((e) => card(e, false))),

@@ -4,7 +4,7 @@
  * video ends or cannot be played. */
 import {$, h, icon, setIcon} from '/assets/dom.js';
 import {bitrate, length, quality} from '/assets/format.js';
-import {getThumbnails} from '/assets/api.js';
+import {getThumbnails, getVideo} from '/assets/api.js';
 import {Seekbar} from '/assets/seekbar.js';
 
 /* Closer than this to the live edge is live: a viewer cannot tell, and the edge moves in steps. */
@@ -35,6 +35,15 @@ const CONFIG = {
 
 const ADDRESSES = {dash: 'manifest.mpd', hls: 'master.m3u8'};
 
+/* Whether a playlist has something to name yet. */
+async function hasMedia(video) {
+    try {
+        return (await getVideo(video)).segments > 0;
+    } catch {
+        return false;
+    }
+}
+
 export class Player {
     /* Draws itself into `root`. `calls`: ended(), failed(message), state(name) - all may be missing. */
     constructor(root, {compact = false, calls = {}} = {}) {
@@ -48,8 +57,8 @@ export class Player {
         this.shaka = null;
     }
 
-    /* Plays a video; live: from the live edge, else from the start. Goes on trying while `stillThere()` is
-     * true and its first segment is not done. Resolves when it plays, was replaced or failed. */
+    /* Plays a video; live: from the live edge, else from the start. Waits for its first segment for as long
+     * as `stillThere()` is true. Resolves when it plays, was replaced or failed. */
     async load(video, {protocol, live, stillThere = () => false}) {
         const number = ++this.load_number;
 
@@ -59,24 +68,21 @@ export class Player {
         this.#state('loading');
         this.say(null);
         window.shaka.polyfill.installAll();
-        for (;;) {
-            const problem = await this.#try(video, protocol, number);
-
+        while (stillThere() && !(await hasMedia(video))) {
+            this.say('The curtain is rising', 'The first picture arrives in a moment.');
+            await new Promise((done) => setTimeout(done, RETRY_MS));
             if (number !== this.load_number)
                 return;
-            if (!problem)
-                break;
-            if (problem.code === window.shaka.util.Error.Code.BAD_HTTP_STATUS && problem.data?.[1] === 404 && stillThere()) {
-                this.say('The curtain is about to rise', 'The first moments of the show are on their way.');
-                await new Promise((done) => setTimeout(done, RETRY_MS));
-                if (number !== this.load_number)
-                    return;
-                continue;
-            }
+        }
+        const problem = await this.#try(video, protocol, number);
+
+        if (number !== this.load_number)
+            return;
+        this.say(null);
+        if (problem) {
             this.#fail(problem);
             return;
         }
-        this.say(null);
         this.#qualities();
         this.#thumbnails();
         if (!live && this.shaka.isLive())
@@ -390,7 +396,7 @@ export class Player {
             this.#state(this.shaka?.isBuffering() ? 'buffering' : 'playing');
             this.#wake();
         });
-        on(this.video, 'pause', () => this.video.ended || this.#state('paused'));
+        on(this.video, 'pause', () => this.video.ended || !['playing', 'buffering'].includes(this.root.dataset.state) || this.#state('paused'));
         on(this.video, 'ended', () => {
             this.#state('ended');
             this.calls.ended?.();

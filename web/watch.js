@@ -4,7 +4,7 @@ import {$, copyText, every, h, icon} from '/assets/dom.js';
 import {ago, clock, date, length} from '/assets/format.js';
 import {Player} from '/assets/player.js';
 
-const REFRESH_MS = 3000;
+const REFRESH_MS = 2500;
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const query = new URLSearchParams(location.search);
 const asked = query.get('protocol');
@@ -51,7 +51,7 @@ function drawMessage(heading, text, ...buttons) {
     player = null;
     document.title = `${heading} · matinee`;
     house.replaceChildren(h('div', {class: 'message'},
-        h('img', {src: '/assets/ghostlight.svg', alt: '', width: 132, height: 168}),
+        h('img', {src: '/assets/ghostlight.svg', alt: '', width: 148, height: 192}),
         h('h1', {}, heading), h('p', {}, text), h('div', {class: 'actions'}, buttons)));
     house.setAttribute('aria-busy', 'false');
 }
@@ -227,11 +227,20 @@ function show() {
     const wanted = event.state === 'live' || chosen || !playing ? video : playing;
 
     if (wanted && event.videos.includes(wanted) && (event.state !== 'scheduled' || chosen)) {
-        if (wanted !== playing)
+        const rising = wanted !== playing && event.state === 'live' && wanted === event.video && !videos.get(wanted)?.segments;
+
+        if (rising) {
+            drop('before live', before);
+            if (playing) {
+                playing = null;
+                player.unload();
+            }
+        } else if (wanted !== playing) {
             start(wanted);
-        if (over && player.isLive() === false)
+        }
+        if (over && playing && !player.isLive())
             drop('after', after);
-        else
+        else if (!rising)
             lift();
     } else {
         if (playing) {

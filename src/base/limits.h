@@ -116,7 +116,7 @@
 #define TIMESTAMP_JUMP_MS_MAX 5000
 /* How far one track may run ahead before segments no longer wait for the other. */
 #define TRACK_SKEW_MS_MAX 3000
-/* Finished segments of live videos kept in memory per video: three are enough for every player's join. */
+/* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
 #endif
