@@ -28,6 +28,14 @@
 #define GZIP_BYTES_MAX 4194304
 /* HTTP/2 streams open at once on one connection. */
 #define HTTP2_STREAMS_MAX 128
+/* What a peer may send of a body ahead of us: per stream, and per connection. */
+#define HTTP2_WINDOW_BYTES            262144
+#define HTTP2_CONNECTION_WINDOW_BYTES 1048576
+/* Bodies collected at once over one connection; further ones are answered 503. */
+#define HTTP2_BODIES_BYTES_MAX 4194304
+/* Streams reset in this time before the connection ends; a player that is dragged about cancels a few a second. */
+#define HTTP2_RESETS_MAX 200
+#define HTTP2_RESETS_MS  10000
 
 /* --- connections ------------------------------------------------------------------------------------- */
 
@@ -108,7 +116,7 @@
 #define TIMESTAMP_JUMP_MS_MAX 5000
 /* How far one track may run ahead before segments no longer wait for the other. */
 #define TRACK_SKEW_MS_MAX 3000
-/* Finished segments of live videos kept in memory per video: three are enough for every player's join. */
+/* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
 #endif

@@ -3,7 +3,8 @@
  * In turns a fresh server of each kind gets the same publishers from one load generator (bench_load.c, a
  * process of its own on another core): live streams of 1 Mbit/s, sent in real time. Counted is the server's
  * CPU time and memory from the outside (/proc). matinee runs as anyone would run it, journal and all;
- * nginx-rtmp forwards to nobody and records nothing. */
+ * nginx-rtmp once forwards to nobody and records nothing, and once records into files, without ever asking
+ * the disk whether it has them. */
 #include "cmd/bench_load_int.h"
 
 #include "base/clock.h"
@@ -14,18 +15,17 @@
 #include <libavutil/log.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* Time for encoders' first keyframes and everybody's start-up costs to pass before counting begins. */
 #define SETTLE_MS  2000
 #define ROUNDS_MAX 50
 
-enum kind { KIND_MATINEE, KIND_NGINX, KIND_COUNT };
+enum kind { KIND_MATINEE, KIND_NGINX, KIND_NGINX_RECORDING, KIND_COUNT };
 
-static const char *const kind_names[] = {"matinee", "nginx-rtmp"};
+static const char *const kind_names[] = {"matinee", "nginx-rtmp", "nginx-rtmp, recording"};
 
 struct sizes {
-    long publishers, seconds, rounds;
+    long publishers, seconds, rounds, chunk;
 };
 
 struct figures {
@@ -35,11 +35,6 @@ struct figures {
     unsigned lost;    /* publishers whose connection broke */
 };
 
-static void sleep_ms(int64_t ms)
-{
-    usleep((useconds_t)(ms * 1000));
-}
-
 /* One server, one load, one measurement. False: it could not be done, and was said. */
 static bool measure(enum kind kind, const struct sizes *sizes, const struct load_script *script,
                     const char *dir, struct figures *out)
@@ -48,18 +43,19 @@ static bool measure(enum kind kind, const struct sizes *sizes, const struct load
     struct load load;
     bool done = false;
 
-    if (!(kind == KIND_MATINEE ? bench_server_matinee(&server, dir, (unsigned)sizes->publishers)
-                               : bench_server_nginx(&server, dir, (unsigned)sizes->publishers)))
+    if (!(kind == KIND_MATINEE
+              ? bench_server_matinee(&server, dir, (unsigned)sizes->publishers)
+              : bench_server_nginx(&server, dir, (unsigned)sizes->publishers, kind == KIND_NGINX_RECORDING)))
         return false;
     double idle_kb = bench_server_pss_kb(&server);
 
     if (!load_start(&load, script, server.urls, server.url_count))
         goto out;
-    sleep_ms(SETTLE_MS);
+    load_run(&load, SETTLE_MS);
     double before_ms = bench_server_cpu_ms(&server);
     int64_t began_ms = clock_mono_ms();
 
-    sleep_ms(sizes->seconds * 1000);
+    load_run(&load, (int)sizes->seconds * 1000);
     double seconds = (double)(clock_mono_ms() - began_ms) / 1000;
 
     out->cpu_ms = (bench_server_cpu_ms(&server) - before_ms) / seconds / (double)sizes->publishers;
@@ -92,10 +88,10 @@ static void report(struct figures all[KIND_COUNT][ROUNDS_MAX], const struct size
 {
     size_t rounds = (size_t)sizes->rounds;
 
-    printf("\n%-12s %24s %16s %16s %22s\n", "server", "CPU ms/stream-second", "lowest", "KB/publisher",
+    printf("\n%-22s %24s %16s %16s %22s\n", "server", "CPU ms/stream-second", "lowest", "KB/publisher",
            "KB beyond the window");
     for (int k = 0; k < KIND_COUNT; k++) {
-        double cpu[ROUNDS_MAX], memory[ROUNDS_MAX], beyond[ROUNDS_MAX];
+        double cpu[ROUNDS_MAX] = {0}, memory[ROUNDS_MAX] = {0}, beyond[ROUNDS_MAX] = {0};
 
         for (size_t r = 0; r < rounds; r++) {
             cpu[r] = all[k][r].cpu_ms;
@@ -104,12 +100,13 @@ static void report(struct figures all[KIND_COUNT][ROUNDS_MAX], const struct size
         }
         double middle = median(cpu, rounds);
 
-        printf("%-12s %24.2f %16.2f %16.0f %22.0f\n", kind_names[k], middle, cpu[0], median(memory, rounds),
+        printf("%-22s %24.2f %16.2f %16.0f %22.0f\n", kind_names[k], middle, cpu[0], median(memory, rounds),
                median(beyond, rounds));
     }
     printf(
-        "\n%ld publishers of 1 Mbit/s, %ld s, medians of %ld rounds in turn; server and load each on one core\n",
-        sizes->publishers, sizes->seconds, sizes->rounds);
+        "\n%ld publishers of 1 Mbit/s in chunks of %ld, %ld s, medians of %ld rounds in turn; server and load "
+        "each on one core\n",
+        sizes->publishers, sizes->chunk, sizes->seconds, sizes->rounds);
 }
 
 static bool write_csv(const char *file, struct figures all[KIND_COUNT][ROUNDS_MAX], const struct sizes *sizes)
@@ -124,7 +121,7 @@ static bool write_csv(const char *file, struct figures all[KIND_COUNT][ROUNDS_MA
           f);
     for (int k = 0; k < KIND_COUNT; k++)
         for (int r = 0; r < sizes->rounds; r++)
-            fprintf(f, "%s,%d,%ld,%ld,%.3f,%.0f,%.0f,%u\n", kind_names[k], r + 1, sizes->publishers,
+            fprintf(f, "\"%s\",%d,%ld,%ld,%.3f,%.0f,%.0f,%u\n", kind_names[k], r + 1, sizes->publishers,
                     sizes->seconds, all[k][r].cpu_ms, all[k][r].kilobytes, all[k][r].beyond, all[k][r].lost);
     return fclose(f) == 0;
 }
@@ -140,11 +137,12 @@ static int run(const struct sizes *sizes, const char *dir, const char *csv)
         fprintf(stderr, "matinee bench ingest: %s\n", why);
         return 1;
     }
+    script.chunk_size = (uint32_t)sizes->chunk;
     for (int r = 0; r < sizes->rounds; r++) {
         for (int k = 0; k < KIND_COUNT; k++) {
             if (!measure((enum kind)k, sizes, &script, dir, &all[k][r]))
                 goto out;
-            printf("round %d: %-10s %6.2f ms CPU per stream-second, %6.0f KB per publisher%s\n", r + 1,
+            printf("round %d: %-21s %6.2f ms CPU per stream-second, %6.0f KB per publisher%s\n", r + 1,
                    kind_names[k], all[k][r].cpu_ms, all[k][r].kilobytes,
                    all[k][r].lost ? ", CONNECTIONS WERE LOST" : "");
             fflush(stdout);
@@ -161,6 +159,7 @@ static struct option options[] = {
     {"publishers", "N", "50", "connections at once", NULL},
     {"seconds", "S", "20", "how long each measurement lasts", NULL},
     {"rounds", "N", "3", "measurements of each server, in turn", NULL},
+    {"chunk", "BYTES", "4096", "the publishers' chunk size: OBS sends 4096, FFmpeg and librtmp 128", NULL},
     {"quick", NULL, NULL, "10 publishers, 5 seconds, one round: does it work at all", NULL},
     {"dir", "DIR", "/var/tmp", "where temporary data goes: on a real disk, or the journal is flattered",
      NULL},
@@ -171,7 +170,7 @@ static struct option options[] = {
 int bench_ingest(int argc, char **argv)
 {
     char why[CONFIG_WHY_SIZE] = "";
-    struct sizes s = {10, 5, 1};
+    struct sizes s = {10, 5, 1, 4096};
     int status = 2;
 
     av_log_set_level(AV_LOG_ERROR);
@@ -181,7 +180,8 @@ int bench_ingest(int argc, char **argv)
     if (why[0] == '\0' && config_text(options, "quick") == NULL &&
         (config_number(options, "publishers", 1, 1000, &s.publishers, why) != ERR_OK ||
          config_number(options, "seconds", 1, 3600, &s.seconds, why) != ERR_OK ||
-         config_number(options, "rounds", 1, ROUNDS_MAX, &s.rounds, why) != ERR_OK))
+         config_number(options, "rounds", 1, ROUNDS_MAX, &s.rounds, why) != ERR_OK ||
+         config_number(options, "chunk", 1, 65536, &s.chunk, why) != ERR_OK))
         status = 2;
     if (why[0] != '\0')
         fprintf(stderr, "matinee bench ingest: %s\n", why);

@@ -211,6 +211,8 @@ static void begin(void *ctx)
         if (rtmp_client_start(&h->publishers[i].client, net_loop(h->net, 0), h->urls[i], &events,
                               &h->publishers[i]) != ERR_OK)
             h->broken++;
+        else
+            rtmp_client_chunk_size(h->publishers[i].client, h->script->chunk_size);
     }
     on_tick(h);
 }
@@ -274,6 +276,13 @@ bool load_start(struct load *out, const struct load_script *script, char **urls,
     fputs("matinee bench ingest: not all publishers were let in within 20 s\n", stderr);
     load_stop(out);
     return false;
+}
+
+void load_run(const struct load *l, int ms)
+{
+    struct pollfd waits = {.fd = l->said, .events = POLLIN};
+
+    (void)!poll(&waits, 1, ms);
 }
 
 unsigned load_stop(struct load *l)

@@ -27,7 +27,8 @@ struct load_script {
     struct buffer *metadata, *configs[TRACK_COUNT];
     struct load_message *messages;
     size_t message_count;
-    uint32_t length_ms; /* after which it begins again */
+    uint32_t length_ms;  /* after which it begins again */
+    uint32_t chunk_size; /* of everybody's chunks */
 };
 
 /* Encodes the demo and fills its pictures up to LOAD_BITS. */
@@ -44,6 +45,8 @@ struct load {
 
 /* Returns when everybody publishes; false when that was not so within 20 s. */
 must_check bool load_start(struct load *out, const struct load_script *script, char **urls, size_t url_count);
+/* Lets it run for so long, or until the child has died. */
+void load_run(const struct load *l, int ms);
 /* Ends the load; how many connections had broken. */
 unsigned load_stop(struct load *l);
 
@@ -59,7 +62,8 @@ struct bench_server {
 /* Start a server with room for so many publishers in a new folder under `dir`, on the first core. False: it
  * could not be started, and was said. */
 must_check bool bench_server_matinee(struct bench_server *out, const char *dir, unsigned publishers);
-must_check bool bench_server_nginx(struct bench_server *out, const char *dir, unsigned publishers);
+must_check bool bench_server_nginx(struct bench_server *out, const char *dir, unsigned publishers,
+                                   bool records);
 void bench_server_stop(struct bench_server *s);
 
 /* Of the server's process and its children. */

@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <jansson.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -188,7 +189,7 @@ static int free_port(void)
     return port;
 }
 
-static bool write_config(const char *file, const char *dir, int port)
+static bool write_config(const char *file, const char *dir, int port, bool records)
 {
     FILE *f = fopen(file, "w");
 
@@ -199,8 +200,8 @@ static bool write_config(const char *file, const char *dir, int port)
             "user root;\nworker_processes 1;\ndaemon off;\npid %s/pid;\nerror_log %s/error.log;\n"
             "events { worker_connections 4096; }\n"
             "rtmp { access_log off; server { listen 127.0.0.1:%d; chunk_size 4096;\n"
-            "  application live { live on; record off; } } }\n",
-            dir, dir, port);
+            "  application live { live on; record %s; record_path %s; } } }\n",
+            dir, dir, port, records ? "all" : "off", dir);
     return fclose(f) == 0;
 }
 
@@ -216,7 +217,7 @@ static bool port_answers(int port)
     return yes;
 }
 
-bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publishers)
+bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publishers, bool records)
 {
     int port = free_port(), waited_ms = 0;
     char *config = NULL, *base = mem_printf("rtmp://127.0.0.1:%d/live", port), key[32];
@@ -227,10 +228,10 @@ bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publis
     config = mem_printf("%s/nginx.conf", s->dir);
     char *const argv[] = {"/usr/sbin/nginx", "-p", s->dir, "-c", config, NULL};
 
-    if (!write_config(config, s->dir, port) || !spawn(s, argv, 1))
+    if (!write_config(config, s->dir, port, records) || !spawn(s, argv, 1))
         goto out;
     while (!(done = port_answers(port)) && waited_ms < READY_MS && waitpid(s->pid, NULL, WNOHANG) == 0) {
-        usleep(50000); /* nginx says nothing when it is ready */
+        poll(NULL, 0, 50); /* nginx says nothing when it is ready */
         waited_ms += 50;
     }
     if (!done)

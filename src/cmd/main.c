@@ -20,6 +20,7 @@ static const struct {
 } commands[] = {
     {"serve", cmd_serve, cmd_serve_help, "the whole house on one machine: RTMP in, HTTP out"},
     {"publish", cmd_publish, cmd_publish_help, "publishes a file or a drawn test picture, by RTMP"},
+    {"bench", cmd_bench, cmd_bench_help, "measures, beside others of its kind"},
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},
 };
 

@@ -54,32 +54,23 @@ struct publish {
 
 /* --- the record, written on the loop's thread --------------------------------------------------------- */
 
-static void record_line(struct publish *p, const char *format, ...) printf_like(2, 3);
-
 /* One write() per line: what was written survives our own death. */
-static void record_line(struct publish *p, const char *format, ...)
+static void record_line(struct publish *p, const char *line)
 {
-    char line[256];
-    va_list va;
-    int size;
+    size_t size = strlen(line);
 
-    if (p->record < 0)
+    if (p->record < 0 || write(p->record, line, size) == (ssize_t)size)
         return;
-    va_start(va, format);
-    size = vsnprintf(line, sizeof line, format, va);
-    va_end(va);
-    if (write(p->record, line, (size_t)size) != size) {
-        log_error("publish", "the record cannot be written: %s", strerror(errno));
-        close(p->record);
-        p->record = -1;
-    }
+    log_error("publish", "the record cannot be written: %s", strerror(errno));
+    close(p->record);
+    p->record = -1;
 }
 
 static void record_message(struct publish *p, const char *kind, uint32_t timestamp, struct bytes unit,
                            uint64_t end)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    char hex[33] = "-";
+    char hex[33] = "-", line[160];
     unsigned size = 0;
 
     if (p->record < 0)
@@ -87,7 +78,9 @@ static void record_message(struct publish *p, const char *kind, uint32_t timesta
     if (EVP_Digest(unit.at, unit.size, digest, &size, EVP_md5(), NULL) == 1)
         for (unsigned i = 0; i < size && i < 16; i++)
             snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    record_line(p, "%s %u %zu %s %llu\n", kind, timestamp, unit.size, hex, (unsigned long long)end);
+    snprintf(line, sizeof line, "%s %u %zu %s %llu\n", kind, timestamp, unit.size, hex,
+             (unsigned long long)end);
+    record_line(p, line);
 }
 
 /* --- the loop's thread -------------------------------------------------------------------------------- */
@@ -148,8 +141,10 @@ static void on_ready(void *ctx)
 static void on_acknowledged(void *ctx, uint64_t bytes)
 {
     struct publish *p = ctx;
+    char line[40];
 
-    record_line(p, "ack %llu\n", (unsigned long long)bytes);
+    snprintf(line, sizeof line, "ack %llu\n", (unsigned long long)bytes);
+    record_line(p, line);
     pthread_mutex_lock(&p->lock);
     p->acknowledged += bytes - p->line_acknowledged;
     p->line_acknowledged = bytes;
@@ -178,13 +173,21 @@ static void on_closed(void *ctx, enum err why, const char *text)
         p->lost = true;
     p->line_end = p->line_acknowledged = 0;
     pthread_mutex_unlock(&p->lock);
-    if (p->record >= 0)
-        record_line(p, "closed\n");
+    record_line(p, "closed\n");
     set_line(p, LINE_DOWN, false);
 }
 
-static const struct rtmp_client_events events = {
-    .ready = on_ready, .acknowledged = on_acknowledged, .writable = on_writable, .closed = on_closed};
+static void on_notice(void *ctx, const char *text)
+{
+    printf("the server says: %s\n", text);
+    fflush(stdout);
+}
+
+static const struct rtmp_client_events events = {.notice = on_notice,
+                                                 .ready = on_ready,
+                                                 .acknowledged = on_acknowledged,
+                                                 .writable = on_writable,
+                                                 .closed = on_closed};
 
 static void connect_now(void *ctx)
 {

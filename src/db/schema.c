@@ -64,7 +64,7 @@ enum err schema_update(struct db *d, char why[256])
     for (; e == ERR_OK && version < NEWEST; version++) {
         e = db_write(d, take_step, &version);
         if (e == ERR_OK)
-            log_info("db", "schema brought to version %lld", (long long)version + 1);
+            log_debug("db", "schema brought to version %lld", (long long)version + 1);
     }
     if (e != ERR_OK)
         snprintf(why, 256, "the database's tables could not be brought up to date: %s", err_text(e));

@@ -354,7 +354,7 @@ static int judge(struct http1_head *out, const struct framing *f)
 static int read_head(struct http1_head *out, const uint8_t *head, size_t size)
 {
     struct framing f = {0};
-    size_t at = head[0] == '\r' ? 2 : 0;
+    size_t at = head[0] == '\r' && head[1] == '\n' ? 2 : 0; /* the empty line that is forgiven */
     bool first = true;
 
     for (;;) {

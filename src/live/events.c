@@ -10,6 +10,8 @@
 
 /* How long a publisher may take to be gone when its event is ended under it. */
 #define LEAVE_MS_MAX 10000
+/* How long a deletion waits for the journal to know of it. */
+#define FORGET_MS_MAX 2000
 
 /* --- copies ------------------------------------------------------------------------------------------ */
 
@@ -304,9 +306,22 @@ enum err live_video_load(struct live *l, struct ulid id, struct video_view **out
     return e;
 }
 
+/* Waits, with the lock held, until the journal's `position` is durable. A disk that refuses is not waited
+ * for long: it may be full, and this deletion is what makes room. */
+static void wait_for_disk(struct live *l, uint64_t position)
+{
+    int64_t due_ms = clock_wall_ms() + FORGET_MS_MAX;
+    struct timespec due = {due_ms / 1000, due_ms % 1000 * 1000000};
+
+    journal_sync(l->journal);
+    while (l->durable < position && pthread_cond_timedwait(&l->changed, &l->lock, &due) == 0)
+        continue;
+}
+
 /* With the lock held: waits until no pool thread has the video in hand, and takes it out of the lists. */
 static enum err take_out(struct live *l, struct ulid id)
 {
+    uint64_t position;
     struct video *v;
     struct buffer *nothing;
     struct record r = {.kind = RECORD_FORGET, .video = id};
@@ -319,9 +334,10 @@ static enum err take_out(struct live *l, struct ulid id)
         return ERR_BUSY;
     nothing = buffer_new(0);
     r.message = nothing;
-    (void)journal_append(l->journal, &r);
+    position = journal_append(l->journal, &r);
     buffer_unref(nothing);
     live_remove_video(l, v);
+    wait_for_disk(l, position); /* or a crash would bring it back */
     return ERR_OK;
 }
 

@@ -272,7 +272,10 @@ static void post_to_all(struct live *l)
 
 void publish_durable(struct live *l, uint64_t position)
 {
+    pthread_mutex_lock(&l->lock);
     l->durable = position;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->lock);
     post_to_all(l);
 }
 

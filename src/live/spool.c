@@ -3,6 +3,7 @@
 #include "live/live_int.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -59,6 +60,16 @@ enum err spool_store(struct live *l, struct video *v, const struct finished *f)
     return e;
 }
 
+/* Lets memory go of the segment that has left the live edge. With the lock held. */
+static void cool(struct live *l, struct video *v, uint32_t stored)
+{
+    struct segment old = {.number = stored - LIVE_WINDOW_SEGMENTS};
+    char name[SEGMENT_NAME_SIZE];
+
+    for (int t = 0; t < TRACK_COUNT && stored >= LIVE_WINDOW_SEGMENTS; t++)
+        store_cool(l->options.store, segment_name(name, v->id, (enum track)t, &old));
+}
+
 struct job {
     struct live *live;
     struct video *video;
@@ -78,6 +89,7 @@ static enum err store_waiting(struct live *l, struct video *v)
         if (e == ERR_OK) {
             list_remove(&f->link);
             v->needed_from = f->position;
+            cool(l, v, f->segment.number);
             finished_free(f);
             metric_add(&segments_waiting, -1);
         }

@@ -112,7 +112,7 @@ enum err av1c_parse(struct codec_config *out, struct bytes record, const char **
     }
     unsigned depth = !(flags & 64) ? 8 : flags & 32 ? 12 : 10;
 
-    snprintf(out->rfc6381, sizeof out->rfc6381, "av01.%u.%02u%c.%02u", profile_level >> 5u,
+    snprintf(out->rfc6381, sizeof out->rfc6381, "av01.%u.%02u%c.%02u", (unsigned)profile_level >> 5,
              profile_level & 31u, flags & 128 ? 'H' : 'M', depth);
     return sequence_header_parse(out, sequence, why);
 }

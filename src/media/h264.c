@@ -38,7 +38,9 @@ static uint32_t read_chroma(struct bits *b)
         return 4;
     if (format == 3 && bits_take(b, 1))
         array_type = 0; /* separate_colour_plane_flag */
-    if (bits_ue(b) > 6 || bits_ue(b) > 6)
+    uint32_t luma_depth = bits_ue(b), chroma_depth = bits_ue(b);
+
+    if (luma_depth > 6 || chroma_depth > 6)
         return 4;
     bits_skip(b, 1);
     if (bits_take(b, 1)) {

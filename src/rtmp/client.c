@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "rtmp/amf_int.h"
 #include "rtmp/chunk_int.h"
@@ -17,7 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define OUT_CHUNK_BYTES 65536
+#define OUT_CHUNK_BYTES 4096 /* as OBS does */
 #define QUEUE_HIGH      1048576
 #define QUEUE_LOW       524288
 #define FINISH_MS_MAX   30000
@@ -55,11 +56,12 @@ struct rtmp_client {
         uint32_t timestamp;
     } sent_on[STREAM_COUNT];
     uint32_t message_stream;
-    uint32_t chunk_size;
-    uint64_t position;     /* bytes sent since the handshake */
-    uint64_t media_end;    /* of which the last media message ended here */
-    uint64_t acknowledged; /* unwrapped */
-    enum err why;          /* what `closed` will say, where it is ours to say */
+    uint32_t chunk_size;     /* in force */
+    uint32_t announced_size; /* to be set with connect */
+    uint64_t position;       /* bytes sent since the handshake */
+    uint64_t media_end;      /* of which the last media message ended here */
+    uint64_t acknowledged;   /* unwrapped */
+    enum err why;            /* what `closed` will say, where it is ours to say */
     char text[256];
 };
 
@@ -111,8 +113,8 @@ static void on_timeout(void *ctx)
 static void send_message(struct rtmp_client *c, uint32_t stream, uint8_t type, uint32_t timestamp,
                          uint32_t message_stream, struct bytes body)
 {
-    bool is_delta =
-        c->sent_on[stream].used && stream > STREAM_COMMAND && timestamp >= c->sent_on[stream].timestamp;
+    bool is_delta = c->sent_on[stream].used && stream != STREAM_CONTROL && stream != STREAM_COMMAND &&
+                    timestamp >= c->sent_on[stream].timestamp;
     struct chunk_outgoing m = {.stream = stream,
                                .type = type,
                                .timestamp = is_delta ? timestamp - c->sent_on[stream].timestamp : timestamp,
@@ -148,9 +150,9 @@ static void send_connect(struct rtmp_client *c)
     static const char *const fourccs[] = {"avc1", "hvc1", "av01", "mp4a", "Opus"};
     struct builder b = {0};
 
-    builder_be32(&b, OUT_CHUNK_BYTES);
+    builder_be32(&b, c->announced_size);
     send_built(c, STREAM_CONTROL, TYPE_CHUNK_SIZE, 0, &b);
-    c->chunk_size = OUT_CHUNK_BYTES;
+    c->chunk_size = c->announced_size;
     amf_put_string(&b, "connect");
     amf_put_number(&b, CALL_CONNECT);
     amf_put_object(&b);
@@ -244,6 +246,11 @@ static void heard_status(struct rtmp_client *c, const struct amf_value *info)
 
     if (bytes_is(member_text(info, "level"), "error"))
         fail(c, ERR_DENIED, description.size > 0 ? description : code);
+    if (bytes_is(code, "NetStream.Publish.Notice") && c->events->notice != NULL) {
+        char text[LOG_SAFE_SIZE];
+
+        c->events->notice(c->ctx, log_safe(description, text));
+    }
     if (c->state != ASKING || !bytes_is(code, "NetStream.Publish.Start"))
         return;
     c->state = READY;
@@ -444,6 +451,7 @@ enum err rtmp_client_start(struct rtmp_client **out, struct loop *loop, const ch
     (void)!rtmp_url_parse(&c->url, c->url_text); /* the same once more, into our own copy */
     c->host = mem_text(c->url.host.at, c->url.host.size);
     c->chunk_size = CHUNK_SIZE_STANDARD;
+    c->announced_size = OUT_CHUNK_BYTES;
     chunk_reader_init(&c->reader);
     pool_run(loop, resolve, resolved, c);
     *out = c;
@@ -451,6 +459,12 @@ enum err rtmp_client_start(struct rtmp_client **out, struct loop *loop, const ch
 }
 
 /* --- the owner's side -------------------------------------------------------------------------------- */
+
+void rtmp_client_chunk_size(struct rtmp_client *c, uint32_t size)
+{
+    assert(size > 0 && size <= RTMP_CHUNK_BYTES_MAX);
+    c->announced_size = size;
+}
 
 bool rtmp_client_send(struct rtmp_client *c, enum message_kind kind, uint32_t timestamp_ms, struct bytes body,
                       uint64_t *end)

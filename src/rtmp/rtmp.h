@@ -23,6 +23,7 @@ struct rtmp_client;
 
 struct rtmp_client_events {
     void (*ready)(void *ctx);                        /* NetStream.Publish.Start came: send */
+    void (*notice)(void *ctx, const char *text);     /* the server has something for a person; may be NULL */
     void (*acknowledged)(void *ctx, uint64_t bytes); /* total bytes after the handshake, unwrapped */
     void (*writable)(void *ctx);                     /* the queue has drained; see rtmp_client_send() */
     void (*closed)(void *ctx, enum err why,
@@ -33,6 +34,9 @@ struct rtmp_client_events {
  * No event comes from within this call. Ready or closed within RTMP_HELLO_MS_MAX of the connection. */
 must_check enum err rtmp_client_start(struct rtmp_client **out, struct loop *loop, const char *url,
                                       const struct rtmp_client_events *events, void *ctx);
+
+/* Before `ready`: sends in chunks of so many bytes (1 to RTMP_CHUNK_BYTES_MAX) instead of OBS's 4096. */
+void rtmp_client_chunk_size(struct rtmp_client *c, uint32_t size);
 
 /* Sends one message. *end is the count of bytes after the handshake at its last byte, to hold against
  * `acknowledged`. Returns false when more than 1 MB is queued: it is sent all the same, and `writable` follows. */

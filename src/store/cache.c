@@ -98,6 +98,16 @@ void cache_let_go(struct cache *c, const char *name)
     pthread_mutex_unlock(&c->lock);
 }
 
+void cache_cool(struct cache *c, const char *name)
+{
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = map_get(c->entries, bytes_text(name));
+
+    if (e != NULL && !e->held)
+        drop(c, e);
+    pthread_mutex_unlock(&c->lock);
+}
+
 void cache_remove(struct cache *c, const char *name)
 {
     pthread_mutex_lock(&c->lock);

@@ -64,6 +64,11 @@ struct buffer *store_peek(struct store *s, const char *name)
     return cache_get(s->cache, name);
 }
 
+void store_cool(struct store *s, const char *name)
+{
+    cache_cool(s->cache, name);
+}
+
 enum err store_get(struct store *s, const char *name, struct buffer **out)
 {
     enum err e;

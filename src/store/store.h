@@ -28,6 +28,9 @@ void store_hold(struct store *s, const char *name, struct buffer *content);
 /* The object if it is in memory: held, or used not long ago. A new reference, or NULL. Any thread; quick. */
 struct buffer *store_peek(struct store *s, const char *name);
 
+/* The object has left the live edge: memory need not keep it until somebody asks again. Any thread; quick. */
+void store_cool(struct store *s, const char *name);
+
 /* The whole object, the caller's reference; ERR_MISSING when there is none. It stays in memory for a while. */
 must_check enum err store_get(struct store *s, const char *name, struct buffer **out);
 

@@ -18,6 +18,7 @@ struct cache *cache_new(size_t bytes_max);
 void cache_free(struct cache *c); /* accepts NULL */
 void cache_put(struct cache *c, const char *name, struct buffer *content, bool held);
 void cache_let_go(struct cache *c, const char *name); /* it is held no longer */
+void cache_cool(struct cache *c, const char *name);   /* it goes, unless it is held */
 void cache_remove(struct cache *c, const char *name);
 struct buffer *cache_get(struct cache *c, const char *name); /* a new reference, or NULL */
 

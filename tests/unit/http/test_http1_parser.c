@@ -198,6 +198,7 @@ static void request_lines_have_one_form(void **state)
     REFUSED("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 501);
     REFUSED("AMETHODWHOSENAMEISLONGERTHANANYOFTHEM / HTTP/1.1\r\nHost: a\r\n\r\n", 501);
     REFUSED("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    REFUSED("\r\r\n\r\n", 400); /* found by the fuzzer: a line that only begins like an empty one */
     REFUSED("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     REFUSED("\x16\x03\x01", 400);
 }

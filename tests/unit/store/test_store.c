@@ -50,6 +50,14 @@ static void what_is_held_can_be_read_before_it_is_stored(void **state)
     buffer_unref(b);
     assert_int_equal(store_get(s, "a/b", &b), ERR_OK);
     buffer_unref(b);
+    store_cool(s, "a/b");
+    assert_ptr_equal(b = store_peek(s, "a/b"), content); /* it is held, so it stays */
+    buffer_unref(b);
+    assert_int_equal(store_put(s, "a/b", buffer_bytes(content)), ERR_OK);
+    store_cool(s, "a/b");
+    assert_null(store_peek(s, "a/b"));
+    assert_int_equal(store_get(s, "a/b", &b), ERR_OK);
+    buffer_unref(b);
     assert_int_equal(store_delete(s, "a/b"), ERR_OK);
     assert_null(store_peek(s, "a/b"));
     buffer_unref(content);

@@ -1,0 +1,36 @@
+/* cmd/bench.c - `matinee bench NAME`: measurements anyone can repeat; picks one. */
+#include "cmd/bench_int.h"
+#include "cmd/bench_load_int.h"
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+} benchmarks[] = {
+    {"http", bench_http, "requests per CPU-second and memory per connection, beside nginx"},
+    {"ingest", bench_ingest, "CPU and memory per publisher, beside nginx-rtmp"},
+};
+
+#define BENCHMARK_COUNT (sizeof benchmarks / sizeof *benchmarks)
+
+void cmd_bench_help(void)
+{
+    puts("Use: matinee bench NAME [OPTIONS]\n");
+    for (size_t i = 0; i < BENCHMARK_COUNT; i++)
+        printf("  %-8s %s\n", benchmarks[i].name, benchmarks[i].does);
+    puts("\nEach takes --quick for a short run that only shows that it works.");
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    for (size_t i = 0; i < BENCHMARK_COUNT && argc > 0; i++)
+        if (strcmp(argv[0], benchmarks[i].name) == 0)
+            return benchmarks[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "matinee: no benchmark is called '%s'; see 'matinee bench --help'\n",
+            argc > 0 ? argv[0] : "");
+    return 2;
+}

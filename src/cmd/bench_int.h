@@ -1,0 +1,45 @@
+/* cmd/bench_int.h - what benchmarks share: how they report. bench.c picks one by name. */
+#ifndef MATINEE_CMD_BENCH_INT_H
+#define MATINEE_CMD_BENCH_INT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* `matinee bench http`; words behind the benchmark's name. Returns an exit status. */
+int bench_http(int argc, char **argv);
+
+/* --- reports, bench_report.c ---------------------------------------------------------------------------- */
+
+double bench_median(const double *values, size_t count);
+
+#define BENCH_COLUMNS_MAX 8
+#define BENCH_ROWS_MAX    256
+#define BENCH_CELL_SIZE   40
+
+/* Text in rows; the first is the heading. */
+struct bench_table {
+    size_t column_count, row_count;
+    char cells[BENCH_ROWS_MAX][BENCH_COLUMNS_MAX][BENCH_CELL_SIZE];
+};
+
+/* Begins a row, which is empty; NULL when the table is full. */
+char (*bench_row(struct bench_table *t))[BENCH_CELL_SIZE];
+/* Prints the columns aligned: the first to the left, the others to the right. */
+void bench_table_print(const struct bench_table *t);
+/* Writes DIR/NAME.csv, making the folder. False: it could not be, and was said. */
+bool bench_table_csv(const struct bench_table *t, const char *dir, const char *name);
+
+#define BENCH_BARS_MAX 16
+
+/* Bars side by side, in groups: a value per series in each. */
+struct bench_bars {
+    const char *title, *unit;
+    size_t group_count, series_count;
+    const char *groups[BENCH_BARS_MAX], *series[4];
+    double values[BENCH_BARS_MAX][4];
+};
+
+/* Writes DIR/NAME.svg; each group is scaled to its own highest bar, which the numbers beside them tell. */
+bool bench_bars_svg(const struct bench_bars *b, const char *dir, const char *name);
+
+#endif
