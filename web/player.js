@@ -85,8 +85,8 @@ export class Player {
         }
         this.#qualities();
         this.#thumbnails();
-        if (!live && this.shaka.isLive())
-            this.video.currentTime = this.shaka.seekRange().start;
+        if (this.isLive())
+            this.video.currentTime = live ? this.range().end : this.range().start;
         await this.play(true);
     }
 
@@ -137,8 +137,9 @@ export class Player {
         return this.shaka && this.video_id ? this.shaka.seekRange() : {start: 0, end: 0};
     }
 
+    /* HLS says of a live show that keeps everything (EVENT) that it is in progress, DASH that it is live. */
     isLive() {
-        return Boolean(this.shaka?.isLive());
+        return Boolean(this.shaka?.isLive() || this.shaka?.isInProgress());
     }
 
     /* Seconds behind the newest that can be played. */
@@ -163,7 +164,7 @@ export class Player {
     }
 
     goLive() {
-        this.shaka.goToLive();
+        this.seekTo(this.range().end);
         this.play();
     }
 

@@ -271,26 +271,41 @@ function codecName(codec) {
     return known(codec) ? CODECS[codec] ?? codec : 'none';
 }
 
-function drawHealth(event) {
-    const {health} = event;
+const ICONS = {good: 'check', warn: 'alert', bad: 'alert', wait: 'info'};
 
-    if (!health?.publishing)
-        return [h('h2', {}, 'Stream'),
-            event.state === 'live' ? h('div', {class: 'advice advice-bad', role: 'status'}, icon('alert'), h('div', {}, h('b', {}, 'The encoder is gone'), h('p', {}, 'Viewers keep their seats for a while. Start the stream again with the same key and the show goes on in the same recording.')))
-                : h('div', {class: 'advice'}, icon('info'), h('div', {}, h('b', {}, 'Waiting for your encoder'), h('p', {}, 'Enter server and key in OBS and press “Start Streaming”. The picture appears here within seconds.')))];
+/* What to tell of a stream: [{level, title, text}]. */
+function adviceOf(event) {
+    if (event.health?.publishing)
+        return advise(event.health);
+    if (event.state === 'live')
+        return [{level: 'bad', title: 'The encoder is gone', text: 'Viewers keep their seats for a while. Start the stream again with the same key and the show goes on in the same recording.'}];
+    return [{level: 'wait', title: 'Waiting for your encoder', text: 'Enter server and key in OBS and press “Start Streaming”. The picture appears here within seconds.'}];
+}
+
+function drawNumbers({health, id}) {
     const rate = bitrate(health.bitrate);
-    const advice = advise(health);
 
-    return [h('h2', {}, 'Stream'),
-        h('div', {class: 'numbers'},
-            tile('Bitrate', rate.number, rate.unit, sparkline(history.get(event.id) ?? [])),
-            tile('Picture', health.height ? `${health.width}×${health.height}` : 'none', health.height ? codecName(health.videoCodec) : ''),
-            tile('Frames', health.fps ? String(Math.round(health.fps)) : '–', 'a second'),
-            tile('Keyframes', health.keyframeInterval ? `${health.keyframeInterval.toFixed(1)}` : '–', 's apart'),
-            tile('Sound', codecName(health.audioCodec)),
-            tile('On air', length((Date.now() - Date.parse(health.since)) / 1000), health.gaps ? `${health.gaps} mended` : '')),
-        advice.map(({level, title, text}) => h('div', {class: `advice advice-${level}`}, icon(level === 'good' ? 'check' : 'alert'),
-            h('div', {}, title ? h('b', {}, title) : null, h('p', {}, text))))];
+    return h('div', {class: 'numbers'},
+        tile('Bitrate', rate.number, rate.unit, sparkline(history.get(id) ?? [])),
+        tile('Picture', health.height ? `${health.width}×${health.height}` : 'none', health.height ? codecName(health.videoCodec) : ''),
+        tile('Frames', health.fps ? String(Math.round(health.fps)) : '–', 'a second'),
+        tile('Keyframes', health.keyframeInterval ? `${health.keyframeInterval.toFixed(1)}` : '–', 's apart'),
+        tile('Sound', codecName(health.audioCodec)),
+        tile('On air', length((Date.now() - Date.parse(health.since)) / 1000), health.gaps ? `${health.gaps} mended` : ''));
+}
+
+/* The numbers change at each turn; the words only when they say something else, for those who are read to. */
+function drawHealth(event) {
+    const advice = adviceOf(event);
+    const place = $('.advice-place');
+    const key = JSON.stringify(advice);
+
+    $('.numbers-place').replaceChildren(event.health?.publishing ? drawNumbers(event) : '');
+    if (place.dataset.key === key)
+        return;
+    place.dataset.key = key;
+    place.replaceChildren(...advice.map(({level, title, text}) => h('div', {class: `advice advice-${level}`}, icon(ICONS[level]),
+        h('div', {}, title ? h('b', {}, title) : null, h('p', {}, text)))));
 }
 
 /* --- the preview --- */
@@ -354,7 +369,7 @@ function drawDesk(event) {
                 h('button', {class: 'button button-small', type: 'button', onclick: () => copyText(url, 'Link')}, icon('link'), 'Copy link'),
                 h('a', {class: 'button button-small', href: `/watch/${event.id}`, target: '_blank'}, icon('arrow'), 'Open page'))),
         h('div', {class: 'desk-columns'},
-            h('div', {class: 'column'}, h('div', {class: 'stage'}), h('section', {class: 'card panel health', 'aria-live': 'polite'})),
+            h('div', {class: 'column'}, h('div', {class: 'stage'}), h('section', {class: 'card panel health'}, h('h2', {}, 'Stream'), h('div', {class: 'numbers-place'}), h('div', {class: 'advice-place', role: 'status'}))),
             h('div', {class: 'column'}, connect(event), danger(event))))));
 }
 
@@ -375,13 +390,7 @@ function draw() {
         drawDesk(event);
     drawn = now;
     preview(event, $('.stage', place));
-    const panel = $('.health', place);
-    const health = JSON.stringify([event.health, event.state]);
-
-    if (panel.dataset.key !== health || event.health) {
-        panel.dataset.key = health;
-        panel.replaceChildren(...drawHealth(event).flat());
-    }
+    drawHealth(event);
 }
 
 function remember(event) {
