@@ -527,15 +527,6 @@ void journal_sync(struct journal *j)
     pthread_mutex_unlock(&j->lock);
 }
 
-size_t journal_queued(struct journal *j)
-{
-    pthread_mutex_lock(&j->lock);
-    size_t bytes = j->queue.bytes;
-
-    pthread_mutex_unlock(&j->lock);
-    return bytes;
-}
-
 void journal_release(struct journal *j, uint64_t position)
 {
     for (;;) {
@@ -558,7 +549,7 @@ void journal_release(struct journal *j, uint64_t position)
         char *path = part_path(j, oldest->start), *spare = spare_path(j);
 
         /* A second spare takes the place of the first, whose room is given back. */
-        if (rename(path, spare) != 0)
+        if (truncate(path, JOURNAL_FILE_BYTES_MAX) != 0 || rename(path, spare) != 0)
             log_warn("journal", "%s could not be put aside: %s", path, err_text(err_from_errno(errno)));
         free(spare);
         free(path);

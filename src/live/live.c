@@ -214,7 +214,7 @@ static enum err open_journal(struct live *l, char why[256])
         snprintf(why, 256, "what a crash left in %.120s could not be stored: %s; it is kept there", dir,
                  err_text(e));
     else
-        journal_release(l->journal, journal_position(l->journal));
+        journal_release(l->journal, l->durable = journal_position(l->journal));
     free(dir);
     return e;
 }

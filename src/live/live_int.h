@@ -63,7 +63,6 @@ void journal_close(struct journal *j);
 uint64_t journal_append(struct journal *j, const struct record *r);
 uint64_t journal_position(struct journal *j); /* the log's length now */
 void journal_sync(struct journal *j);         /* now, without waiting for the group's turn */
-size_t journal_queued(struct journal *j);     /* bytes that wait for the disk */
 
 /* Nothing before `position` is needed any more: whole files of it are removed. Blocks; any thread. */
 void journal_release(struct journal *j, uint64_t position);

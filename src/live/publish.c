@@ -239,8 +239,8 @@ static void tell_disk(struct publication *p)
 
 static void tell_hold(struct publication *p)
 {
-    size_t queued = journal_queued(p->live->journal);
-    bool hold = p->held ? queued > JOURNAL_QUEUE_BYTES_MAX / 2 : queued > JOURNAL_QUEUE_BYTES_MAX;
+    uint64_t waiting = journal_position(p->live->journal) - p->live->durable;
+    bool hold = waiting > (p->held ? JOURNAL_QUEUE_BYTES_MAX / 2 : JOURNAL_QUEUE_BYTES_MAX);
 
     if (p->event == NULL || p->held == hold)
         return;
@@ -476,6 +476,8 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
         return ERR_BAD;
     }
     metric_add(&messages, 1);
+    if (*position - p->live->durable > JOURNAL_QUEUE_BYTES_MAX)
+        tell_hold(p);
     if (pulse_count(&p->pulse, message->size, tag->track, tag->keyframe, pts_90k)) {
         report_health(p);
         tell_hold(p);

@@ -50,6 +50,17 @@ struct buffer *play_master(struct video_view *v)
     return video_view_cached(v, SLOT_MASTER, print_master);
 }
 
+/* How many segments to list: nothing of the track behind the last one that has some of it, for players that
+ * do not know EXT-X-GAP ask for what it stands for. */
+static size_t listed(const struct video_view *v, enum track t)
+{
+    size_t count = v->segment_count;
+
+    while (count > 0 && v->segments[count - 1].track[t].bytes == 0)
+        count--;
+    return count;
+}
+
 static struct buffer *print_media(struct video_view *v, unsigned slot)
 {
     enum track t = slot == SLOT_AUDIO ? TRACK_AUDIO : TRACK_VIDEO;
@@ -61,7 +72,7 @@ static struct buffer *print_media(struct video_view *v, unsigned slot)
                    "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:%u\n#EXT-X-MEDIA-SEQUENCE:0\n"
                    "#EXT-X-PLAYLIST-TYPE:%s\n#EXT-X-INDEPENDENT-SEGMENTS\n",
                    v->target_duration_s, v->live ? "EVENT" : "VOD");
-    for (size_t i = 0; i < v->segment_count; i++) {
+    for (size_t i = 0, count = listed(v, t); i < count; i++) {
         const struct segment *s = &v->segments[i];
         bool there = s->track[t].bytes > 0;
 
