@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "../net/wait.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/http.h"
@@ -678,6 +679,118 @@ static void a_greedy_pipeline_is_held_back(void **state)
     close(fd);
 }
 
+/* --- time limits, on a clock of our own ----------------------------------------------------------------- */
+
+static void tell(void *ctx)
+{
+    sem_post(&stage.told);
+}
+
+/* The loop has done a turn, or two, at the present time of the test's clock. */
+static void turns_pass(void)
+{
+    for (int i = 0; i < 2; i++) {
+        loop_post(net_loop(net, 0), tell, NULL);
+        wait_for(&stage.told);
+    }
+}
+
+static int64_t test_now_ms;
+
+static void time_passes(int64_t ms)
+{
+    test_now_ms += ms;
+    clock_test_set(test_now_ms * 1000, 1795462440000 + test_now_ms);
+    turns_pass();
+}
+
+static int begin_with_clock(void **state)
+{
+    test_now_ms = 1000;
+    clock_test_set(test_now_ms * 1000, 1795462440000);
+    return begin(state);
+}
+
+static int end_with_clock(void **state)
+{
+    clock_test_off();
+    return end(state);
+}
+
+/* Whether the server has anything for us, or has closed, at this moment. */
+static bool has_something(int fd)
+{
+    char byte;
+    ssize_t size;
+
+    turns_pass();
+    size = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    return size >= 0;
+}
+
+/* A peer may not keep a connection with a byte now and then ("slowloris"). */
+static void a_head_must_be_whole_in_time(void **state)
+{
+    static const char head[] = "GET /hello HTTP/1.1\r\nHost: h\r\nX-Slow: ";
+    int fd = client_of(&at);
+
+    time_passes(0);
+    send_text(fd, head);
+    while (test_now_ms < 1000 + HTTP_HEAD_MS_MAX - 1000) {
+        time_passes(1000);
+        send_text(fd, "x");
+        assert_false(has_something(fd));
+    }
+    time_passes(2000);
+    receive_to_end(fd, received, sizeof received);
+    assert_int_equal(status_of(received), 408);
+    close(fd);
+}
+
+static void an_idle_connection_is_closed_without_a_word(void **state)
+{
+    int fd = client_of(&at);
+
+    send_text(fd, "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_true(recv(fd, received, 1000, 0) > 0);
+    time_passes(HTTP_IDLE_MS_MAX - 1);
+    assert_false(has_something(fd));
+    time_passes(2);
+    assert_int_equal(receive_to_end(fd, received, sizeof received), 0);
+    close(fd);
+}
+
+static void a_body_must_make_progress(void **state)
+{
+    int fd = client_of(&at);
+
+    send_text(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nsome");
+    turns_pass();
+    time_passes(HTTP_STALL_MS_MAX - 1);
+    send_text(fd, "more");
+    assert_false(has_something(fd));
+    time_passes(HTTP_STALL_MS_MAX - 1);
+    assert_false(has_something(fd));
+    time_passes(2);
+    receive_to_end(fd, received, sizeof received);
+    assert_int_equal(status_of(received), 408);
+    close(fd);
+}
+
+/* Waiting for us is not the peer's fault: a long poll may be as long as its handler likes. */
+static void a_suspended_exchange_has_no_limit_of_ours(void **state)
+{
+    int fd = client_of(&at);
+
+    send_text(fd, "GET /suspended HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_for(&stage.suspended);
+    time_passes(10 * HTTP_IDLE_MS_MAX);
+    assert_false(has_something(fd));
+    say("GET /release" CLOSE "\r\n");
+    assert_true(recv(fd, received, 1000, 0) > 0);
+    close(fd);
+}
+
 /* --- the end ----------------------------------------------------------------------------------------------------------- */
 
 static void answer_late(void *ctx)
@@ -729,7 +842,8 @@ static void the_grace_ends_what_does_not(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define CASE(name)  cmocka_unit_test_setup_teardown(name, begin, end)
+#define TIMED(name) cmocka_unit_test_setup_teardown(name, begin_with_clock, end_with_clock)
     const struct CMUnitTest tests[] = {
         CASE(one_question_one_answer),
         CASE(head_says_what_get_would),
@@ -756,6 +870,10 @@ int main(void)
         CASE(a_broken_off_answer_can_be_told_from_a_whole_one),
         CASE(large_answers_come_whole),
         CASE(a_greedy_pipeline_is_held_back),
+        TIMED(a_head_must_be_whole_in_time),
+        TIMED(an_idle_connection_is_closed_without_a_word),
+        TIMED(a_body_must_make_progress),
+        TIMED(a_suspended_exchange_has_no_limit_of_ours),
         CASE(idle_connections_end_and_running_exchanges_may_finish),
         CASE(the_grace_ends_what_does_not),
     };
