@@ -5,6 +5,7 @@
  * CPU time and memory from the outside (/proc). matinee runs as anyone would run it, journal and all;
  * nginx-rtmp once forwards to nobody and records nothing, and once records into files, without ever asking
  * the disk whether it has them. */
+#include "cmd/bench_int.h"
 #include "cmd/bench_load_int.h"
 
 #include "base/clock.h"
@@ -22,7 +23,7 @@
 
 enum kind { KIND_MATINEE, KIND_NGINX, KIND_NGINX_RECORDING, KIND_COUNT };
 
-static const char *const kind_names[] = {"matinee", "nginx-rtmp", "nginx-rtmp, recording"};
+static const char *const kind_names[] = {"matinee", "nginx-rtmp", "nginx-rtmp recording"};
 
 struct sizes {
     long publishers, seconds, rounds, chunk;
@@ -71,62 +72,76 @@ out:
     return done;
 }
 
-static int compare(const void *a, const void *b)
+/* Appends a row of text cells; the last one is NULL. */
+static void add_row(struct bench_table *t, const char *const *cells)
 {
-    double left = *(const double *)a, right = *(const double *)b;
+    char(*row)[BENCH_CELL_SIZE] = bench_row(t);
 
-    return left < right ? -1 : left > right;
+    for (size_t i = 0; row != NULL && cells[i] != NULL; i++)
+        snprintf(row[i], BENCH_CELL_SIZE, "%s", cells[i]);
 }
 
-static double median(double *values, size_t count)
+static void add_figures(struct bench_table *t, const char *name, const char *round, const struct figures *f)
 {
-    qsort(values, count, sizeof *values, compare);
-    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+    char cpu[32], memory[32], beyond[32];
+
+    snprintf(cpu, sizeof cpu, "%.2f", f->cpu_ms);
+    snprintf(memory, sizeof memory, "%.0f", f->kilobytes);
+    snprintf(beyond, sizeof beyond, "%.0f", f->beyond);
+    add_row(t, (const char *[]){name, round, cpu, memory, beyond, NULL});
 }
 
-static void report(struct figures all[KIND_COUNT][ROUNDS_MAX], const struct sizes *sizes)
+static struct figures median_of(const struct figures *all, size_t rounds)
 {
-    size_t rounds = (size_t)sizes->rounds;
+    double cpu[ROUNDS_MAX] = {0}, memory[ROUNDS_MAX] = {0}, beyond[ROUNDS_MAX] = {0};
 
-    printf("\n%-22s %24s %16s %16s %22s\n", "server", "CPU ms/stream-second", "lowest", "KB/publisher",
-           "KB beyond the window");
-    for (int k = 0; k < KIND_COUNT; k++) {
-        double cpu[ROUNDS_MAX] = {0}, memory[ROUNDS_MAX] = {0}, beyond[ROUNDS_MAX] = {0};
-
-        for (size_t r = 0; r < rounds; r++) {
-            cpu[r] = all[k][r].cpu_ms;
-            memory[r] = all[k][r].kilobytes;
-            beyond[r] = all[k][r].beyond;
-        }
-        double middle = median(cpu, rounds);
-
-        printf("%-22s %24.2f %16.2f %16.0f %22.0f\n", kind_names[k], middle, cpu[0], median(memory, rounds),
-               median(beyond, rounds));
+    for (size_t r = 0; r < rounds; r++) {
+        cpu[r] = all[r].cpu_ms;
+        memory[r] = all[r].kilobytes;
+        beyond[r] = all[r].beyond;
     }
+    return (struct figures){bench_median(cpu, rounds), bench_median(memory, rounds),
+                            bench_median(beyond, rounds), 0};
+}
+
+/* Prints the medians and writes every measurement. False: it could not be written, and was said. */
+static bool report(struct figures all[KIND_COUNT][ROUNDS_MAX], const struct sizes *sizes, const char *out)
+{
+    static const char *const heading[] = {
+        "server", "rounds", "CPU ms/stream-second", "KB/publisher", "beyond the window", NULL};
+    static struct bench_table medians = {.column_count = 5}, every = {.column_count = 5};
+    struct bench_bars bars = {.title = "RTMP ingest: CPU of the server per stream-second (less is better)",
+                              .unit = "ms",
+                              .group_count = 1,
+                              .series_count = KIND_COUNT,
+                              .groups = {"1 Mbit/s"}};
+    char text[16];
+
+    add_row(&medians, heading);
+    add_row(&every, (const char *[]){"server", "round", "cpu_ms_per_stream_second", "kb_per_publisher",
+                                     "kb_beyond_window", NULL});
+    for (int k = 0; k < KIND_COUNT; k++) {
+        struct figures middle = median_of(all[k], (size_t)sizes->rounds);
+
+        for (int r = 0; r < sizes->rounds; r++) {
+            snprintf(text, sizeof text, "%d", r + 1);
+            add_figures(&every, kind_names[k], text, &all[k][r]);
+        }
+        snprintf(text, sizeof text, "%ld", sizes->rounds);
+        add_figures(&medians, kind_names[k], text, &middle);
+        bars.series[k] = kind_names[k];
+        bars.values[0][k] = middle.cpu_ms;
+    }
+    putchar('\n');
+    bench_table_print(&medians);
     printf(
         "\n%ld publishers of 1 Mbit/s in chunks of %ld, %ld s, medians of %ld rounds in turn; server and load "
         "each on one core\n",
         sizes->publishers, sizes->chunk, sizes->seconds, sizes->rounds);
+    return bench_table_csv(&every, out, "ingest") && bench_bars_svg(&bars, out, "ingest");
 }
 
-static bool write_csv(const char *file, struct figures all[KIND_COUNT][ROUNDS_MAX], const struct sizes *sizes)
-{
-    FILE *f = fopen(file, "w");
-
-    if (f == NULL) {
-        fprintf(stderr, "matinee bench ingest: --csv %s cannot be written\n", file);
-        return false;
-    }
-    fputs("server,round,publishers,seconds,cpu_ms_per_stream_second,kb_per_publisher,kb_beyond_window,lost\n",
-          f);
-    for (int k = 0; k < KIND_COUNT; k++)
-        for (int r = 0; r < sizes->rounds; r++)
-            fprintf(f, "\"%s\",%d,%ld,%ld,%.3f,%.0f,%.0f,%u\n", kind_names[k], r + 1, sizes->publishers,
-                    sizes->seconds, all[k][r].cpu_ms, all[k][r].kilobytes, all[k][r].beyond, all[k][r].lost);
-    return fclose(f) == 0;
-}
-
-static int run(const struct sizes *sizes, const char *dir, const char *csv)
+static int run(const struct sizes *sizes, const char *dir, const char *out)
 {
     static struct figures all[KIND_COUNT][ROUNDS_MAX];
     char why[SOURCE_WHY_SIZE] = "";
@@ -141,16 +156,15 @@ static int run(const struct sizes *sizes, const char *dir, const char *csv)
     for (int r = 0; r < sizes->rounds; r++) {
         for (int k = 0; k < KIND_COUNT; k++) {
             if (!measure((enum kind)k, sizes, &script, dir, &all[k][r]))
-                goto out;
+                goto done;
             printf("round %d: %-21s %6.2f ms CPU per stream-second, %6.0f KB per publisher%s\n", r + 1,
                    kind_names[k], all[k][r].cpu_ms, all[k][r].kilobytes,
                    all[k][r].lost ? ", CONNECTIONS WERE LOST" : "");
             fflush(stdout);
         }
     }
-    report(all, sizes);
-    status = csv == NULL || write_csv(csv, all, sizes) ? 0 : 1;
-out:
+    status = report(all, sizes, out) ? 0 : 1;
+done:
     load_script_drop(&script);
     return status;
 }
@@ -163,7 +177,7 @@ static struct option options[] = {
     {"quick", NULL, NULL, "10 publishers, 5 seconds, one round: does it work at all", NULL},
     {"dir", "DIR", "/var/tmp", "where temporary data goes: on a real disk, or the journal is flattered",
      NULL},
-    {"csv", "FILE", NULL, "write every measurement there", NULL},
+    {"out", "DIR", "build/bench", "where ingest.csv and ingest.svg are written", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -186,7 +200,7 @@ int bench_ingest(int argc, char **argv)
     if (why[0] != '\0')
         fprintf(stderr, "matinee bench ingest: %s\n", why);
     else
-        status = run(&s, config_text(options, "dir"), config_text(options, "csv"));
+        status = run(&s, config_text(options, "dir"), config_text(options, "out"));
     config_free(options);
     return status;
 }
