@@ -19,7 +19,6 @@
 
 #define ROUNDS_MAX 50
 #define HELD_MAX   9000
-#define QUIET_US   100000
 
 enum kind { OURS, NGINX, KIND_COUNT };
 
@@ -108,15 +107,6 @@ static bool measure_load(const struct setup *s, const struct load *l, struct ben
 
 /* --- memory per connection ------------------------------------------------------------------------------------ */
 
-/* Nothing answers: the server has read all that was asked when its time on the CPU stands still. */
-static void wait_quiet(const struct web_server *server)
-{
-    for (double cpu = -1; cpu != web_server_cpu_us(server);) {
-        cpu = web_server_cpu_us(server);
-        usleep(QUIET_US);
-    }
-}
-
 /* What connections that have asked for `path` cost in memory, each, in bytes; of a fresh server, whose heap
  * has held nothing yet. What nginx reserves for connections at its start is not seen here. */
 static bool measure_held(const struct setup *s, enum kind kind, const char *path, size_t body_bytes,
@@ -130,8 +120,8 @@ static bool measure_held(const struct setup *s, enum kind kind, const char *path
     for (long i = 0; i < s->held; i++)
         fds[i] = -1;
     good = good && web_hold(&server.at, path, body_bytes, fds, (unsigned)s->held);
-    if (body_bytes == 0 && good)
-        wait_quiet(&server);
+    if (body_bytes == 0 && good) /* nothing is answered; a later question is, when all before it were read */
+        good = web_ask(&server.at, "/small", SMALL_BYTES, 1, 1);
     *each = (web_server_rss_kb(&server) - before) * 1024 / (double)s->held;
     for (long i = 0; i < s->held; i++)
         if (fds[i] >= 0)

@@ -159,7 +159,8 @@ bool web_hold(const struct address *at, const char *path, size_t body_bytes, int
         while (good && body_bytes > 0 && a.answered <= i) {
             struct pollfd ready = {.fd = who.fd, .events = POLLIN};
 
-            good = (poll(&ready, 1, PATIENCE_MS) == 1 || failed("a server does not answer")) && take(&a, &who);
+            good =
+                (poll(&ready, 1, PATIENCE_MS) == 1 || failed("a server does not answer")) && take(&a, &who);
         }
     }
     free(request);

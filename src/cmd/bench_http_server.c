@@ -2,17 +2,18 @@
  * loop, and Debian's nginx with one worker and the same bytes as files in memory. */
 #include "cmd/bench_http_int.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "http/http.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -142,7 +143,8 @@ static void remove_folder(const char *dir)
     DIR *d = opendir(dir);
 
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-        unlinkat(dirfd(d), e->d_name, 0);
+        if (unlinkat(dirfd(d), e->d_name, 0) != 0) /* nginx makes empty folders for its temporary files */
+            unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
     if (d != NULL)
         closedir(d);
     rmdir(dir);
@@ -180,24 +182,31 @@ static bool free_port(struct address *at)
     return found;
 }
 
-static bool answers(const struct address *at)
+_Noreturn static void become_nginx(const char *dir)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool connected = fd >= 0 && connect(fd, (const struct sockaddr *)&at->socket, at->size) == 0;
+    char *config = mem_printf("%s/nginx.conf", dir);
 
-    if (fd >= 0)
-        close(fd);
-    return connected;
+    to_first_core();
+    execlp("nginx", "nginx", "-p", dir, "-c", config, (char *)NULL);
+    _exit(127);
 }
 
-static bool wait_ready(const struct web_server *s)
+/* nginx writes its pid when it listens: waits for a file of that name to be made where `watch` looks. */
+static bool wait_pid_file(int watch)
 {
-    for (int64_t until = clock_mono_ms() + READY_MS; clock_mono_ms() < until;) {
-        if (answers(&s->at))
-            return true;
-        if (waitpid(s->pid, NULL, WNOHANG) != 0)
-            return false;
-        usleep(10000);
+    struct pollfd ready = {.fd = watch, .events = POLLIN};
+    _Alignas(struct inotify_event) char events[4096];
+
+    while (poll(&ready, 1, READY_MS) == 1) {
+        ssize_t size = read(watch, events, sizeof events);
+
+        for (ssize_t at = 0; at < size;) {
+            const struct inotify_event *e = (const struct inotify_event *)(events + at);
+
+            if (e->len > 0 && strcmp(e->name, "pid") == 0)
+                return true;
+            at += (ssize_t)(sizeof *e + e->len);
+        }
     }
     return false;
 }
@@ -218,17 +227,17 @@ bool web_server_nginx(struct web_server *s)
         if (!written)
             return failed("a temporary file cannot be written");
     }
-    if (!free_port(&s->at) ||
-        !write_config(s->dir, ntohs(((const struct sockaddr_in *)&s->at.socket)->sin_port)))
-        return failed("nginx's configuration cannot be written");
-    if ((s->pid = fork()) == 0) {
-        char *config = mem_printf("%s/nginx.conf", s->dir);
+    int watch = inotify_init1(IN_CLOEXEC);
+    bool ready = watch >= 0 && free_port(&s->at) &&
+                 write_config(s->dir, ntohs(((const struct sockaddr_in *)&s->at.socket)->sin_port)) &&
+                 inotify_add_watch(watch, s->dir, IN_CREATE) >= 0;
 
-        to_first_core();
-        execlp("nginx", "nginx", "-p", s->dir, "-c", config, (char *)NULL);
-        _exit(127);
-    }
-    return (s->pid > 0 && wait_ready(s)) || failed("nginx did not start; is it installed?");
+    if (ready && (s->pid = fork()) == 0)
+        become_nginx(s->dir);
+    ready = ready && s->pid > 0 && wait_pid_file(watch);
+    if (watch >= 0)
+        close(watch);
+    return ready || failed("nginx did not start; is it installed?");
 }
 
 void web_server_stop(struct web_server *s)

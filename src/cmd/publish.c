@@ -29,7 +29,7 @@
 #define IN_FLIGHT_MAX 32
 #define RETRY_MS      500
 
-enum line { LINE_DOWN, LINE_TRYING, LINE_READY, LINE_FINISHING };
+enum line { LINE_DOWN, LINE_TRYING, LINE_READY };
 
 struct publish {
     const char *url;
@@ -167,13 +167,16 @@ static void on_closed(void *ctx, enum err why, const char *text)
 
     p->client = NULL;
     pthread_mutex_lock(&p->lock);
+    bool was_ready = p->line == LINE_READY;
+
     p->why = why;
     snprintf(p->text, sizeof p->text, "%s", text);
     if (p->line_acknowledged < p->line_end)
         p->lost = true;
     p->line_end = p->line_acknowledged = 0;
     pthread_mutex_unlock(&p->lock);
-    record_line(p, "closed\n");
+    if (was_ready)
+        record_line(p, "closed\n");
     set_line(p, LINE_DOWN, false);
 }
 

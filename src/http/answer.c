@@ -43,12 +43,10 @@ void http_add(struct http_exchange *x, const char *name, const char *value)
     }
     if (x->added.buffer == NULL)
         x->added.buffer = buffer_new(ADDED_BYTES);
-    uint8_t *at = builder_room(&x->added, name_size + value_size + 4);
-
-    memcpy(at, name, name_size);
-    memcpy(at + name_size, ": ", 2);
-    memcpy(at + name_size + 2, value, value_size);
-    memcpy(at + name_size + 2 + value_size, "\r\n", 2);
+    builder_add(&x->added, bytes_of(name, name_size));
+    builder_add(&x->added, bytes_of(": ", 2));
+    builder_add(&x->added, bytes_of(value, value_size));
+    builder_add(&x->added, bytes_of("\r\n", 2));
     note(x, name, x->added.buffer->size - value_size - 2, value_size);
 }
 

@@ -242,10 +242,12 @@ static long run_long(size_t size, int *status)
 
 static size_t request_with_target(size_t target)
 {
-    size_t at = (size_t)sprintf(big, "GET /");
+    size_t at = (size_t)snprintf(big, sizeof big, "GET /");
 
     memset(big + at, 'a', target - 1);
-    return at + target - 1 + (size_t)sprintf(big + at + target - 1, " HTTP/1.1\r\nHost: a\r\n\r\n");
+    return at + target - 1 +
+           (size_t)snprintf(big + at + target - 1, sizeof big - (at + target - 1),
+                            " HTTP/1.1\r\nHost: a\r\n\r\n");
 }
 
 static void targets_have_a_limit(void **state)
@@ -262,7 +264,7 @@ static void targets_have_a_limit(void **state)
 
 static size_t request_of_size(size_t size)
 {
-    size_t at = (size_t)sprintf(big, "GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    size_t at = (size_t)snprintf(big, sizeof big, "GET / HTTP/1.1\r\nHost: a\r\nX: ");
 
     memset(big + at, 'x', size - at - 4);
     memcpy(big + size - 4, "\r\n\r\n", 4);
@@ -284,11 +286,11 @@ static void heads_have_a_limit(void **state)
 
 static size_t request_with_fields(int count)
 {
-    size_t at = (size_t)sprintf(big, "GET / HTTP/1.1\r\nHost: a\r\n");
+    size_t at = (size_t)snprintf(big, sizeof big, "GET / HTTP/1.1\r\nHost: a\r\n");
 
     for (int i = 1; i < count; i++)
-        at += (size_t)sprintf(big + at, "f%d: v\r\n", i);
-    return at + (size_t)sprintf(big + at, "\r\n");
+        at += (size_t)snprintf(big + at, sizeof big - (at), "f%d: v\r\n", i);
+    return at + (size_t)snprintf(big + at, sizeof big - (at), "\r\n");
 }
 
 static void fields_have_a_limit(void **state)

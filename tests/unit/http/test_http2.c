@@ -276,7 +276,7 @@ static int peer_header(nghttp2_session *session, const nghttp2_frame *frame, con
                        size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags, void *ctx)
 {
     if (name_size == 7 && memcmp(name, ":status", 7) == 0)
-        peer.status = atoi((const char *)value);
+        peer.status = (int)strtol((const char *)value, NULL, 10);
     return 0;
 }
 

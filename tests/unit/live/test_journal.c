@@ -216,6 +216,37 @@ static void files_that_nobody_needs_are_removed(void **state)
     folder_remove(dir);
 }
 
+/* A spare file still holds whole records of its earlier life: none of them may come back. */
+static void a_file_that_is_written_over_shows_only_what_is_new(void **state)
+{
+    char *dir = folder_new();
+    struct witness w = witness_new(), again = witness_new();
+    struct journal *j;
+    uint64_t end = 0;
+
+    assert_int_equal(journal_open(&j, dir, on_replay, &events, &w), ERR_OK);
+    while (file_count(dir) < 2) {
+        end = append(j, 1, JOURNAL_FILE_BYTES_MAX / 16);
+        wait_durable(&w, end);
+    }
+    journal_release(j, end);
+    while (file_count(dir) < 2) {
+        end = append(j, 2, JOURNAL_FILE_BYTES_MAX / 16);
+        wait_durable(&w, end);
+    }
+    for (int i = 0; i < 5; i++)
+        end = append(j, 3, JOURNAL_FILE_BYTES_MAX / 16);
+    wait_durable(&w, end);
+    journal_release(j, end - 1); /* the file at hand is the one that was the spare */
+    journal_close(j);
+    assert_int_equal(journal_open(&j, dir, on_replay, &events, &again), ERR_OK);
+    assert_int_equal(journal_position(j), end);
+    assert_int_equal(again.last_dts, 3);
+    assert_in_range(again.count, 5, 7);
+    journal_close(j);
+    folder_remove(dir);
+}
+
 static void a_disk_that_refuses_is_waited_out(void **state)
 {
     char *dir = folder_new(), *hidden = NULL;
@@ -250,6 +281,7 @@ int main(void)
         cmocka_unit_test(a_torn_tail_is_cut_and_never_served),
         cmocka_unit_test(a_flipped_bit_ends_the_log_there),
         cmocka_unit_test(files_that_nobody_needs_are_removed),
+        cmocka_unit_test(a_file_that_is_written_over_shows_only_what_is_new),
         cmocka_unit_test(a_disk_that_refuses_is_waited_out),
     };
 
