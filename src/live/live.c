@@ -213,8 +213,12 @@ static enum err open_journal(struct live *l, char why[256])
     else if ((e = recovered) != ERR_OK)
         snprintf(why, 256, "what a crash left in %.120s could not be stored: %s; it is kept there", dir,
                  err_text(e));
-    else
-        journal_release(l->journal, l->durable = journal_position(l->journal));
+    if (e == ERR_OK) {
+        uint64_t position = journal_position(l->journal);
+
+        l->durable = position;
+        journal_release(l->journal, position);
+    }
     free(dir);
     return e;
 }
