@@ -208,13 +208,15 @@ static enum err open_journal(struct live *l, char why[256])
     e = journal_open(&l->journal, dir, replay_record, &events, l);
     recovered = recovery_finish(l->recovery);
     l->recovery = NULL;
-    if (e != ERR_OK)
+    if (e != ERR_OK) {
         snprintf(why, 256, "the journal in %.120s: %s", dir, err_text(e));
-    else if ((e = recovered) != ERR_OK)
+    } else if ((e = recovered) != ERR_OK) {
         snprintf(why, 256, "what a crash left in %.120s could not be stored: %s; it is kept there", dir,
                  err_text(e));
-    else
-        journal_release(l->journal, l->durable = journal_position(l->journal));
+    } else {
+        l->durable = journal_position(l->journal);
+        journal_release(l->journal, l->durable);
+    }
     free(dir);
     return e;
 }
