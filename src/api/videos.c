@@ -345,6 +345,12 @@ static void begin_download(struct call *c)
         http_add(x, c->fields[i].name, c->fields[i].value);
     allow_origins(x);
     http_begin(x, 200, "video/mp4");
+    if (http_method(x) == HTTP_HEAD) { /* nothing would be sent of what we made */
+        http_on_end(x, NULL, NULL);
+        http_finish(x);
+        call_free(c);
+        return;
+    }
     http_on_end(x, gone, c);
     pool_run(http_loop(x), make_piece, piece_made, c);
 }
