@@ -89,6 +89,11 @@ void call_error(struct call *c, enum err e, const char *what)
     }
 }
 
+const char *cache_scope(const struct video_view *v)
+{
+    return v->access == ACCESS_TICKET ? "private" : "public";
+}
+
 void allow_origins(struct http_exchange *x)
 {
     http_add(x, "Access-Control-Allow-Origin", "*");

@@ -174,7 +174,7 @@ static void describe(struct call *c, const struct segment *s)
                    c->rendition[0] ? "&rendition=" : "", c->rendition,
                    c->container == CONTAINER_TS ? "&format=ts" : "");
     call_field(c, "ETag", "\"%s-%u-%d\"", id, s->number, (int)c->container);
-    call_field(c, "Cache-Control", "public, max-age=60");
+    call_field(c, "Cache-Control", "%s, max-age=60", cache_scope(c->view));
 }
 
 static void data(struct call *c)
@@ -208,7 +208,7 @@ static void thumbnails(struct call *c)
 {
     if (!call_view(c) || !call_may_watch(c))
         return;
-    call_field(c, "Cache-Control", "public, max-age=%d", c->view->live ? 5 : 60);
+    call_field(c, "Cache-Control", "%s, max-age=%d", cache_scope(c->view), c->view->live ? 5 : 60);
     call_text(c, 200, "text/vtt", play_thumbnails(c->view));
 }
 
@@ -269,7 +269,7 @@ static void thumbnail(struct call *c)
         call_problem(c, 404, "no-picture", "No picture could be made of this segment.");
     } else {
         call_field(c, "ETag", "\"%s-t%u\"", id, s->number);
-        call_field(c, "Cache-Control", "public, max-age=31536000, immutable");
+        call_field(c, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(c->view));
         call_text(c, 200, "image/jpeg", picture);
     }
 }

@@ -236,7 +236,8 @@ def test_a_ticket_event_is_closed_to_those_without(make_server, tmp_path):
                  f'/api/v1/videos/{video}/download', f'/api/v1/videos/{video}/thumbnails.vtt'):
         problem(server.request('GET', path), 401)
         problem(server.request('GET', path, headers={'Authorization': 'Bearer x'}), 403)
-        assert server.request('GET', path, admin=True)[0] == 200
+        status, headers, _ = server.request('GET', path, admin=True)
+        assert status == 200 and 'public' not in headers['Cache-Control'], path
 
 
 def test_operations_answer(recorded):
