@@ -234,6 +234,7 @@ enum err live_open(struct live **out, const struct live_options *options, char w
     l->data_dir = mem_string(options->data_dir);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
+    pthread_mutex_init(&l->change_lock, NULL);
     l->events = map_new();
     l->keys = map_new();
     l->videos = map_new();
@@ -285,6 +286,7 @@ void live_drain(struct live *l, int64_t patience_ms)
     while ((l->publication_count > 0 || anything_to_store(l)) &&
            pthread_cond_timedwait(&l->changed, &l->lock, &due) == 0)
         continue;
+    l->drained = true;
     if (anything_to_store(l))
         log_warn("live", "not every segment is stored; the journal keeps the rest for the next start");
     pthread_mutex_unlock(&l->lock);
@@ -308,5 +310,6 @@ void live_close(struct live *l)
     free(l->data_dir);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->changed);
+    pthread_mutex_destroy(&l->change_lock);
     free(l);
 }

@@ -56,6 +56,7 @@ struct segmenter {
     int64_t video_dts;     /* the newest picture's, INT64_MIN before the first */
     int64_t audio_90k;     /* the newest sound's */
     int64_t first_key, first_gop;
+    size_t open_bytes; /* given since the newest opening */
 };
 
 /* --- lanes ------------------------------------------------------------------------------------------- */
@@ -95,8 +96,8 @@ static enum err lane_add(struct lane *l, const struct sample *s)
 
     if (l->chunk_open && s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
         e = lane_end_chunk(l);
-    if (e != ERR_OK)
-        return e;
+    if (e != ERR_OK || (e = cmaf_add(l->cmaf, s)) != ERR_OK)
+        return e; /* a sample that the muxer refuses leaves no trace */
     if (!l->chunk_open) {
         l->chunk_open = true;
         l->chunk_start = s->dts;
@@ -106,7 +107,7 @@ static enum err lane_add(struct lane *l, const struct sample *s)
     if (!l->begun || s->pts + s->duration > l->span.end)
         l->span.end = s->pts + s->duration;
     l->begun = true;
-    return cmaf_add(l->cmaf, s);
+    return ERR_OK;
 }
 
 /* --- finishing --------------------------------------------------------------------------------------- */
@@ -187,6 +188,12 @@ static enum err finish(struct segmenter *s, struct filling *f)
     return e;
 }
 
+static enum err first_error(enum err a, enum err b)
+{
+    return a != ERR_OK ? a : b;
+}
+
+/* A sample that is refused costs itself and not the segment: that goes out, and the error comes back. */
 static enum err finish_closing(struct segmenter *s)
 {
     struct filling *f = s->closing;
@@ -194,13 +201,11 @@ static enum err finish_closing(struct segmenter *s)
 
     if (f == NULL)
         return ERR_OK;
-    if (s->last[TRACK_AUDIO].buffer != NULL && s->last_in[TRACK_AUDIO] == f) /* nobody told how long it is */
-        e = settle(s, TRACK_AUDIO, s->last_duration[TRACK_AUDIO]);
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if (s->last[t].buffer != NULL && s->last_in[t] == f) /* nobody told how long it is */
+            e = first_error(e, settle(s, (enum track)t, s->last_duration[t]));
     s->closing = NULL;
-    if (e == ERR_OK)
-        return finish(s, f);
-    filling_free(f);
-    return e;
+    return first_error(e, finish(s, f));
 }
 
 /* --- sound ------------------------------------------------------------------------------------------- */
@@ -321,6 +326,7 @@ enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, ui
         return e;
     }
     s->open_from = position;
+    s->open_bytes = 0;
     s->closing = s->open;
     s->open = f;
     if (s->closing != NULL) {
@@ -364,6 +370,7 @@ static enum err add_picture(struct segmenter *s, const struct sample *picture)
 enum err segmenter_add(struct segmenter *s, enum track track, const struct sample *sample, uint64_t position)
 {
     assert(s->open != NULL);
+    s->open_bytes += sample->payload.size;
     if (track == TRACK_VIDEO)
         return s->open->lane[TRACK_VIDEO].cmaf ? add_picture(s, sample) : ERR_BAD;
 
@@ -376,6 +383,18 @@ enum err segmenter_add(struct segmenter *s, enum track track, const struct sampl
     return place_sounds(s, false);
 }
 
+/* Places and closes all there is; what is refused is left out. */
+static enum err settle_all(struct segmenter *s)
+{
+    enum err e = ERR_OK;
+
+    while (!list_empty(&s->sounds)) /* each turn takes one at least */
+        e = first_error(e, place_sounds(s, true));
+    for (int t = 0; t < TRACK_COUNT; t++)
+        e = first_error(e, settle(s, (enum track)t, s->last_duration[t]));
+    return first_error(e, finish_closing(s));
+}
+
 enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
 {
     enum err e;
@@ -383,13 +402,7 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
     *end_90k = 0;
     if (s->open == NULL)
         return ERR_OK;
-    e = place_sounds(s, true);
-    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
-        e = settle(s, (enum track)t, s->last_duration[t]);
-    if (e == ERR_OK)
-        e = finish_closing(s);
-    if (e != ERR_OK)
-        return e;
+    e = settle_all(s);
 
     struct filling *f = s->open;
     int64_t video = lane_end_90k(&f->lane[TRACK_VIDEO]), audio = lane_end_90k(&f->lane[TRACK_AUDIO]);
@@ -401,7 +414,7 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
     f->end_90k = *end_90k;
     s->open_from = position;
     s->video_dts = INT64_MIN;
-    return finish(s, f);
+    return first_error(e, finish(s, f));
 }
 
 int64_t segmenter_first_gop(const struct segmenter *s)
@@ -409,7 +422,7 @@ int64_t segmenter_first_gop(const struct segmenter *s)
     return s->first_gop;
 }
 
-bool segmenter_is_open(const struct segmenter *s)
+bool segmenter_is_full(const struct segmenter *s)
 {
-    return s->open != NULL;
+    return s->open != NULL && s->open_bytes > SEGMENT_BYTES_MAX;
 }

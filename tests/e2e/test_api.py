@@ -61,6 +61,11 @@ def test_a_wrong_body_is_refused_with_a_reason(recorded, body, kind, status):
     problem(recorded.request('POST', '/api/v1/events', body.encode(), {'Content-Type': kind}, admin=True), status)
 
 
+def test_a_field_whose_name_is_cut_within_a_letter_is_refused_like_any_other(recorded):
+    problem(recorded.request('POST', '/api/v1/events', {'x' + 'é' * 300: 1}, admin=True), 422, 'unknown-field')
+    assert recorded.get('/healthz') == b'ok\n'
+
+
 def test_a_body_beyond_the_limit_is_413(recorded):
     body = json.dumps({'title': 'x' * (2 << 20)})
     status, _, _ = recorded.request('POST', '/api/v1/events', body, {'Content-Type': 'application/json'}, admin=True)
