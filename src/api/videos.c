@@ -101,14 +101,14 @@ static bool is_rendition_name(const char *name)
 
 static bool check_offset(struct call *c)
 {
-    char text[32], *end;
+    char text[32] = "", *end;
     bool present;
 
     if (!http_query_get(c->x, "offset", text, sizeof text, &present) && !present)
         return true; /* the beginning */
     errno = 0;
-    c->offset = present && text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : -1;
-    if (c->offset >= 0 && *end == '\0' && errno == 0 && isfinite(c->offset) &&
+    c->offset = strtod(text, &end);
+    if (present && text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && isfinite(c->offset) &&
         strpbrk(text, "xXpPeE") == NULL)
         return true;
     call_problem(c, 400, "bad-parameter", "'offset' wants a position in seconds, 0 or more, like 754.5.");

@@ -408,7 +408,7 @@ enum err live_event_delete(struct live *l, struct ulid id)
         e = end_publishing(l, id);
     if (e != ERR_OK)
         return e;
-    while ((e = live_event_get(l, id, &view)) == ERR_OK && view.has_video) {
+    while ((e = live_event_get(l, id, &view)) == ERR_OK && view.videos != NULL) {
         e = live_video_delete(l, view.videos[0]);
         event_view_free(&view);
         if (e != ERR_OK && e != ERR_MISSING)

@@ -169,8 +169,8 @@ struct pulse {
 void pulse_begin(struct pulse *p);
 /* Counts a message; true when a second is over and pulse_read() has news. */
 bool pulse_count(struct pulse *p, size_t bytes, enum track track, bool keyframe, int64_t pts_90k);
-void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT],
-                uint32_t target_duration_s, struct health *out);
+void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT], double gop_s_max,
+                struct health *out);
 
 /* --- the lists --------------------------------------------------------------------------------------- */
 

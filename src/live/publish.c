@@ -429,7 +429,10 @@ static void report_health(struct publication *p)
     struct live *l = p->live;
 
     pthread_mutex_lock(&l->lock);
-    pulse_read(&p->pulse, p->config, p->video->target_duration_s, &p->event->health);
+    /* What the target duration leaves for a GOP; 0 while it is not chosen. */
+    double target_s = p->video->target_duration_s, segment_s = (double)l->options.segment_ms / 1000;
+
+    pulse_read(&p->pulse, p->config, target_s > 0 ? target_s - segment_s : 0, &p->event->health);
     p->event->health.gaps = p->timeline.gaps;
     pthread_mutex_unlock(&l->lock);
 }

@@ -253,6 +253,11 @@ def test_operations_answer(recorded):
         status, headers, body = recorded.request('GET', page)
         assert status == 200 and headers['Content-Type'].startswith('text/html') and b'<html' in body
         assert "default-src 'self'" in headers['Content-Security-Policy']
+        packed = recorded.request('GET', page, headers={'Accept-Encoding': 'gzip'})
+        assert packed[1]['Content-Encoding'] == 'gzip' and packed[1]['ETag'] != headers['ETag']
+        for answer, accepted in ((headers, 'identity'), (packed[1], 'gzip')):
+            again = {'Accept-Encoding': accepted, 'If-None-Match': answer['ETag']}
+            assert recorded.request('GET', page, headers=again)[0] == 304
 
 
 @pytest.mark.parametrize('request_text', [
