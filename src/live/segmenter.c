@@ -22,9 +22,10 @@ struct lane {
     uint32_t rate;     /* ticks a second */
     struct span span;
     bool begun;
-    struct builder bytes; /* the chunks that are whole */
-    int64_t chunk_start;  /* dts */
-    bool chunk_open;
+    /* The chunk that is open. It is muxed in one go when it closes: then it is copied through memory that is
+     * still in the processor's cache and used for every publisher in turn. */
+    struct sample *samples; /* a reference to each buffer */
+    size_t sample_count, sample_room;
 };
 
 /* A segment that is being filled. */
@@ -56,57 +57,69 @@ struct segmenter {
     int64_t video_dts;     /* the newest picture's, INT64_MIN before the first */
     int64_t audio_90k;     /* the newest sound's */
     int64_t first_key, first_gop;
+    size_t last_bytes[TRACK_COUNT]; /* the size of the newest finished segment */
 };
 
 /* --- lanes ------------------------------------------------------------------------------------------- */
 
-static enum err lane_open(struct lane *l, const struct init *init)
+/* `bytes` is how much the segment will be, as well as it can be known. */
+static enum err lane_open(struct lane *l, const struct init *init, size_t bytes)
 {
     if (init == NULL)
         return ERR_OK;
     l->rate = init->config.rate ? init->config.rate : CMAF_VIDEO_TIMESCALE;
     l->span.init = init->number;
-    return cmaf_new(&l->cmaf, &init->config, buffer_bytes(init->record));
+    return cmaf_new(&l->cmaf, &init->config, buffer_bytes(init->record), bytes);
 }
 
 static void lane_free(struct lane *l)
 {
+    for (size_t i = 0; i < l->sample_count; i++)
+        buffer_unref(l->samples[i].buffer);
+    free(l->samples);
     cmaf_free(l->cmaf);
-    builder_drop(&l->bytes);
 }
 
+/* A sample that the muxer refuses is left out and told of; those around it were acknowledged and are kept. */
 static enum err lane_end_chunk(struct lane *l)
 {
-    struct buffer *chunk = NULL;
-    enum err e;
+    enum err e = ERR_OK, ended = ERR_OK;
+    size_t added = 0;
 
-    if (!l->chunk_open)
-        return ERR_OK;
-    if ((e = cmaf_end_chunk(l->cmaf, &chunk)) == ERR_OK)
-        builder_add(&l->bytes, buffer_bytes(chunk));
-    buffer_unref(chunk);
-    l->chunk_open = false;
-    return e;
+    for (size_t i = 0; i < l->sample_count; i++) {
+        enum err refused = cmaf_add(l->cmaf, &l->samples[i]);
+
+        if (refused == ERR_OK)
+            added++;
+        else
+            e = refused;
+        buffer_unref(l->samples[i].buffer);
+    }
+    l->sample_count = 0;
+    if (added > 0)
+        ended = cmaf_end_chunk(l->cmaf);
+    return e == ERR_OK ? ended : e;
 }
 
 static enum err lane_add(struct lane *l, const struct sample *s)
 {
     enum err e = ERR_OK;
 
-    if (l->chunk_open && s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
+    if (l->sample_count > 0 && s->keyframe &&
+        s->dts - l->samples[0].dts >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
         e = lane_end_chunk(l);
-    if (e != ERR_OK)
-        return e;
-    if (!l->chunk_open) {
-        l->chunk_open = true;
-        l->chunk_start = s->dts;
-    }
     if (!l->begun || s->pts < l->span.start)
         l->span.start = s->pts;
     if (!l->begun || s->pts + s->duration > l->span.end)
         l->span.end = s->pts + s->duration;
     l->begun = true;
-    return cmaf_add(l->cmaf, s);
+    if (l->sample_count == l->sample_room) {
+        l->sample_room = l->sample_room ? l->sample_room * 2 : 64;
+        l->samples = mem_resize(l->samples, l->sample_room * sizeof *l->samples);
+    }
+    l->samples[l->sample_count++] = *s;
+    buffer_ref(s->buffer);
+    return e;
 }
 
 /* --- finishing --------------------------------------------------------------------------------------- */
@@ -155,7 +168,8 @@ static uint64_t needed_from(const struct segmenter *s)
     return list_empty(&s->sounds) || s->waiting_from > s->open_from ? s->open_from : s->waiting_from;
 }
 
-/* Closes a segment's chunks and hands it over. One without any sample is dropped: there is nothing in it. */
+/* Closes a segment's chunks and hands it over, also when a sample was refused: the others were acknowledged.
+ * One without any sample is dropped: there is nothing in it. */
 static enum err finish(struct segmenter *s, struct filling *f)
 {
     struct finished *done = mem_new(sizeof *done);
@@ -165,22 +179,29 @@ static enum err finish(struct segmenter *s, struct filling *f)
     done->segment = f->segment;
     done->segment.end = f->end_90k;
     list_init(&done->link);
-    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
+    for (int t = 0; t < TRACK_COUNT; t++) {
         struct lane *l = &f->lane[t];
+        enum err refused = lane_end_chunk(l);
 
-        e = lane_end_chunk(l);
-        if (!l->begun || e != ERR_OK)
+        e = e == ERR_OK ? refused : e;
+        if (!l->begun)
             continue;
         if (t == TRACK_VIDEO && f->cut && l->span.end > done->segment.end)
             l->span.end = done->segment.end; /* a B-frame's estimate; the cut is exact */
-        done->bytes[t] = builder_finish(&l->bytes);
+        done->bytes[t] = cmaf_end_segment(l->cmaf);
+        if (done->bytes[t]->size == 0) { /* every sample was refused */
+            buffer_unref(done->bytes[t]);
+            done->bytes[t] = NULL;
+            continue;
+        }
+        s->last_bytes[t] = done->bytes[t]->size;
         done->segment.track[t] = l->span;
         done->segment.track[t].bytes = (uint32_t)done->bytes[t]->size;
         any = true;
     }
     done->position = needed_from(s);
     filling_free(f);
-    if (e != ERR_OK || !any)
+    if (!any)
         finished_free(done);
     else
         s->events.finished(s->ctx, done);
@@ -197,10 +218,9 @@ static enum err finish_closing(struct segmenter *s)
     if (s->last[TRACK_AUDIO].buffer != NULL && s->last_in[TRACK_AUDIO] == f) /* nobody told how long it is */
         e = settle(s, TRACK_AUDIO, s->last_duration[TRACK_AUDIO]);
     s->closing = NULL;
-    if (e == ERR_OK)
-        return finish(s, f);
-    filling_free(f);
-    return e;
+    enum err refused = finish(s, f);
+
+    return e == ERR_OK ? refused : e;
 }
 
 /* --- sound ------------------------------------------------------------------------------------------- */
@@ -311,7 +331,7 @@ enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, ui
     f->segment = (struct segment){
         .number = o->number, .discontinuity = o->discontinuity, .start = o->start, .wall_ms = o->wall_ms};
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
-        e = lane_open(&f->lane[t], o->init[t]);
+        e = lane_open(&f->lane[t], o->init[t], s->last_bytes[t]);
     if (e == ERR_OK && s->closing != NULL) { /* a segment shorter than the skew: do not keep three */
         if ((e = place_sounds(s, true)) == ERR_OK)
             e = finish_closing(s);
@@ -378,18 +398,16 @@ enum err segmenter_add(struct segmenter *s, enum track track, const struct sampl
 
 enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
 {
-    enum err e;
+    enum err e = ERR_OK, refused;
 
     *end_90k = 0;
     if (s->open == NULL)
         return ERR_OK;
-    e = place_sounds(s, true);
-    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
-        e = settle(s, (enum track)t, s->last_duration[t]);
-    if (e == ERR_OK)
-        e = finish_closing(s);
-    if (e != ERR_OK)
-        return e;
+    while (!list_empty(&s->sounds)) /* it stops at a refused one, which is then no longer there */
+        e = (refused = place_sounds(s, true)) != ERR_OK ? refused : e;
+    for (int t = 0; t < TRACK_COUNT; t++)
+        e = (refused = settle(s, (enum track)t, s->last_duration[t])) != ERR_OK ? refused : e;
+    e = (refused = finish_closing(s)) != ERR_OK ? refused : e;
 
     struct filling *f = s->open;
     int64_t video = lane_end_90k(&f->lane[TRACK_VIDEO]), audio = lane_end_90k(&f->lane[TRACK_AUDIO]);
@@ -401,7 +419,8 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
     f->end_90k = *end_90k;
     s->open_from = position;
     s->video_dts = INT64_MIN;
-    return finish(s, f);
+    refused = finish(s, f);
+    return e == ERR_OK ? refused : e;
 }
 
 int64_t segmenter_first_gop(const struct segmenter *s)
