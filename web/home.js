@@ -89,7 +89,7 @@ function ticket(event) {
     const late = start && start < Date.now();
 
     return h('a', {class: 'ticket', href: watchUrl(event)},
-        h('div', {class: 'stub'},
+        h('div', {class: 'counterfoil'},
             start ? [h('span', {}, start.toLocaleDateString(WORDS, {month: 'short'})), h('b', {}, String(start.getDate()))]
                 : [h('span', {}, 'Date'), h('b', {}, '?')]),
         h('div', {class: 'ticket-words'},

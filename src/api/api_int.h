@@ -117,6 +117,9 @@ struct buffer *asset_content(const char *name);
 /* /v/…: playlists, manifests, segments. */
 void playback_answer(struct api *a, struct http_exchange *x);
 
+/* "public", or "private" for what only ticket holders may see: a shared cache must not hand it on. */
+const char *cache_scope(const struct video_view *v);
+
 /* CORS for what any page may read (docs/api.md). */
 void allow_origins(struct http_exchange *x);
 

@@ -49,6 +49,17 @@ void call_empty(struct call *c, int status)
     call_text(c, status, NULL, NULL);
 }
 
+/* Cuts off what is no UTF-8, from its end: a detail may quote what a peer sent and be cut within one of
+ * its characters; JSON cannot hold that. */
+static void cut_to_utf8(char *text)
+{
+    json_t *whole;
+
+    for (size_t size = strlen(text); (whole = json_stringn(text, size)) == NULL; size--)
+        text[size - 1] = '\0';
+    json_decref(whole);
+}
+
 void call_problem(struct call *c, int status, const char *slug, const char *format, ...)
 {
     char detail[512], type[64];
@@ -57,6 +68,7 @@ void call_problem(struct call *c, int status, const char *slug, const char *form
     va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
+    cut_to_utf8(detail);
     snprintf(type, sizeof type, "/problems/%s", slug);
     call_json(
         c, status,
@@ -87,6 +99,11 @@ void call_error(struct call *c, enum err e, const char *what)
                      "The %s could not be read or written (%s); the server's log says more.", what,
                      err_text(e));
     }
+}
+
+const char *cache_scope(const struct video_view *v)
+{
+    return v->access == ACCESS_TICKET ? "private" : "public";
 }
 
 void allow_origins(struct http_exchange *x)

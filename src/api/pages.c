@@ -33,8 +33,8 @@ static void answer(struct http_exchange *x, int status, const struct asset *a, b
         http_add(x, "Vary", "Accept-Encoding");
     if (packed)
         http_add(x, "Content-Encoding", "gzip");
-    else
-        http_add(x, "ETag", a->etag);
+    /* The two spellings of one file are two representations, so each has a tag of its own. */
+    http_addf(x, "ETag", "%.*s%s\"", (int)strlen(a->etag) - 1, a->etag, packed ? "-gz" : "");
     http_answer(x, status, a->type, buffer_copy(packed ? a->gzip : a->plain));
 }
 

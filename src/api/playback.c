@@ -55,10 +55,11 @@ static void answer_text(struct playback *p, const char *type, struct buffer *tex
 {
     char id[ULID_TEXT_SIZE];
 
-    /* The text follows from the view: its segments, and whether it is live. */
-    http_addf(p->x, "ETag", "\"%s-%c%zu%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
-              p->view->live ? "l" : "e");
-    http_add(p->x, "Cache-Control", p->view->live ? "public, max-age=1" : "public, max-age=60");
+    /* The text follows from the view: its segments, and whether it is live. The number of segments is not
+     * enough: after a crash there may be as many, with another last one. */
+    http_addf(p->x, "ETag", "\"%s-%c%zu-%u%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
+              p->view->segments[p->view->segment_count - 1].number, p->view->live ? "l" : "e");
+    http_addf(p->x, "Cache-Control", "%s, max-age=%d", cache_scope(p->view), p->view->live ? 1 : 60);
     http_answer(p->x, 200, type, text);
     playback_free(p);
 }
@@ -95,7 +96,7 @@ static void answer_media(struct playback *p, struct buffer *content)
     char id[ULID_TEXT_SIZE];
 
     http_addf(p->x, "ETag", "\"%s-%s\"", ulid_text(p->id, id), p->file);
-    http_add(p->x, "Cache-Control", "public, max-age=31536000, immutable");
+    http_addf(p->x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(p->view));
     http_answer(p->x, 200, p->file[0] == 'a' ? "audio/mp4" : "video/mp4", content);
     playback_free(p);
 }

@@ -101,14 +101,14 @@ static bool is_rendition_name(const char *name)
 
 static bool check_offset(struct call *c)
 {
-    char text[32], *end;
+    char text[32] = "", *end;
     bool present;
 
     if (!http_query_get(c->x, "offset", text, sizeof text, &present) && !present)
         return true; /* the beginning */
     errno = 0;
-    c->offset = present && text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : -1;
-    if (c->offset >= 0 && *end == '\0' && errno == 0 && isfinite(c->offset) &&
+    c->offset = strtod(text, &end);
+    if (present && text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && isfinite(c->offset) &&
         strpbrk(text, "xXpPeE") == NULL)
         return true;
     call_problem(c, 400, "bad-parameter", "'offset' wants a position in seconds, 0 or more, like 754.5.");
@@ -174,7 +174,7 @@ static void describe(struct call *c, const struct segment *s)
                    c->rendition[0] ? "&rendition=" : "", c->rendition,
                    c->container == CONTAINER_TS ? "&format=ts" : "");
     call_field(c, "ETag", "\"%s-%u-%d\"", id, s->number, (int)c->container);
-    call_field(c, "Cache-Control", "public, max-age=60");
+    call_field(c, "Cache-Control", "%s, max-age=60", cache_scope(c->view));
 }
 
 static void data(struct call *c)
@@ -208,7 +208,7 @@ static void thumbnails(struct call *c)
 {
     if (!call_view(c) || !call_may_watch(c))
         return;
-    call_field(c, "Cache-Control", "public, max-age=%d", c->view->live ? 5 : 60);
+    call_field(c, "Cache-Control", "%s, max-age=%d", cache_scope(c->view), c->view->live ? 5 : 60);
     call_text(c, 200, "text/vtt", play_thumbnails(c->view));
 }
 
@@ -269,7 +269,7 @@ static void thumbnail(struct call *c)
         call_problem(c, 404, "no-picture", "No picture could be made of this segment.");
     } else {
         call_field(c, "ETag", "\"%s-t%u\"", id, s->number);
-        call_field(c, "Cache-Control", "public, max-age=31536000, immutable");
+        call_field(c, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(c->view));
         call_text(c, 200, "image/jpeg", picture);
     }
 }
@@ -345,6 +345,12 @@ static void begin_download(struct call *c)
         http_add(x, c->fields[i].name, c->fields[i].value);
     allow_origins(x);
     http_begin(x, 200, "video/mp4");
+    if (http_method(x) == HTTP_HEAD) { /* nothing would be sent of what we made */
+        http_on_end(x, NULL, NULL);
+        http_finish(x);
+        call_free(c);
+        return;
+    }
     http_on_end(x, gone, c);
     pool_run(http_loop(x), make_piece, piece_made, c);
 }

@@ -120,6 +120,9 @@
 #define SEGMENT_BYTES_MAX 268435456
 /* A jump of the publisher's clock beyond this is a reset, mended to the usual frame distance. */
 #define TIMESTAMP_JUMP_MS_MAX 5000
+/* How long after its decoding a picture may be shown. Reordering reaches a few frames; a stamp that says more is
+ * damaged, and would put the next cut hours away. */
+#define COMPOSITION_MS_MAX 5000
 /* How far one track may run ahead before segments no longer wait for the other. */
 #define TRACK_SKEW_MS_MAX 3000
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */

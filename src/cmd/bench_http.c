@@ -33,7 +33,7 @@ struct load {
 
 static const struct load loads[] = {
     {"500-byte reply", "/small", SMALL_BYTES, 64, 60000, 3000, 1.5},
-    {"20 KB playlist", "/playlist", PLAYLIST_BYTES, 64, 30000, 2000, 1.5},
+    {"playlist of an hour", "/playlist", PLAYLIST_BYTES, 64, 30000, 2000, 1.5},
     {"4 MB segment", "/segment", SEGMENT_BYTES, 8, 400, 40, 1.0},
 };
 

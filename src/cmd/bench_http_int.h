@@ -6,8 +6,9 @@
 
 #include <sys/types.h>
 
-#define SMALL_BYTES    500
-#define PLAYLIST_BYTES 20000
+#define SMALL_BYTES 500
+/* The media playlist of a show that has been live for an hour: 360 segments in two lines each. */
+#define PLAYLIST_BYTES 10700
 #define SEGMENT_BYTES  4194304
 
 /* --- servers, bench_http_server.c: each a process of its own, on the first core ------------------------- */

@@ -41,7 +41,7 @@ static bool failed(const char *what)
 /* What stands in a playlist, or looks like it. */
 static struct buffer *thing(size_t size)
 {
-    static const char line[] = "#EXTINF:10.0,\nsegment-0001.m4s?token=abcdefghijklmnop\n";
+    static const char line[] = "#EXTINF:10.00000,\n000123.m4s\n";
     struct buffer *b = buffer_new(size);
 
     b->size = size;

@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-/* Draws the first picture of a stored video segment as a JPEG of at most 320 x 180. `program` is our own
+/* Draws the first picture of a stored video segment as a JPEG of at most 640 x 360. `program` is our own
  * executable. Blocks for tens of milliseconds, THUMBNAIL_MS_MAX at most. ERR_BUSY: enough are being drawn
  * already, ask again. ERR_BAD: the decoder refuses it. Any pool thread. */
 must_check enum err thumbnail_make(const char *program, struct bytes init, struct bytes segment,

@@ -49,7 +49,8 @@ static enum err decode(AVFormatContext *demuxer, AVCodecContext *decoder, AVFram
 
 static AVFrame *scale(const AVFrame *from, int width_max, int height_max)
 {
-    int width = width_max, height = (int)((int64_t)from->height * width_max / from->width);
+    int width = from->width < width_max ? from->width : width_max; /* never larger than it is */
+    int height = (int)((int64_t)from->height * width / from->width);
     AVFrame *to = av_frame_alloc();
     struct SwsContext *scaler;
 

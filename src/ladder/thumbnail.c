@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #define THUMBNAIL_MS_MAX     5000
-#define THUMBNAIL_WIDTH_MAX  320
-#define THUMBNAIL_HEIGHT_MAX 180
+#define THUMBNAIL_WIDTH_MAX  640
+#define THUMBNAIL_HEIGHT_MAX 360
 #define THUMBNAIL_BYTES_MAX  262144
 #define CHILD_SECONDS_MAX    5
 #define CHILD_BYTES_MAX      ((size_t)1 << 30) /* a 4K decoder wants 300 MB of address space */

@@ -122,14 +122,44 @@ enum err live_event_create(struct live *l, const struct event_change *what, stru
     return ERR_OK;
 }
 
-/* Changes go to a copy, then to the row, then to the event, so that a failed write changes nothing. Two
- * changes of one event at once: the writer's lock of the database orders them, the last one stands. */
+/* Players' views carry the access rule: they are made anew with it. With the lock held. */
+static void show_access(const struct live *l, const struct event *e)
+{
+    for (size_t i = 0; i < l->video_count; i++) {
+        struct video *v = live_find_video(l, l->video_order[i]);
+
+        if (v->event == e && v->view != NULL && v->view->access != e->access)
+            video_show(v, NULL);
+    }
+}
+
+/* Takes over what was changed. With the lock held. */
+static void adopt_change(struct live *l, struct event *e, struct event *copy)
+{
+    char *old = e->title;
+
+    map_remove(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE));
+    e->title = copy->title;
+    copy->title = old;
+    e->access = copy->access;
+    e->starts_at_ms = copy->starts_at_ms;
+    e->ended = copy->ended;
+    memcpy(e->key_hash, copy->key_hash, sizeof e->key_hash);
+    if (!e->closed)
+        map_put(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE), e);
+    show_access(l, e);
+}
+
+/* Changes go to a copy, then to the row, then to the event, so that a failed write changes nothing. One after
+ * the other: a change that began from an older copy would bring back what another has just changed, a key
+ * that was rotated away above all. */
 static enum err change(struct live *l, struct ulid id, void (*apply)(struct event *copy, const void *what),
                        const void *what)
 {
     struct event copy = {0};
-    enum err failed;
+    enum err failed = ERR_MISSING;
 
+    pthread_mutex_lock(&l->change_lock);
     pthread_mutex_lock(&l->lock);
     struct event *e = live_find_event(l, id);
 
@@ -139,25 +169,16 @@ static enum err change(struct live *l, struct ulid id, void (*apply)(struct even
     }
     pthread_mutex_unlock(&l->lock);
     if (e == NULL)
-        return ERR_MISSING;
+        goto out;
     apply(&copy, what);
     if ((failed = index_change_event(l->options.db, &copy)) != ERR_OK)
         goto out;
     pthread_mutex_lock(&l->lock);
-    if ((e = live_find_event(l, id)) != NULL) {
-        char *old = e->title;
-
-        map_remove(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE));
-        e->title = copy.title;
-        copy.title = old;
-        e->access = copy.access;
-        e->starts_at_ms = copy.starts_at_ms;
-        e->ended = copy.ended;
-        memcpy(e->key_hash, copy.key_hash, sizeof e->key_hash);
-        map_put(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE), e);
-    }
+    if ((e = live_find_event(l, id)) != NULL)
+        adopt_change(l, e, &copy);
     pthread_mutex_unlock(&l->lock);
 out:
+    pthread_mutex_unlock(&l->change_lock);
     free(copy.title);
     return failed;
 }
@@ -213,16 +234,22 @@ static void apply_end(struct event *copy, const void *nothing)
     copy->ended = true;
 }
 
-/* Waits, with the lock held, until nobody publishes the event. */
-static enum err wait_for_leave(struct live *l, struct ulid id)
+/* Evicts who publishes the event, with the lock held, until nobody does: an encoder that comes back on its own
+ * may be there before we look. */
+static enum err make_leave(struct live *l, struct ulid id)
 {
     int64_t due_ms = clock_wall_ms() + LEAVE_MS_MAX;
     struct timespec due = {due_ms / 1000, due_ms % 1000 * 1000000};
+    uint64_t told = 0;
     const struct event *e;
 
-    while ((e = live_find_event(l, id)) != NULL && e->publication != NULL)
+    while ((e = live_find_event(l, id)) != NULL && e->publication != NULL) {
+        if (e->publication->serial != told)
+            publication_evict(e->publication, "the event was ended");
+        told = e->publication->serial;
         if (pthread_cond_timedwait(&l->changed, &l->lock, &due) != 0)
             return ERR_TIMEOUT;
+    }
     return e ? ERR_OK : ERR_MISSING;
 }
 
@@ -230,9 +257,8 @@ static enum err end_publishing(struct live *l, struct ulid id)
 {
     enum err e;
 
-    evict_publisher(l, id, "the event was ended");
     pthread_mutex_lock(&l->lock);
-    if ((e = wait_for_leave(l, id)) == ERR_OK) {
+    if ((e = make_leave(l, id)) == ERR_OK) {
         struct video *v = live_find_event(l, id)->video;
 
         if (v != NULL && v->live)
@@ -362,10 +388,12 @@ enum err live_video_delete(struct live *l, struct ulid id)
 static void close_door(struct live *l, struct ulid id)
 {
     pthread_mutex_lock(&l->lock);
-    const struct event *e = live_find_event(l, id);
+    struct event *e = live_find_event(l, id);
 
-    if (e != NULL)
+    if (e != NULL) {
+        e->closed = true;
         map_remove(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE));
+    }
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -380,7 +408,7 @@ enum err live_event_delete(struct live *l, struct ulid id)
         e = end_publishing(l, id);
     if (e != ERR_OK)
         return e;
-    while ((e = live_event_get(l, id, &view)) == ERR_OK && view.has_video) {
+    while ((e = live_event_get(l, id, &view)) == ERR_OK && view.videos != NULL) {
         e = live_video_delete(l, view.videos[0]);
         event_view_free(&view);
         if (e != ERR_OK && e != ERR_MISSING)

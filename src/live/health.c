@@ -33,8 +33,8 @@ bool pulse_count(struct pulse *p, size_t bytes, enum track track, bool keyframe,
     return news;
 }
 
-void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT],
-                uint32_t target_duration_s, struct health *out)
+void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT], double gop_s_max,
+                struct health *out)
 {
     int64_t now_ms = clock_wall_ms(), age_s = (now_ms - p->since_ms) / 1000;
     uint64_t bytes = 0, pictures = 0;
@@ -62,7 +62,7 @@ void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_CO
     if (out->keyframe_interval_s * 1000 > GOP_WARN_MS)
         out->notes[note++] =
             "No keyframe for more than 20 s: viewers cannot join. Set the keyframe interval to 2 s.";
-    else if (target_duration_s > 0 && out->keyframe_interval_s > target_duration_s - 10)
+    else if (gop_s_max > 0 && out->keyframe_interval_s > gop_s_max)
         out->notes[note++] =
             "Keyframes come more seldom than at the start of this video: segments grow too long for "
             "players. Set the keyframe interval to 2 s.";

@@ -235,9 +235,10 @@ static enum err begin_part(struct journal *j)
 
         p->start = j->part_start = j->written;
         pthread_mutex_lock(&j->lock);
-        struct part *last = list_empty(&j->parts) ? NULL : container_of(j->parts.previous, struct part, link);
+        bool known =
+            !list_empty(&j->parts) && container_of(j->parts.previous, struct part, link)->start == p->start;
 
-        if (last != NULL && last->start == p->start)
+        if (known)
             free(p); /* the file of a failed attempt, begun anew */
         else
             list_push(&j->parts, &p->link);

@@ -213,8 +213,12 @@ static enum err open_journal(struct live *l, char why[256])
     else if ((e = recovered) != ERR_OK)
         snprintf(why, 256, "what a crash left in %.120s could not be stored: %s; it is kept there", dir,
                  err_text(e));
-    else
-        journal_release(l->journal, l->durable = journal_position(l->journal));
+    if (e == ERR_OK) {
+        uint64_t position = journal_position(l->journal);
+
+        l->durable = position;
+        journal_release(l->journal, position);
+    }
     free(dir);
     return e;
 }
@@ -230,6 +234,7 @@ enum err live_open(struct live **out, const struct live_options *options, char w
     l->data_dir = mem_string(options->data_dir);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
+    pthread_mutex_init(&l->change_lock, NULL);
     l->events = map_new();
     l->keys = map_new();
     l->videos = map_new();
@@ -281,6 +286,7 @@ void live_drain(struct live *l, int64_t patience_ms)
     while ((l->publication_count > 0 || anything_to_store(l)) &&
            pthread_cond_timedwait(&l->changed, &l->lock, &due) == 0)
         continue;
+    l->drained = true;
     if (anything_to_store(l))
         log_warn("live", "not every segment is stored; the journal keeps the rest for the next start");
     pthread_mutex_unlock(&l->lock);
@@ -304,5 +310,6 @@ void live_close(struct live *l)
     free(l->data_dir);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->changed);
+    pthread_mutex_destroy(&l->change_lock);
     free(l);
 }

@@ -79,7 +79,9 @@ struct timeline {
     bool begun;
     struct epoch now, before; /* both tracks share them, so that their distance is kept */
     bool has_before;
-    int64_t furthest_ms; /* on the timeline, over both tracks */
+    int64_t begin_ms;        /* nothing of this publisher lies before it */
+    int64_t furthest_ms;     /* on the timeline, over both tracks */
+    int64_t before_until_ms; /* stragglers of the epoch before are not expected beyond it */
     struct {
         bool begun;
         int64_t last; /* ticks */
@@ -134,17 +136,19 @@ must_check enum err segmenter_open(struct segmenter *s, const struct segment_ope
 /* Whether a video keyframe (or, without video, a sound) with this pts should open a segment. */
 bool segmenter_wants_cut(const struct segmenter *s, int64_t pts_90k, int64_t segment_ms);
 
-/* Adds a sample; `position` is the journal's before its record. A segment must be open. */
+/* Adds a sample; `position` is the journal's before its record. A segment must be open. On failure a sample,
+ * this or an earlier one, was refused by the muxer and is left out; all others are kept for segmenter_end(). */
 must_check enum err segmenter_add(struct segmenter *s, enum track track, const struct sample *sample,
                                   uint64_t position);
 
 /* Finishes everything that is open: the publisher is gone. `position` is the journal's now; *end_90k is
- * where the timeline stands then. */
+ * where the timeline stands then. On failure nothing is open either; samples that were refused are missing. */
 must_check enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k);
 
 /* The length of the first whole GOP, in ticks of 1/90000 s; 0 while not known. */
 int64_t segmenter_first_gop(const struct segmenter *s);
-bool segmenter_is_open(const struct segmenter *s);
+/* Whether the open segment has grown to SEGMENT_BYTES_MAX: it is to be cut, keyframe or not. */
+bool segmenter_is_full(const struct segmenter *s);
 
 /* --- health.c ---------------------------------------------------------------------------------------- */
 
@@ -165,8 +169,8 @@ struct pulse {
 void pulse_begin(struct pulse *p);
 /* Counts a message; true when a second is over and pulse_read() has news. */
 bool pulse_count(struct pulse *p, size_t bytes, enum track track, bool keyframe, int64_t pts_90k);
-void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT],
-                uint32_t target_duration_s, struct health *out);
+void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT], double gop_s_max,
+                struct health *out);
 
 /* --- the lists --------------------------------------------------------------------------------------- */
 
@@ -208,6 +212,7 @@ struct event {
     char *title;
     enum event_access access;
     bool ended;
+    bool closed; /* it is being deleted: its key opens nothing any more */
     int64_t starts_at_ms, created_at_ms;
     uint8_t key_hash[ACCESS_HASH_SIZE];
     struct publication *publication; /* NULL: nobody publishes */
@@ -250,6 +255,7 @@ struct live {
     struct recovery *recovery;              /* only while the room opens */
     pthread_mutex_t lock;                   /* guards the lists, events, and what is marked in struct video */
     pthread_cond_t changed;                 /* a spool is empty, a publication is gone */
+    pthread_mutex_t change_lock;            /* held over a whole change of an event, its row included */
     struct map *events;                     /* by id, 16 bytes */
     struct map *keys;                       /* events by key hash */
     struct map *videos;                     /* by id */
@@ -264,6 +270,7 @@ struct live {
     _Atomic bool disk_full;
     struct timer tick; /* on the first loop */
     _Atomic bool draining;
+    bool drained; /* the pool is about to end: nothing is given to it any more */
 };
 
 /* live.c: with the lock held, or before anybody else is there. */

@@ -410,15 +410,18 @@ static enum err open_segment(struct publication *p, int64_t start_90k, const cha
     return e;
 }
 
-/* Whether a sample opens a segment: the first does, then keyframes; without pictures, sounds. */
+/* Whether a sample opens a segment: the first does, then keyframes; without pictures, sounds. A configuration
+ * alone is no picture: who sends one and never a keyframe is cut by its sounds. */
 static bool cuts(const struct publication *p, enum track track, bool keyframe, int64_t pts_90k)
 {
-    bool may_cut = track == TRACK_VIDEO ? keyframe : p->config[TRACK_VIDEO].codec == CODEC_NONE;
+    bool is_video = track == TRACK_VIDEO, expects_pictures = p->config[TRACK_VIDEO].codec != CODEC_NONE;
 
-    if (!p->opened)
+    if (!p->opened || segmenter_is_full(p->video->segmenter))
         return true;
-    return may_cut && (p->config_changed ||
-                       segmenter_wants_cut(p->video->segmenter, pts_90k, p->live->options.segment_ms));
+    if (p->config_changed && (is_video ? keyframe : !expects_pictures))
+        return true;
+    return (is_video ? keyframe : !p->has_key) &&
+           segmenter_wants_cut(p->video->segmenter, pts_90k, p->live->options.segment_ms);
 }
 
 static void report_health(struct publication *p)
@@ -426,7 +429,10 @@ static void report_health(struct publication *p)
     struct live *l = p->live;
 
     pthread_mutex_lock(&l->lock);
-    pulse_read(&p->pulse, p->config, p->video->target_duration_s, &p->event->health);
+    /* What the target duration leaves for a GOP; 0 while it is not chosen. */
+    double target_s = p->video->target_duration_s, segment_s = (double)l->options.segment_ms / 1000;
+
+    pulse_read(&p->pulse, p->config, target_s > 0 ? target_s - segment_s : 0, &p->event->health);
     p->event->health.gaps = p->timeline.gaps;
     pthread_mutex_unlock(&l->lock);
 }
@@ -453,7 +459,8 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
         take_video(p);
     s.dts = s.pts = timeline_place(&p->timeline, tag->track, timestamp_ms, &p->config[TRACK_AUDIO]);
     if (is_video && tag->composition_ms > 0)
-        s.pts += (int64_t)tag->composition_ms * (CMAF_VIDEO_TIMESCALE / 1000);
+        s.pts += (tag->composition_ms < COMPOSITION_MS_MAX ? tag->composition_ms : COMPOSITION_MS_MAX) *
+                 (int64_t)(CMAF_VIDEO_TIMESCALE / 1000);
 
     int64_t pts_90k = is_video ? s.pts : s.pts * CMAF_VIDEO_TIMESCALE / p->config[TRACK_AUDIO].rate;
     /* A publisher's first segment begins where the timeline stands, for its other track may come before this. */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* --- openings as bytes ------------------------------------------------------------------------------- */
@@ -76,9 +77,11 @@ struct early {
 struct replay {
     struct recovery *recovery;
     struct video *video;
-    bool begun;         /* the first segment that is not stored has opened */
-    bool left;          /* the publisher had gone before the crash */
-    int64_t stored_90k; /* the end of what the index has */
+    bool begun;             /* the first segment that is not stored has opened */
+    bool left;              /* the publisher had gone before the crash */
+    uint32_t stored_number; /* openings below it are of segments that the index has */
+    int64_t stored_90k;     /* the end of what the index has */
+    int64_t sound_end;      /* of the sounds in its last segment, in their ticks; INT64_MIN: it has none */
     struct list early;
     struct list done; /* finished segments */
 };
@@ -114,19 +117,24 @@ static void on_finished(void *ctx, struct finished *f)
     list_push(&p->done, &f->link);
 }
 
-/* Reads what the index knows of a live video into its view, its inits and its counters. */
-static enum err load(struct live *l, struct video *v, int64_t *end_90k)
+/* Reads what the index knows of a video into its view, its inits and its counters. */
+static enum err load(struct replay *p)
 {
+    struct video *v = p->video;
     struct segment *segments;
     size_t count;
-    enum err e = index_load_video(l->options.db, v, &segments, &count);
+    enum err e = index_load_video(v->room->options.db, v, &segments, &count);
 
-    *end_90k = 0;
     if (e == ERR_OK) {
         video_show_loaded(v, segments, count);
         if (count > 0) {
-            v->next_number = segments[count - 1].number + 1;
-            *end_90k = v->position_90k = segments[count - 1].end;
+            const struct segment *last = &segments[count - 1];
+
+            v->next_number = last->number + 1;
+            p->stored_number = last->number + !last->torn; /* a torn one stands one above its opening */
+            p->stored_90k = v->position_90k = last->end;
+            if (last->track[TRACK_AUDIO].bytes > 0)
+                p->sound_end = last->track[TRACK_AUDIO].end;
         }
     }
     free(segments);
@@ -139,10 +147,11 @@ static struct replay *replay_new(struct recovery *r, struct video *v)
 
     p->recovery = r;
     p->video = v;
+    p->sound_end = INT64_MIN;
     v->replay = p;
     list_init(&p->early);
     list_init(&p->done);
-    keep_error(r, load(r->live, v, &p->stored_90k));
+    keep_error(r, load(p));
     map_put(r->replays, bytes_of(v->id.b, sizeof v->id.b), p);
     return p;
 }
@@ -220,65 +229,114 @@ static enum err end_session(struct replay *p, uint64_t position)
     return e;
 }
 
-static enum err add(struct replay *p, enum track track, const struct sample *s, uint64_t position)
+/* The muxer refused a sample: the publication was ended for it when it was live, and ends here too. What it
+ * refuses must not keep a house from opening. */
+static void give_up(struct replay *p, uint64_t position, enum err why)
 {
-    return segmenter_add(p->video->segmenter, track, s, position);
+    char id[ULID_TEXT_SIZE];
+
+    log_warn("live", "video %s: a sample in the journal cannot be stored (%s); its publisher was told so",
+             ulid_text(p->video->id, id), err_text(why));
+    if (end_session(p, position) != ERR_OK)
+        log_warn("live", "video %s: nor can another one", id);
+    p->left = true;
 }
 
-static enum err replay_opening(struct replay *p, const struct record *r, uint64_t position)
+/* Whether the sound is in the index: sounds are stored in their order, whatever cut they came beside. */
+static bool is_stored(const struct replay *p, int64_t dts)
 {
-    struct video *v = p->video;
-    struct read_opening o;
+    return p->sound_end != INT64_MIN && dts < p->sound_end;
+}
+
+/* The early sounds go into the segment that opens. Where the stored one before it has no sound to compare
+ * with, those before its end are older still. */
+static enum err add_early(struct replay *p, const struct init *audio)
+{
     enum err e = ERR_OK;
 
-    if (!opening_read(&o, r->payload))
-        return ERR_BAD;
-    if (o.opening.number < v->next_number) /* it is stored */
-        return ERR_OK;
-    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
-        e = find_init(p, &o, (enum track)t, &o.opening.init[t]);
-    if (e == ERR_OK && o.opening.joined)
-        e = end_session(p, position);
-    if (v->segmenter == NULL)
-        v->segmenter = segmenter_new(&(struct segmenter_events){on_finished}, v);
-    if (e == ERR_OK)
-        e = segmenter_open(v->segmenter, &o.opening, position);
-    v->next_number = o.opening.number + 1;
-    p->begun = true;
-    p->left = false;
     for (struct list *link; e == ERR_OK && (link = list_pop(&p->early)) != NULL;) {
         struct early *sound = container_of(link, struct early, link);
+        int64_t pts = sound->sample.pts;
 
-        const struct init *audio = o.opening.init[TRACK_AUDIO];
-
-        if (audio != NULL && sound->sample.pts * CMAF_VIDEO_TIMESCALE / audio->config.rate >= o.opening.start)
-            e = add(p, TRACK_AUDIO, &sound->sample, sound->position);
+        if (audio != NULL &&
+            (p->sound_end != INT64_MIN || pts * CMAF_VIDEO_TIMESCALE / audio->config.rate >= p->stored_90k))
+            e = segmenter_add(p->video->segmenter, TRACK_AUDIO, &sound->sample, sound->position);
         buffer_unref(sound->sample.buffer);
         free(sound);
     }
     return e;
 }
 
-static enum err replay_sample(struct replay *p, const struct record *r, uint64_t position)
+static enum err open_segment(struct replay *p, const struct segment_opening *o, uint64_t position)
 {
-    struct buffer *copy = buffer_copy(r->payload);
-    struct sample s = {copy, buffer_bytes(copy), r->dts, r->pts, 0, r->keyframe};
-    const struct init *audio = video_newest_init(p->video, TRACK_AUDIO);
+    struct video *v = p->video;
     enum err e = ERR_OK;
 
-    if (p->begun && !p->left) {
-        e = add(p, r->track, &s, position);
-    } else if (!p->begun && r->track == TRACK_AUDIO && audio != NULL &&
-               r->pts * CMAF_VIDEO_TIMESCALE / audio->config.rate >= p->stored_90k) {
+    if (o->joined) { /* what came before it was another publisher's */
+        drop_early(p);
+        e = end_session(p, position);
+        p->sound_end = INT64_MIN;
+    }
+    if (v->segmenter == NULL)
+        v->segmenter = segmenter_new(&(struct segmenter_events){on_finished}, v);
+    v->next_number = o->number + 1;
+    p->begun = true;
+    p->left = false;
+    if (e != ERR_OK)
+        log_warn("live", "a sample in the journal cannot be stored: %s", err_text(e));
+    e = segmenter_open(v->segmenter, o, position);
+    return e == ERR_OK ? add_early(p, o->init[TRACK_AUDIO]) : e;
+}
+
+static enum err replay_opening(struct replay *p, const struct record *r, uint64_t position)
+{
+    struct read_opening o;
+    enum err e = ERR_OK;
+
+    if (!opening_read(&o, r->payload))
+        return ERR_BAD;
+    if (o.opening.number < p->stored_number)
+        return ERR_OK;
+    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
+        e = find_init(p, &o, (enum track)t, &o.opening.init[t]);
+    if (e != ERR_OK)
+        return e;
+    if ((e = open_segment(p, &o.opening, position)) != ERR_OK)
+        give_up(p, position, e);
+    return ERR_OK;
+}
+
+static void replay_sample(struct replay *p, const struct record *r, uint64_t position)
+{
+    struct buffer *copy;
+    struct sample s;
+    enum err e;
+
+    if (p->left || (r->track == TRACK_AUDIO ? is_stored(p, r->dts) : !p->begun))
+        return;
+    copy = buffer_copy(r->payload);
+    s = (struct sample){copy, buffer_bytes(copy), r->dts, r->pts, 0, r->keyframe};
+    if (p->begun) {
+        if ((e = segmenter_add(p->video->segmenter, r->track, &s, position)) != ERR_OK)
+            give_up(p, position, e);
+        buffer_unref(copy);
+    } else {
         struct early *sound = mem_new(sizeof *sound);
 
-        sound->sample = s;
+        sound->sample = s; /* with the copy's reference */
         sound->position = position;
-        buffer_ref(copy);
         list_push(&p->early, &sound->link);
     }
-    buffer_unref(copy);
-    return e;
+}
+
+static void replay_left(struct replay *p, uint64_t position)
+{
+    enum err e = p->left ? ERR_OK : end_session(p, position);
+
+    drop_early(p);
+    if (e != ERR_OK)
+        log_warn("live", "a sample in the journal cannot be stored: %s", err_text(e));
+    p->left = p->begun;
 }
 
 static void forget(struct recovery *r, struct replay *p, struct bytes key)
@@ -287,7 +345,13 @@ static void forget(struct recovery *r, struct replay *p, struct bytes key)
     map_remove(r->replays, key);
     if (p != NULL) {
         struct video *v = p->video;
+        char id[ULID_TEXT_SIZE], prefix[ULID_TEXT_SIZE + 2];
 
+        /* The crash may have come before the row was gone: without this it would be back next time. */
+        snprintf(prefix, sizeof prefix, "v/%s", ulid_text(v->id, id));
+        keep_error(r, index_remove_video(r->live->options.db, v->id));
+        if (store_delete_all(r->live->options.store, prefix) != ERR_OK)
+            log_warn("live", "video %s was deleted; some of its objects are still in the store", id);
         replay_free(p);
         live_remove_video(r->live, v);
     }
@@ -297,7 +361,6 @@ void recovery_record(void *ctx, const struct record *record, uint64_t position)
 {
     struct recovery *r = ctx;
     struct replay *p = replay_of(r, record);
-    enum err e = ERR_OK;
 
     if (record->kind == RECORD_FORGET) {
         forget(r, p, bytes_of(record->video.b, sizeof record->video.b));
@@ -307,22 +370,43 @@ void recovery_record(void *ctx, const struct record *record, uint64_t position)
         return;
     switch (record->kind) {
     case RECORD_SEGMENT:
-        e = replay_opening(p, record, position);
+        keep_error(r, replay_opening(p, record, position));
         break;
     case RECORD_SAMPLE:
-        e = replay_sample(p, record, position);
+        replay_sample(p, record, position);
         break;
     case RECORD_LEFT:
-        e = p->left ? ERR_OK : end_session(p, position);
-        p->left = p->begun;
+        replay_left(p, position);
         break;
     case RECORD_FORGET:
         break;
     }
-    keep_error(r, e);
 }
 
 /* --- what came of it --------------------------------------------------------------------------------- */
+
+/* Ends what the crash left open. Players may have seen those segments whole, from memory, under their numbers:
+ * the cut ones get other numbers and names. They are all that this finishes: the open one, and the one before
+ * it when its last sounds were still on their way. */
+static void end_torn(struct replay *p)
+{
+    struct list whole;
+
+    list_move(&whole, &p->done);
+    if (end_session(p, UINT64_MAX) != ERR_OK)
+        log_warn("live", "the last samples before a crash cannot all be stored");
+    list_each(&p->done, at, after)
+    {
+        struct finished *f = container_of(at, struct finished, link);
+
+        f->segment.torn = true;
+        f->segment.number++;
+        p->video->next_number = f->segment.number + 1;
+    }
+    for (struct list *link; (link = list_pop(&p->done)) != NULL;)
+        list_push(&whole, link);
+    list_move(&p->done, &whole);
+}
 
 static enum err store_replay(struct live *l, struct replay *p)
 {
@@ -331,16 +415,8 @@ static enum err store_replay(struct live *l, struct replay *p)
     enum err e = ERR_OK;
     size_t count = 0;
 
-    if (p->begun && !p->left) {
-        e = end_session(p, UINT64_MAX);
-        if (e == ERR_OK && !list_empty(&p->done)) { /* players may have seen a whole one under its number */
-            struct finished *last = container_of(p->done.previous, struct finished, link);
-
-            last->segment.torn = true;
-            last->segment.number++;
-            v->next_number = last->segment.number + 1;
-        }
-    }
+    if (p->begun && !p->left)
+        end_torn(p);
     for (struct list *link; e == ERR_OK && (link = list_pop(&p->done)) != NULL; count++) {
         struct finished *f = container_of(link, struct finished, link);
 

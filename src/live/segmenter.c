@@ -22,7 +22,10 @@ struct lane {
     uint32_t rate;     /* ticks a second */
     struct span span;
     bool begun;
-    /* The chunk that is open. It is muxed in one go when it closes: then it is copied through memory that is
+    bool chunk_open;
+    bool muxed;          /* the muxer has something of the open chunk */
+    int64_t chunk_start; /* dts */
+    /* The rest of the chunk that is open. It is muxed in one go when it closes: then it is copied through memory that is
      * still in the processor's cache and used for every publisher in turn. */
     struct sample *samples; /* a reference to each buffer */
     size_t sample_count, sample_room;
@@ -58,9 +61,15 @@ struct segmenter {
     int64_t audio_90k;     /* the newest sound's */
     int64_t first_key, first_gop;
     size_t last_bytes[TRACK_COUNT]; /* the size of the newest finished segment */
+    size_t open_bytes;              /* given since the newest opening */
 };
 
 /* --- lanes ------------------------------------------------------------------------------------------- */
+
+static enum err first_error(enum err a, enum err b)
+{
+    return a != ERR_OK ? a : b;
+}
 
 /* `bytes` is how much the segment will be, as well as it can be known. */
 static enum err lane_open(struct lane *l, const struct init *init, size_t bytes)
@@ -80,45 +89,63 @@ static void lane_free(struct lane *l)
     cmaf_free(l->cmaf);
 }
 
-/* A sample that the muxer refuses is left out and told of; those around it were acknowledged and are kept. */
-static enum err lane_end_chunk(struct lane *l)
+/* Gives the muxer a sample; one that it refuses leaves no trace. */
+static enum err lane_mux(struct lane *l, const struct sample *s)
 {
-    enum err e = ERR_OK, ended = ERR_OK;
-    size_t added = 0;
+    enum err e = cmaf_add(l->cmaf, s);
 
-    for (size_t i = 0; i < l->sample_count; i++) {
-        enum err refused = cmaf_add(l->cmaf, &l->samples[i]);
-
-        if (refused == ERR_OK)
-            added++;
-        else
-            e = refused;
-        buffer_unref(l->samples[i].buffer);
-    }
-    l->sample_count = 0;
-    if (added > 0)
-        ended = cmaf_end_chunk(l->cmaf);
-    return e == ERR_OK ? ended : e;
-}
-
-static enum err lane_add(struct lane *l, const struct sample *s)
-{
-    enum err e = ERR_OK;
-
-    if (l->sample_count > 0 && s->keyframe &&
-        s->dts - l->samples[0].dts >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
-        e = lane_end_chunk(l);
+    if (e != ERR_OK)
+        return e;
     if (!l->begun || s->pts < l->span.start)
         l->span.start = s->pts;
     if (!l->begun || s->pts + s->duration > l->span.end)
         l->span.end = s->pts + s->duration;
-    l->begun = true;
+    l->begun = l->muxed = true;
+    return ERR_OK;
+}
+
+/* Refused samples are told of; those around them were acknowledged and are kept. */
+static enum err lane_end_chunk(struct lane *l)
+{
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; i < l->sample_count; i++) {
+        e = first_error(e, lane_mux(l, &l->samples[i]));
+        buffer_unref(l->samples[i].buffer);
+    }
+    l->sample_count = 0;
+    if (l->muxed)
+        e = first_error(e, cmaf_end_chunk(l->cmaf));
+    l->chunk_open = l->muxed = false;
+    return e;
+}
+
+static void lane_keep(struct lane *l, const struct sample *s)
+{
     if (l->sample_count == l->sample_room) {
         l->sample_room = l->sample_room ? l->sample_room * 2 : 64;
         l->samples = mem_resize(l->samples, l->sample_room * sizeof *l->samples);
     }
     l->samples[l->sample_count++] = *s;
     buffer_ref(s->buffer);
+}
+
+/* A segment's first sample is muxed at once: it is the one that the muxer looks at, and a publisher whose
+ * samples are refused should hear of it before the chunk is over. */
+static enum err lane_add(struct lane *l, const struct sample *s)
+{
+    enum err e = ERR_OK;
+
+    if (l->chunk_open && s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
+        e = lane_end_chunk(l);
+    if (l->begun)
+        lane_keep(l, s);
+    else if ((e = lane_mux(l, s)) != ERR_OK)
+        return e;
+    if (!l->chunk_open) {
+        l->chunk_open = true;
+        l->chunk_start = s->dts;
+    }
     return e;
 }
 
@@ -181,19 +208,13 @@ static enum err finish(struct segmenter *s, struct filling *f)
     list_init(&done->link);
     for (int t = 0; t < TRACK_COUNT; t++) {
         struct lane *l = &f->lane[t];
-        enum err refused = lane_end_chunk(l);
 
-        e = e == ERR_OK ? refused : e;
+        e = first_error(e, lane_end_chunk(l));
         if (!l->begun)
             continue;
         if (t == TRACK_VIDEO && f->cut && l->span.end > done->segment.end)
             l->span.end = done->segment.end; /* a B-frame's estimate; the cut is exact */
         done->bytes[t] = cmaf_end_segment(l->cmaf);
-        if (done->bytes[t]->size == 0) { /* every sample was refused */
-            buffer_unref(done->bytes[t]);
-            done->bytes[t] = NULL;
-            continue;
-        }
         s->last_bytes[t] = done->bytes[t]->size;
         done->segment.track[t] = l->span;
         done->segment.track[t].bytes = (uint32_t)done->bytes[t]->size;
@@ -208,6 +229,7 @@ static enum err finish(struct segmenter *s, struct filling *f)
     return e;
 }
 
+/* A sample that is refused costs itself and not the segment: that goes out, and the error comes back. */
 static enum err finish_closing(struct segmenter *s)
 {
     struct filling *f = s->closing;
@@ -215,12 +237,11 @@ static enum err finish_closing(struct segmenter *s)
 
     if (f == NULL)
         return ERR_OK;
-    if (s->last[TRACK_AUDIO].buffer != NULL && s->last_in[TRACK_AUDIO] == f) /* nobody told how long it is */
-        e = settle(s, TRACK_AUDIO, s->last_duration[TRACK_AUDIO]);
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if (s->last[t].buffer != NULL && s->last_in[t] == f) /* nobody told how long it is */
+            e = first_error(e, settle(s, (enum track)t, s->last_duration[t]));
     s->closing = NULL;
-    enum err refused = finish(s, f);
-
-    return e == ERR_OK ? refused : e;
+    return first_error(e, finish(s, f));
 }
 
 /* --- sound ------------------------------------------------------------------------------------------- */
@@ -341,6 +362,7 @@ enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, ui
         return e;
     }
     s->open_from = position;
+    s->open_bytes = 0;
     s->closing = s->open;
     s->open = f;
     if (s->closing != NULL) {
@@ -384,6 +406,7 @@ static enum err add_picture(struct segmenter *s, const struct sample *picture)
 enum err segmenter_add(struct segmenter *s, enum track track, const struct sample *sample, uint64_t position)
 {
     assert(s->open != NULL);
+    s->open_bytes += sample->payload.size;
     if (track == TRACK_VIDEO)
         return s->open->lane[TRACK_VIDEO].cmaf ? add_picture(s, sample) : ERR_BAD;
 
@@ -396,20 +419,32 @@ enum err segmenter_add(struct segmenter *s, enum track track, const struct sampl
     return place_sounds(s, false);
 }
 
+/* Places and closes all there is; what is refused is left out. */
+static enum err settle_all(struct segmenter *s)
+{
+    enum err e = ERR_OK;
+
+    while (!list_empty(&s->sounds)) /* each turn takes one at least */
+        e = first_error(e, place_sounds(s, true));
+    for (int t = 0; t < TRACK_COUNT; t++)
+        e = first_error(e, settle(s, (enum track)t, s->last_duration[t]));
+    return first_error(e, finish_closing(s));
+}
+
 enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
 {
-    enum err e = ERR_OK, refused;
+    enum err e;
 
     *end_90k = 0;
     if (s->open == NULL)
         return ERR_OK;
-    while (!list_empty(&s->sounds)) /* it stops at a refused one, which is then no longer there */
-        e = (refused = place_sounds(s, true)) != ERR_OK ? refused : e;
-    for (int t = 0; t < TRACK_COUNT; t++)
-        e = (refused = settle(s, (enum track)t, s->last_duration[t])) != ERR_OK ? refused : e;
-    e = (refused = finish_closing(s)) != ERR_OK ? refused : e;
+    e = settle_all(s);
 
     struct filling *f = s->open;
+
+    for (int t = 0; t < TRACK_COUNT; t++)
+        e = first_error(e, lane_end_chunk(&f->lane[t])); /* then it is known where they end */
+
     int64_t video = lane_end_90k(&f->lane[TRACK_VIDEO]), audio = lane_end_90k(&f->lane[TRACK_AUDIO]);
 
     s->open = NULL;
@@ -419,8 +454,7 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
     f->end_90k = *end_90k;
     s->open_from = position;
     s->video_dts = INT64_MIN;
-    refused = finish(s, f);
-    return e == ERR_OK ? refused : e;
+    return first_error(e, finish(s, f));
 }
 
 int64_t segmenter_first_gop(const struct segmenter *s)
@@ -428,7 +462,7 @@ int64_t segmenter_first_gop(const struct segmenter *s)
     return s->first_gop;
 }
 
-bool segmenter_is_open(const struct segmenter *s)
+bool segmenter_is_full(const struct segmenter *s)
 {
-    return s->open != NULL;
+    return s->open != NULL && s->open_bytes > SEGMENT_BYTES_MAX;
 }

@@ -18,7 +18,7 @@ void timeline_begin(struct timeline *t, int64_t position_ms)
 {
     t->begun = false;
     t->has_before = false;
-    t->furthest_ms = position_ms;
+    t->begin_ms = t->furthest_ms = position_ms;
 }
 
 /* The raw stamp, unwrapped to lie near `e->last`. */
@@ -40,11 +40,13 @@ static int64_t place_ms(struct timeline *t, uint32_t raw_ms)
     if (!t->begun) {
         t->begun = true;
         *e = (struct epoch){raw_ms, t->furthest_ms - (int64_t)raw_ms};
-    } else if (!lies_on(e, raw_ms) && t->has_before && lies_on(&t->before, raw_ms)) {
+    } else if (!lies_on(e, raw_ms) && t->has_before && t->furthest_ms <= t->before_until_ms &&
+               lies_on(&t->before, raw_ms)) {
         e = &t->before;
     } else if (!lies_on(e, raw_ms)) {
         t->before = t->now;
         t->has_before = true;
+        t->before_until_ms = t->furthest_ms + TIMESTAMP_JUMP_MS_MAX;
         *e = (struct epoch){raw_ms, t->furthest_ms + MENDED_STEP_MS - (int64_t)raw_ms};
         t->gaps++;
     }
@@ -54,7 +56,7 @@ static int64_t place_ms(struct timeline *t, uint32_t raw_ms)
 
     if (ms > t->furthest_ms)
         t->furthest_ms = ms;
-    return ms > 0 ? ms : 0;
+    return ms > t->begin_ms ? ms : t->begin_ms; /* what is there is the publisher's before */
 }
 
 /* A sound stands where the one before it ends, unless its stamp says clearly otherwise. */

@@ -102,6 +102,15 @@ static void print_period(struct builder *b, const struct video_view *v, struct r
     builder_text(b, "</Period>\n");
 }
 
+/* When the newest segment was done. Not the clock's time now: the same view must give the same text after a
+ * restart, for its ETag is the same. */
+static int64_t published_ms(const struct video_view *v)
+{
+    const struct segment *last = &v->segments[v->segment_count - 1];
+
+    return last->wall_ms + (last->end - last->start) / (CMAF_VIDEO_TIMESCALE / 1000);
+}
+
 static void print_head(struct builder *b, const struct video_view *v)
 {
     char start[CLOCK_TEXT_SIZE], published[CLOCK_TEXT_SIZE];
@@ -115,7 +124,7 @@ static void print_head(struct builder *b, const struct video_view *v)
             "type=\"dynamic\" availabilityStartTime=\"%s\" publishTime=\"%s\" minimumUpdatePeriod=\"PT2S\" "
             "suggestedPresentationDelay=\"PT%uS\" maxSegmentDuration=\"PT%uS\" minBufferTime=\"PT4S\">\n"
             "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"/api/v1/time\"/>\n",
-            clock_text(v->segments[0].wall_ms, start), clock_text(clock_wall_ms(), published),
+            clock_text(v->segments[0].wall_ms, start), clock_text(published_ms(v), published),
             v->target_duration_s + 4, v->target_duration_s);
     else
         builder_printf(b, "type=\"static\" mediaPresentationDuration=\"PT%.5fS\" minBufferTime=\"PT4S\">\n",

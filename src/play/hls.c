@@ -76,7 +76,9 @@ static struct buffer *print_media(struct video_view *v, unsigned slot)
         const struct segment *s = &v->segments[i];
         bool there = s->track[t].bytes > 0;
 
-        if (i > 0 && (s->discontinuity || s->torn))
+        bool breaks = s->discontinuity || s->torn;
+
+        if (i > 0 && breaks)
             builder_text(&b, "#EXT-X-DISCONTINUITY\n");
         if (there && (int64_t)s->track[t].init != init) {
             init = s->track[t].init;
@@ -84,8 +86,9 @@ static struct buffer *print_media(struct video_view *v, unsigned slot)
         }
         if (!there)
             builder_text(&b, "#EXT-X-GAP\n");
-        builder_printf(&b, "#EXT-X-PROGRAM-DATE-TIME:%s\n#EXTINF:%.5f,\n%06u.m4s\n",
-                       clock_text(s->wall_ms, time), (double)(s->end - s->start) / CMAF_VIDEO_TIMESCALE,
+        if (i == 0 || breaks) /* from here on the clock of the wall follows from the durations */
+            builder_printf(&b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", clock_text(s->wall_ms, time));
+        builder_printf(&b, "#EXTINF:%.5f,\n%06u.m4s\n", (double)(s->end - s->start) / CMAF_VIDEO_TIMESCALE,
                        s->number);
     }
     if (!v->live)

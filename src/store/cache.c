@@ -118,6 +118,28 @@ void cache_remove(struct cache *c, const char *name)
     pthread_mutex_unlock(&c->lock);
 }
 
+/* Those of one list whose name begins with `prefix` and a '/'. */
+static void drop_below(struct cache *c, struct list *list, const char *prefix)
+{
+    size_t size = strlen(prefix);
+
+    list_each(list, at, after)
+    {
+        struct entry *e = container_of(at, struct entry, link);
+
+        if (strncmp(e->name, prefix, size) == 0 && e->name[size] == '/')
+            drop(c, e);
+    }
+}
+
+void cache_remove_all(struct cache *c, const char *prefix)
+{
+    pthread_mutex_lock(&c->lock);
+    drop_below(c, &c->held, prefix);
+    drop_below(c, &c->used, prefix);
+    pthread_mutex_unlock(&c->lock);
+}
+
 struct buffer *cache_get(struct cache *c, const char *name)
 {
     struct buffer *found = NULL;

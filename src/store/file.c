@@ -57,7 +57,7 @@ static enum err make_folders(char *path)
     if (mkdir(path, 0755) == 0) {
         slash = strrchr(path, '/');
         *slash = '\0';
-        e = sync_folder(path);
+        e = sync_folder(slash == path ? "/" : path);
         *slash = '/';
         return e;
     }

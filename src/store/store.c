@@ -93,5 +93,8 @@ enum err store_delete(struct store *s, const char *name)
 
 enum err store_delete_all(struct store *s, const char *prefix)
 {
-    return name_is_good(prefix) ? s->kind->remove_all(s, prefix) : ERR_BAD;
+    if (!name_is_good(prefix))
+        return ERR_BAD;
+    cache_remove_all(s->cache, prefix);
+    return s->kind->remove_all(s, prefix);
 }

@@ -20,6 +20,7 @@ void cache_put(struct cache *c, const char *name, struct buffer *content, bool h
 void cache_let_go(struct cache *c, const char *name); /* it is held no longer */
 void cache_cool(struct cache *c, const char *name);   /* it goes, unless it is held */
 void cache_remove(struct cache *c, const char *name);
+void cache_remove_all(struct cache *c, const char *prefix);  /* held ones too */
 struct buffer *cache_get(struct cache *c, const char *name); /* a new reference, or NULL */
 
 /* First member of every kind's own struct. */

@@ -61,6 +61,11 @@ def test_a_wrong_body_is_refused_with_a_reason(recorded, body, kind, status):
     problem(recorded.request('POST', '/api/v1/events', body.encode(), {'Content-Type': kind}, admin=True), status)
 
 
+def test_a_field_whose_name_is_cut_within_a_letter_is_refused_like_any_other(recorded):
+    problem(recorded.request('POST', '/api/v1/events', {'x' + 'é' * 300: 1}, admin=True), 422, 'unknown-field')
+    assert recorded.get('/healthz') == b'ok\n'
+
+
 def test_a_body_beyond_the_limit_is_413(recorded):
     body = json.dumps({'title': 'x' * (2 << 20)})
     status, _, _ = recorded.request('POST', '/api/v1/events', body, {'Content-Type': 'application/json'}, admin=True)
@@ -236,7 +241,8 @@ def test_a_ticket_event_is_closed_to_those_without(make_server, tmp_path):
                  f'/api/v1/videos/{video}/download', f'/api/v1/videos/{video}/thumbnails.vtt'):
         problem(server.request('GET', path), 401)
         problem(server.request('GET', path, headers={'Authorization': 'Bearer x'}), 403)
-        assert server.request('GET', path, admin=True)[0] == 200
+        status, headers, _ = server.request('GET', path, admin=True)
+        assert status == 200 and 'public' not in headers['Cache-Control'], path
 
 
 def test_operations_answer(recorded):
@@ -248,6 +254,11 @@ def test_operations_answer(recorded):
         status, headers, body = recorded.request('GET', page)
         assert status == 200 and headers['Content-Type'].startswith('text/html') and b'<html' in body
         assert "default-src 'self'" in headers['Content-Security-Policy']
+        packed = recorded.request('GET', page, headers={'Accept-Encoding': 'gzip'})
+        assert packed[1]['Content-Encoding'] == 'gzip' and packed[1]['ETag'] != headers['ETag']
+        for answer, accepted in ((headers, 'identity'), (packed[1], 'gzip')):
+            again = {'Accept-Encoding': accepted, 'If-None-Match': answer['ETag']}
+            assert recorded.request('GET', page, headers=again)[0] == 304
 
 
 @pytest.mark.parametrize('request_text', [

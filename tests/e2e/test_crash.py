@@ -81,6 +81,15 @@ def test_sigterm_stores_the_last_segment_and_exits_0(make_server):
     server.start()
     found = server.json(f'/api/v1/videos/{video}')
     assert found['segments'] == 1 and found['state'] == 'live', 'it waits for its publisher over the restart'
+
+    def manifest():
+        _, headers, body = server.request('GET', f'/v/{video}/manifest.mpd')
+        return headers['ETag'], body
+
+    before = manifest()
+    assert server.stop() == 0
+    server.start()
+    assert manifest() == before, 'the same view, the same text under the same tag'
     assert not lost_frames(server, event, str(server.data) + '.record')[0]
 
 

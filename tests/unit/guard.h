@@ -48,7 +48,7 @@ static inline struct bytes guard_hex(const char *text, uint8_t *to, size_t room)
     size_t digits = 0;
 
     for (; *text != '\0'; text++) {
-        int c = *text;
+        int c = (unsigned char)*text;
         int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 
         if (v < 0)

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "folder.h"
 #include "live/live_int.h"
 
@@ -70,6 +71,8 @@ struct show {
     void (*act)(struct show *s);
     int64_t from_ms, to_ms; /* what to publish */
     bool silent;            /* no sound */
+    bool dark;              /* a picture's configuration and no picture */
+    int64_t late_ms;        /* how far the sound is behind */
 };
 
 static void on_granted(void *ctx)
@@ -171,8 +174,9 @@ static void do_send(struct show *s)
 
         memset(content, (int)(ms / 40 & 0xff), sizeof content);
         put_be32(content, sizeof content - 4);
-        say(s, MESSAGE_VIDEO, ms, head, sizeof head, bytes_of(content, sizeof content));
-        for (; !s->silent && s->from_ms + sound * 1024 / 48 <= ms; sound++)
+        if (!s->dark)
+            say(s, MESSAGE_VIDEO, ms, head, sizeof head, bytes_of(content, sizeof content));
+        for (; !s->silent && s->from_ms + sound * 1024 / 48 <= ms - s->late_ms; sound++)
             say(s, MESSAGE_AUDIO, s->from_ms + sound * 1024 / 48, audio_frame, sizeof audio_frame,
                 bytes_of(content, 20));
     }
@@ -449,6 +453,225 @@ static void ending_an_event_stores_all_and_keeps_it_after_a_restart(void **state
     folder_remove(h.dir);
 }
 
+/* Waits until the store and the index have all that is finished. */
+static void wait_for_store(struct house *h, struct ulid event)
+{
+    bool waits = true;
+
+    while (waits) {
+        pthread_mutex_lock(&h->live->lock);
+        const struct video *v = live_find_event(h->live, event)->video;
+
+        waits = !list_empty(&v->spool) || v->spooling || v->end_to_tell;
+        pthread_mutex_unlock(&h->live->lock);
+        sched_yield();
+    }
+}
+
+/* The sounds that come after a cut and belong before it are stored with what is before it. */
+static void a_crash_brings_no_sound_twice(void **state)
+{
+    struct house h = open_house(folder_new()), after;
+    char key[ACCESS_KEY_SIZE], *copy = folder_new();
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    send_span(&s, 0, 25000);
+    wait_for_disk(&s);
+    wait_for_store(&h, event);
+    freeze(h.dir, "*", copy);
+    after = open_house(copy);
+
+    struct video_view *v = view_of(&after, event);
+
+    assert_int_equal(v->segment_count, 3);
+    for (size_t i = 1; i < 3; i++)
+        assert_int_equal(v->segments[i].track[TRACK_AUDIO].start, v->segments[i - 1].track[TRACK_AUDIO].end);
+    video_view_unref(v);
+    act(&s, do_leave);
+    close_house(&after);
+    close_house(&h);
+    folder_remove(h.dir);
+    folder_remove(copy);
+}
+
+/* The segment before the open one was still waiting for its sound: it is no more whole than the open one. */
+static void all_that_a_crash_cut_short_has_other_names(void **state)
+{
+    struct house h = open_house(folder_new()), after;
+    char key[ACCESS_KEY_SIZE], *copy = folder_new();
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    s.late_ms = 1000;
+    send_span(&s, 0, 10600);
+    wait_for_disk(&s);
+    freeze(h.dir, "*", copy);
+    for (int crash = 0; crash < 2; crash++) { /* nobody comes between: the second finds the same */
+        after = open_house(copy);
+        struct video_view *v = view_of(&after, event);
+
+        assert_int_equal(v->segment_count, 2);
+        for (size_t i = 0; i < 2; i++) {
+            assert_true(v->segments[i].torn);
+            assert_int_equal(v->segments[i].number, i + 1);
+        }
+        video_view_unref(v);
+        close_house(&after);
+    }
+    act(&s, do_leave);
+    close_house(&h);
+    folder_remove(h.dir);
+    folder_remove(copy);
+}
+
+static enum err try_to_say(struct show *s, enum message_kind kind, uint32_t ms, struct bytes body)
+{
+    struct buffer *message = buffer_copy(body);
+    uint64_t position;
+    const char *why;
+    enum err e = live_message(s->p, kind, ms, message, buffer_bytes(message), &position, &why);
+
+    if (position != 0)
+        s->last_position = position;
+    buffer_unref(message);
+    return e;
+}
+
+static void do_send_broken_sound(struct show *s)
+{
+    static const uint8_t video_config[] = {0x17, 0, 0, 0, 0}, audio_config[] = {0xaf, 0};
+    static const uint8_t picture[] = {0x17, 1, 0, 0, 0, 0, 0, 0, 4, 0x65, 1, 2, 3};
+    static const uint8_t adts[] = {0xaf, 1, 0xff, 0xf1, 0x4c, 0x80, 0x01, 0x3f, 0xfc, 0x21};
+    enum err e = ERR_OK;
+
+    say(s, MESSAGE_VIDEO, 0, video_config, sizeof video_config, bytes_of(avcc, sizeof avcc));
+    say(s, MESSAGE_AUDIO, 0, audio_config, sizeof audio_config, bytes_of(aac, sizeof aac));
+    for (uint32_t ms = 0; ms < 200 && e == ERR_OK; ms += 20) {
+        e = try_to_say(s, MESSAGE_VIDEO, ms, bytes_of(picture, sizeof picture));
+        if (e == ERR_OK)
+            e = try_to_say(s, MESSAGE_AUDIO, ms, bytes_of(adts, sizeof adts));
+    }
+    assert_int_equal(e, ERR_BAD);
+    live_sync(s->p);
+    sem_post(&s->step);
+}
+
+/* It is in the journal, and the muxer will refuse it again: that must cost nobody else anything. */
+static void a_sample_that_cannot_be_stored_keeps_no_house_from_opening(void **state)
+{
+    struct house h = open_house(folder_new()), after;
+    char key[ACCESS_KEY_SIZE], *copy = folder_new();
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    freeze(h.dir, "matinee.db*", copy);
+    act(&s, do_publish);
+    act(&s, do_send_broken_sound);
+    wait_for_disk(&s);
+    freeze(h.dir, "journal", copy);
+    act(&s, do_leave);
+    for (int side = 0; side < 2; side++) {
+        if (side == 1)
+            after = open_house(copy);
+        struct video_view *v = view_of(side ? &after : &h, event);
+
+        assert_int_equal(v->segment_count, 1);
+        assert_true(v->segments[0].track[TRACK_VIDEO].bytes > 0);
+        assert_int_equal(v->segments[0].track[TRACK_AUDIO].bytes, 0);
+        video_view_unref(v);
+    }
+    close_house(&after);
+    close_house(&h);
+    folder_remove(h.dir);
+    folder_remove(copy);
+}
+
+static void who_announces_pictures_and_sends_none_is_cut_all_the_same(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    s.dark = true;
+    send_span(&s, 0, 35000);
+
+    struct video_view *v = view_of(&h, event);
+
+    assert_true(v->segment_count >= 2);
+    video_view_unref(v);
+    act(&s, do_leave);
+    v = view_of(&h, event);
+    for (size_t i = 1; i < v->segment_count; i++)
+        assert_int_equal(v->segments[i].track[TRACK_AUDIO].start, v->segments[i - 1].track[TRACK_AUDIO].end);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+static void a_video_that_was_deleted_stays_so_after_a_crash_and_a_start(void **state)
+{
+    struct house h = open_house(folder_new()), after;
+    char key[ACCESS_KEY_SIZE], *copy = folder_new();
+    struct ulid event = make_event(&h, key), video;
+    struct show s = show_new(&h, key, 0);
+    struct video_view *v;
+    bool known;
+
+    act(&s, do_publish);
+    send_span(&s, 0, 3000);
+    act(&s, do_leave);
+    v = view_of(&h, event);
+    video = v->id;
+    video_view_unref(v);
+    assert_int_equal(live_event_end(h.live, event), ERR_OK);
+    wait_for_store(&h, event);
+    freeze(h.dir, "matinee.db*", copy); /* the crash comes before the row is gone */
+    freeze(h.dir, "store", copy);
+    assert_int_equal(live_video_delete(h.live, video), ERR_OK);
+    freeze(h.dir, "journal", copy);
+    for (int start = 0; start < 2; start++) {
+        after = open_house(copy);
+        assert_null(live_video_peek(after.live, video, &known));
+        assert_false(known);
+        close_house(&after);
+        char *journal = mem_printf("%s/journal", copy);
+
+        folder_remove(journal); /* by and by it is let go, and must not be what keeps the video away */
+    }
+    close_house(&h);
+    folder_remove(h.dir);
+    folder_remove(copy);
+}
+
+/* Views that were made before must not go on telling everybody may watch. */
+static void a_changed_access_rule_holds_for_what_is_in_memory(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+    enum event_access ticket = ACCESS_TICKET;
+    struct event_change what = {.access = &ticket, .starts_at_ms = EVENT_UNCHANGED};
+
+    act(&s, do_publish);
+    send_span(&s, 0, 3000);
+    act(&s, do_leave);
+    assert_int_equal(live_event_change(h.live, event, &what), ERR_OK);
+
+    struct video_view *v = view_of(&h, event);
+
+    assert_int_equal(v->access, ACCESS_TICKET);
+    assert_int_equal(v->segment_count, 1);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +681,12 @@ int main(void)
         cmocka_unit_test(a_wrong_key_and_a_second_publisher_are_refused),
         cmocka_unit_test(a_dead_publisher_gives_way_within_five_seconds),
         cmocka_unit_test(ending_an_event_stores_all_and_keeps_it_after_a_restart),
+        cmocka_unit_test(a_crash_brings_no_sound_twice),
+        cmocka_unit_test(all_that_a_crash_cut_short_has_other_names),
+        cmocka_unit_test(a_sample_that_cannot_be_stored_keeps_no_house_from_opening),
+        cmocka_unit_test(who_announces_pictures_and_sends_none_is_cut_all_the_same),
+        cmocka_unit_test(a_video_that_was_deleted_stays_so_after_a_crash_and_a_start),
+        cmocka_unit_test(a_changed_access_rule_holds_for_what_is_in_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,6 +123,34 @@ static void any_stamps_at_all_grow_within_a_track(void **state)
     }
 }
 
+/* A publisher comes back: what its other track sent before its first stamp would lie in what is stored. */
+static void nothing_lies_before_the_publisher_began(void **state)
+{
+    struct timeline t = {0};
+
+    timeline_begin(&t, 12000);
+    assert_int_equal(video(&t, 1000), 12000 * 90);
+    assert_int_equal(audio(&t, 900), 12000 * 48);
+    assert_int_equal(video(&t, 1040), 12040 * 90);
+}
+
+/* The clock from before a jump is remembered for stragglers only: when the encoder comes to those stamps again
+ * much later, they are a jump like any other. */
+static void a_clock_that_comes_back_to_old_stamps_goes_on(void **state)
+{
+    struct timeline t = {0};
+    uint32_t raw = 0;
+
+    timeline_begin(&t, 0);
+    (void)video(&t, 1000);
+    for (raw = 3600000; raw < 3660000; raw += 40)
+        (void)video(&t, raw);
+    int64_t before = video(&t, raw), back = video(&t, 1040), next = video(&t, 1080);
+
+    assert_int_equal(back - before, 33 * 90);
+    assert_int_equal(next - back, 40 * 90);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +162,8 @@ int main(void)
         cmocka_unit_test(missing_sound_stays_missing),
         cmocka_unit_test(stamps_that_go_back_a_little_still_grow),
         cmocka_unit_test(any_stamps_at_all_grow_within_a_track),
+        cmocka_unit_test(nothing_lies_before_the_publisher_began),
+        cmocka_unit_test(a_clock_that_comes_back_to_old_stamps_goes_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,7 +55,7 @@ static struct buffer *sample(void)
 static void members_are_found_by_name(void **state)
 {
     struct buffer *s = sample();
-    struct amf_value v, m, n;
+    struct amf_value v, m, n = {0};
     const char *why;
 
     assert_int_equal(amf_read(&v, buffer_bytes(s), &why), s->size);

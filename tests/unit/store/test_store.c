@@ -130,6 +130,28 @@ static void memory_is_bounded_and_gives_up_the_oldest_first(void **state)
     folder_remove(dir);
 }
 
+static void what_is_deleted_with_its_folder_is_gone_from_memory_too(void **state)
+{
+    char *dir = folder_new(), url[128], why[256];
+    struct store *s;
+    struct buffer *b = buffer_copy(bytes_text("content")), *found;
+
+    snprintf(url, sizeof url, "file:%s", dir);
+    assert_int_equal(store_open(&s, url, why), ERR_OK);
+    store_hold(s, "v/1/a", b); /* was never put: its video was deleted while the disk was full */
+    store_hold(s, "v/1/b", b);
+    assert_int_equal(store_put(s, "v/1/b", buffer_bytes(b)), ERR_OK);
+    store_hold(s, "v/12/a", b);
+    assert_int_equal(store_delete_all(s, "v/1"), ERR_OK);
+    assert_null(store_peek(s, "v/1/a"));
+    assert_null(store_peek(s, "v/1/b"));
+    assert_non_null(found = store_peek(s, "v/12/a"));
+    buffer_unref(found);
+    buffer_unref(b);
+    store_close(s);
+    folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +160,7 @@ int main(void)
         cmocka_unit_test(names_cannot_leave_the_folder),
         cmocka_unit_test(what_a_crash_left_half_written_is_swept_away),
         cmocka_unit_test(memory_is_bounded_and_gives_up_the_oldest_first),
+        cmocka_unit_test(what_is_deleted_with_its_folder_is_gone_from_memory_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
