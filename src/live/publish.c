@@ -74,8 +74,8 @@ static enum outcome try_place(struct publication *p)
         e->ended = false;
         p->event = e;
         l->publication_count++;
-    } else if (other->heard_ms > p->arrived_ms) {
-        outcome = TAKEN; /* it has spoken since we came: it is alive */
+    } else if (other->heard_ms > p->arrived_ms + STREAM_LAZY_MS) {
+        outcome = TAKEN; /* it has spoken since we came, and not only been heard: it is alive */
     } else {
         outcome = WAIT;
         if (now - other->heard_ms >= RTMP_TAKEOVER_MS_MAX)

@@ -22,9 +22,13 @@ struct lane {
     uint32_t rate;     /* ticks a second */
     struct span span;
     bool begun;
-    struct builder bytes; /* the chunks that are whole */
-    int64_t chunk_start;  /* dts */
     bool chunk_open;
+    bool muxed;          /* the muxer has something of the open chunk */
+    int64_t chunk_start; /* dts */
+    /* The rest of the chunk that is open. It is muxed in one go when it closes: then it is copied through memory that is
+     * still in the processor's cache and used for every publisher in turn. */
+    struct sample *samples; /* a reference to each buffer */
+    size_t sample_count, sample_room;
 };
 
 /* A segment that is being filled. */
@@ -56,58 +60,93 @@ struct segmenter {
     int64_t video_dts;     /* the newest picture's, INT64_MIN before the first */
     int64_t audio_90k;     /* the newest sound's */
     int64_t first_key, first_gop;
-    size_t open_bytes; /* given since the newest opening */
+    size_t last_bytes[TRACK_COUNT]; /* the size of the newest finished segment */
+    size_t open_bytes;              /* given since the newest opening */
 };
 
 /* --- lanes ------------------------------------------------------------------------------------------- */
 
-static enum err lane_open(struct lane *l, const struct init *init)
+static enum err first_error(enum err a, enum err b)
+{
+    return a != ERR_OK ? a : b;
+}
+
+/* `bytes` is how much the segment will be, as well as it can be known. */
+static enum err lane_open(struct lane *l, const struct init *init, size_t bytes)
 {
     if (init == NULL)
         return ERR_OK;
     l->rate = init->config.rate ? init->config.rate : CMAF_VIDEO_TIMESCALE;
     l->span.init = init->number;
-    return cmaf_new(&l->cmaf, &init->config, buffer_bytes(init->record));
+    return cmaf_new(&l->cmaf, &init->config, buffer_bytes(init->record), bytes);
 }
 
 static void lane_free(struct lane *l)
 {
+    for (size_t i = 0; i < l->sample_count; i++)
+        buffer_unref(l->samples[i].buffer);
+    free(l->samples);
     cmaf_free(l->cmaf);
-    builder_drop(&l->bytes);
 }
 
+/* Gives the muxer a sample; one that it refuses leaves no trace. */
+static enum err lane_mux(struct lane *l, const struct sample *s)
+{
+    enum err e = cmaf_add(l->cmaf, s);
+
+    if (e != ERR_OK)
+        return e;
+    if (!l->begun || s->pts < l->span.start)
+        l->span.start = s->pts;
+    if (!l->begun || s->pts + s->duration > l->span.end)
+        l->span.end = s->pts + s->duration;
+    l->begun = l->muxed = true;
+    return ERR_OK;
+}
+
+/* Refused samples are told of; those around them were acknowledged and are kept. */
 static enum err lane_end_chunk(struct lane *l)
 {
-    struct buffer *chunk = NULL;
-    enum err e;
+    enum err e = ERR_OK;
 
-    if (!l->chunk_open)
-        return ERR_OK;
-    if ((e = cmaf_end_chunk(l->cmaf, &chunk)) == ERR_OK)
-        builder_add(&l->bytes, buffer_bytes(chunk));
-    buffer_unref(chunk);
-    l->chunk_open = false;
+    for (size_t i = 0; i < l->sample_count; i++) {
+        e = first_error(e, lane_mux(l, &l->samples[i]));
+        buffer_unref(l->samples[i].buffer);
+    }
+    l->sample_count = 0;
+    if (l->muxed)
+        e = first_error(e, cmaf_end_chunk(l->cmaf));
+    l->chunk_open = l->muxed = false;
     return e;
 }
 
+static void lane_keep(struct lane *l, const struct sample *s)
+{
+    if (l->sample_count == l->sample_room) {
+        l->sample_room = l->sample_room ? l->sample_room * 2 : 64;
+        l->samples = mem_resize(l->samples, l->sample_room * sizeof *l->samples);
+    }
+    l->samples[l->sample_count++] = *s;
+    buffer_ref(s->buffer);
+}
+
+/* A segment's first sample is muxed at once: it is the one that the muxer looks at, and a publisher whose
+ * samples are refused should hear of it before the chunk is over. */
 static enum err lane_add(struct lane *l, const struct sample *s)
 {
     enum err e = ERR_OK;
 
     if (l->chunk_open && s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
         e = lane_end_chunk(l);
-    if (e != ERR_OK || (e = cmaf_add(l->cmaf, s)) != ERR_OK)
-        return e; /* a sample that the muxer refuses leaves no trace */
+    if (l->begun)
+        lane_keep(l, s);
+    else if ((e = lane_mux(l, s)) != ERR_OK)
+        return e;
     if (!l->chunk_open) {
         l->chunk_open = true;
         l->chunk_start = s->dts;
     }
-    if (!l->begun || s->pts < l->span.start)
-        l->span.start = s->pts;
-    if (!l->begun || s->pts + s->duration > l->span.end)
-        l->span.end = s->pts + s->duration;
-    l->begun = true;
-    return ERR_OK;
+    return e;
 }
 
 /* --- finishing --------------------------------------------------------------------------------------- */
@@ -156,7 +195,8 @@ static uint64_t needed_from(const struct segmenter *s)
     return list_empty(&s->sounds) || s->waiting_from > s->open_from ? s->open_from : s->waiting_from;
 }
 
-/* Closes a segment's chunks and hands it over. One without any sample is dropped: there is nothing in it. */
+/* Closes a segment's chunks and hands it over, also when a sample was refused: the others were acknowledged.
+ * One without any sample is dropped: there is nothing in it. */
 static enum err finish(struct segmenter *s, struct filling *f)
 {
     struct finished *done = mem_new(sizeof *done);
@@ -166,31 +206,27 @@ static enum err finish(struct segmenter *s, struct filling *f)
     done->segment = f->segment;
     done->segment.end = f->end_90k;
     list_init(&done->link);
-    for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
+    for (int t = 0; t < TRACK_COUNT; t++) {
         struct lane *l = &f->lane[t];
 
-        e = lane_end_chunk(l);
-        if (!l->begun || e != ERR_OK)
+        e = first_error(e, lane_end_chunk(l));
+        if (!l->begun)
             continue;
         if (t == TRACK_VIDEO && f->cut && l->span.end > done->segment.end)
             l->span.end = done->segment.end; /* a B-frame's estimate; the cut is exact */
-        done->bytes[t] = builder_finish(&l->bytes);
+        done->bytes[t] = cmaf_end_segment(l->cmaf);
+        s->last_bytes[t] = done->bytes[t]->size;
         done->segment.track[t] = l->span;
         done->segment.track[t].bytes = (uint32_t)done->bytes[t]->size;
         any = true;
     }
     done->position = needed_from(s);
     filling_free(f);
-    if (e != ERR_OK || !any)
+    if (!any)
         finished_free(done);
     else
         s->events.finished(s->ctx, done);
     return e;
-}
-
-static enum err first_error(enum err a, enum err b)
-{
-    return a != ERR_OK ? a : b;
 }
 
 /* A sample that is refused costs itself and not the segment: that goes out, and the error comes back. */
@@ -316,7 +352,7 @@ enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, ui
     f->segment = (struct segment){
         .number = o->number, .discontinuity = o->discontinuity, .start = o->start, .wall_ms = o->wall_ms};
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
-        e = lane_open(&f->lane[t], o->init[t]);
+        e = lane_open(&f->lane[t], o->init[t], s->last_bytes[t]);
     if (e == ERR_OK && s->closing != NULL) { /* a segment shorter than the skew: do not keep three */
         if ((e = place_sounds(s, true)) == ERR_OK)
             e = finish_closing(s);
@@ -405,6 +441,10 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
     e = settle_all(s);
 
     struct filling *f = s->open;
+
+    for (int t = 0; t < TRACK_COUNT; t++)
+        e = first_error(e, lane_end_chunk(&f->lane[t])); /* then it is known where they end */
+
     int64_t video = lane_end_90k(&f->lane[TRACK_VIDEO]), audio = lane_end_90k(&f->lane[TRACK_AUDIO]);
 
     s->open = NULL;

@@ -155,7 +155,7 @@ enum err video_add_init(struct video *v, enum track track, const struct codec_co
 {
     struct init *i = mem_new(sizeof *i);
     struct cmaf *c;
-    enum err e = cmaf_new(&c, config, record);
+    enum err e = cmaf_new(&c, config, record, 0);
 
     if (e == ERR_OK)
         e = cmaf_init(c, &i->bytes);

@@ -19,7 +19,9 @@ struct cmaf {
     struct codec_config config;
     struct buffer *record;
     AVFormatContext *muxer; /* NULL between segments */
+    AVPacket *packet;       /* for one sample after the other */
     struct builder out;     /* what the muxer wrote and nobody took yet */
+    size_t segment_bytes;   /* what to make room for */
     int64_t last_dts;
 };
 
@@ -114,7 +116,8 @@ static enum err write_header(struct cmaf *c)
     av_dict_set(&options, "write_tmcd", "0", 0);
     av_dict_set_int(&options, "video_track_timescale", CMAF_VIDEO_TIMESCALE, 0);
     av_dict_set(&options, "brand", "cmf2", 0);
-    c->muxer->flags |= AVFMT_FLAG_BITEXACT | AVFMT_FLAG_FLUSH_PACKETS;
+    c->muxer->flags |= AVFMT_FLAG_BITEXACT;
+    c->muxer->flush_packets = 0; /* cmaf_end_chunk() does */
     c->muxer->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
     code = avformat_write_header(c->muxer, &options);
     av_dict_free(&options);
@@ -150,7 +153,8 @@ out:
     return e;
 }
 
-enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record)
+enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record,
+                  size_t segment_bytes)
 {
     struct cmaf *c = mem_new(sizeof *c);
     enum err e;
@@ -158,6 +162,11 @@ enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct b
     *out = NULL;
     c->config = *config;
     c->record = buffer_copy(record);
+    c->segment_bytes = segment_bytes;
+    if ((c->packet = av_packet_alloc()) == NULL) {
+        cmaf_free(c);
+        return ERR_LIMIT;
+    }
     if ((e = open_muxer(c)) !=
         ERR_OK) { /* tells a configuration that libavformat refuses before it matters */
         cmaf_free(c);
@@ -174,6 +183,7 @@ void cmaf_free(struct cmaf *c)
         return;
     close_muxer(c);
     builder_drop(&c->out);
+    av_packet_free(&c->packet);
     buffer_unref(c->record);
     free(c);
 }
@@ -193,18 +203,16 @@ enum err cmaf_init(struct cmaf *c, struct buffer **out)
 
 enum err cmaf_add(struct cmaf *c, const struct sample *s)
 {
-    AVPacket *packet;
+    AVPacket *packet = c->packet;
     enum err e;
 
     if (c->muxer == NULL) {
         if ((e = open_muxer(c)) != ERR_OK)
             return e;
         builder_drop(&c->out); /* the header stands in the init segment */
+        c->out.buffer = buffer_new(c->segment_bytes + c->segment_bytes / 8);
         c->last_dts = INT64_MIN;
     }
-    packet = av_packet_alloc();
-    if (packet == NULL)
-        return ERR_LIMIT;
     packet->data = (uint8_t *)(uintptr_t)s->payload.at; /* the muxer reads it only */
     packet->size = (int)s->payload.size;
     packet->dts = s->dts;
@@ -216,23 +224,25 @@ enum err cmaf_add(struct cmaf *c, const struct sample *s)
         packet->pts = packet->dts;
     packet->duration = s->duration;
     packet->flags = s->keyframe ? AV_PKT_FLAG_KEY : 0;
-    e = from_av(av_write_frame(c->muxer, packet));
-    av_packet_free(&packet);
-    return e;
+    return from_av(av_write_frame(c->muxer, packet));
 }
 
-enum err cmaf_end_chunk(struct cmaf *c, struct buffer **out)
+enum err cmaf_end_chunk(struct cmaf *c)
 {
     enum err e;
 
     assert(c->muxer != NULL);
     e = from_av(av_write_frame(c->muxer, NULL));
     avio_flush(c->muxer->pb);
-    *out = builder_finish(&c->out);
     return e;
 }
 
-void cmaf_end_segment(struct cmaf *c)
+struct buffer *cmaf_end_segment(struct cmaf *c)
 {
+    struct buffer *segment = builder_finish(&c->out);
+
     close_muxer(c);
+    segment = mem_resize(segment, sizeof *segment + segment->size); /* what was not needed is given back */
+    segment->capacity = segment->size;
+    return segment;
 }

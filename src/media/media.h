@@ -85,8 +85,10 @@ struct sample {
 /* Writes the segments of one track. An object of one thread. */
 struct cmaf;
 
-/* `record` is the decoder configuration as codec_config_parse() took it. */
-must_check enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record);
+/* `record` is the decoder configuration as codec_config_parse() took it. `segment_bytes` is how large segments
+ * will be, for a first guess at memory; 0: not known. */
+must_check enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record,
+                             size_t segment_bytes);
 void cmaf_free(struct cmaf *c); /* accepts NULL */
 
 /* The init segment (ftyp, moov). The same configuration gives the same bytes. The caller's reference. */
@@ -95,12 +97,11 @@ must_check enum err cmaf_init(struct cmaf *c, struct buffer **out);
 /* Adds a sample to the chunk that is open; durations must be set. tfdt is the chunk's first dts. */
 must_check enum err cmaf_add(struct cmaf *c, const struct sample *s);
 
-/* Ends the chunk that is open: its moof and mdat are *out, the caller's. Laid end to end, the chunks of a
- * segment are the segment. */
-must_check enum err cmaf_end_chunk(struct cmaf *c, struct buffer **out);
+/* Ends the chunk that is open: its moof and mdat. Laid end to end, the chunks of a segment are the segment. */
+must_check enum err cmaf_end_chunk(struct cmaf *c);
 
-/* Says that the next sample opens a new segment. */
-void cmaf_end_segment(struct cmaf *c);
+/* Hands over the segment, the caller's; the next sample opens a new one. */
+struct buffer *cmaf_end_segment(struct cmaf *c);
 
 /* --- pictures and sound in one file, by libavformat -------------------------------------------------- */
 

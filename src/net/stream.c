@@ -14,6 +14,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
 /* --- time limits ------------------------------------------------------------------------------------- */
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -90,6 +92,9 @@ void stream_stuck(struct stream *s)
 static void stream_release(struct stream *s)
 {
     tls_free(s);
+    if (s->lazy)
+        loop_unwatch_lazily(s->loop, s->fd);
+    s->lazy = false;
     if (s->fd >= 0)
         close(s->fd); /* takes it out of epoll too */
     s->fd = -1;
@@ -319,7 +324,22 @@ struct stream *stream_new(struct loop *l, int fd, const struct address *peer)
 
 enum err stream_begin(struct stream *s)
 {
-    return loop_watch(s->loop, s->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &s->watch);
+    return loop_watch(s->loop, s->fd, EVENTS, &s->watch);
+}
+
+/* A socket that is watched anew tells at once what it has, so nothing is missed between the two. */
+void stream_lazy(struct stream *s, bool on)
+{
+    if (s->ended || s->lazy == on)
+        return;
+    if ((on ? loop_watch_lazily(s->loop, s->fd, EVENTS, &s->watch)
+            : loop_watch(s->loop, s->fd, EVENTS, &s->watch)) != ERR_OK)
+        return; /* out of memory for it: it stays as it is, which is right too */
+    s->lazy = on;
+    if (on)
+        loop_unwatch(s->loop, s->fd);
+    else
+        loop_unwatch_lazily(s->loop, s->fd);
 }
 
 void stream_use(struct stream *s, const struct stream_events *events, void *ctx)

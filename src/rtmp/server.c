@@ -96,6 +96,7 @@ static void on_tick(void *ctx)
 
     timer_start(stream_loop(c->stream), &c->tick, SESSION_TICK_MS, on_tick, c);
     session_tick(c->session);
+    stream_lazy(c->stream, c->session->state == SESSION_PUBLISHING);
 }
 
 static size_t on_read(void *ctx, struct stream *s, struct bytes in)
@@ -103,6 +104,8 @@ static size_t on_read(void *ctx, struct stream *s, struct bytes in)
     struct connection *c = ctx;
     size_t taken = session_read(c->session, in);
 
+    if (in.size >= RTMP_LAZY_BYTES_MAX)
+        stream_lazy(s, false); /* until the next tick */
     /* Answers are small and few; a peer that lets them pile up is asking for the sake of asking. */
     if (stream_queued(s) > RTMP_OUT_QUEUE_BYTES_MAX) {
         log_info("rtmp", "%s: closed: it does not read our answers", c->peer);

@@ -1,6 +1,7 @@
 /* Streams over real loopback sockets: every byte, in order, once; ends are noticed; nobody waits for ever. */
 #include "unit.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "net/net.h"
 #include "wait.h"
@@ -74,6 +75,63 @@ static size_t echo(void *ctx, struct stream *s, struct bytes in)
 }
 
 static const struct stream_events echoes = {echo, NULL, host_closed};
+
+/* --- lazy streams ------------------------------------------------------------------------------------ */
+
+static void be_lazy(struct stream *s)
+{
+    stream_lazy(s, true);
+}
+
+static void a_lazy_stream_is_read_once_in_a_while(void **state)
+{
+    char answer;
+
+    host.events = &echoes;
+    host.opened = be_lazy;
+    int fd = client_of(&at);
+
+    send_all(fd, "x", 1);
+    receive_all(fd, &answer, 1);
+    int64_t began_ms = clock_mono_ms();
+
+    for (int i = 0; i < 3; i++) {
+        send_all(fd, "x", 1);
+        receive_all(fd, &answer, 1);
+    }
+    assert_true(clock_mono_ms() - began_ms >= 2 * STREAM_LAZY_MS);
+    close(fd);
+    wait_for(&host.closed);
+    assert_int_equal(host.why, ERR_CLOSED);
+}
+
+/* What arrives between the two ways of watching is seen by one of them, and told once. */
+static size_t waver(void *ctx, struct stream *s, struct bytes in)
+{
+    stream_write(s, in);
+    stream_lazy(s, host.reads++ % 2 == 0);
+    return in.size;
+}
+
+static void a_stream_may_turn_lazy_and_back_at_any_time(void **state)
+{
+    static const struct stream_events events = {waver, NULL, host_closed};
+    char answer[7];
+
+    host.events = &events;
+    int fd = client_of(&at);
+
+    for (int i = 0; i < 8; i++) {
+        send_all(fd, "curtain", 7);
+        receive_all(fd, answer, 7);
+        assert_memory_equal(answer, "curtain", 7);
+    }
+    send_all(fd, "last", 4);
+    shutdown(fd, SHUT_WR);
+    assert_int_equal(receive_to_end(fd, answer, sizeof answer), 4);
+    wait_for(&host.closed);
+    close(fd);
+}
 
 /* --- bytes ------------------------------------------------------------------------------------------- */
 
@@ -574,6 +632,8 @@ int main(void)
         CASE(bytes_come_back_and_the_hang_up_is_told),
         CASE(a_half_closed_peer_gets_what_it_asked_for),
         CASE(what_is_not_taken_is_shown_again),
+        CASE(a_lazy_stream_is_read_once_in_a_while),
+        CASE(a_stream_may_turn_lazy_and_back_at_any_time),
         CASE(who_takes_nothing_of_a_megabyte_is_closed),
         CASE(much_is_sent_in_order_and_then_closed_gently),
         CASE(small_and_shared_writes_keep_their_order),
