@@ -101,6 +101,8 @@
 
 /* Decoder configuration (avcC, hvcC, av1C, AudioSpecificConfig, OpusHead). Real ones are under 1 KB. */
 #define CODEC_CONFIG_BYTES_MAX 65536
+/* Samples in one CMAF chunk: a GOP of 100 s at 60 pictures a second. A longer one is several chunks. */
+#define CMAF_CHUNK_SAMPLES_MAX 6000
 /* A picture's sides. 8K is 7680. */
 #define PICTURE_SIDE_MAX 16384
 

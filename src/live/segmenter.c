@@ -136,7 +136,10 @@ static enum err lane_add(struct lane *l, const struct sample *s)
 {
     enum err e = ERR_OK;
 
-    if (l->chunk_open && s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000)
+    bool long_enough = s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000;
+
+    /* The first sample is with the muxer already, so the rest of the chunk may be one less. */
+    if (l->chunk_open && (long_enough || l->sample_count + 1 >= CMAF_CHUNK_SAMPLES_MAX))
         e = lane_end_chunk(l);
     if (l->begun)
         lane_keep(l, s);

@@ -6,6 +6,7 @@
  * shifts the picture against the sound. */
 #include "media/media.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -13,7 +14,11 @@
 #include <libavutil/mem.h>
 #include <stdlib.h>
 
-#define IO_BYTES 32768
+/* The muxer goes back to fill in the sizes of boxes, which it can do only within this buffer: the largest moov
+ * (a configuration of CODEC_CONFIG_BYTES_MAX) and the largest moof (16 bytes a sample) must fit into it. */
+#define IO_BYTES 131072
+_Static_assert(IO_BYTES >= CODEC_CONFIG_BYTES_MAX + 4096, "a moov fits");
+_Static_assert(IO_BYTES >= CMAF_CHUNK_SAMPLES_MAX * 16 + 4096, "a moof fits");
 
 struct cmaf {
     struct codec_config config;

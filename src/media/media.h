@@ -94,7 +94,7 @@ void cmaf_free(struct cmaf *c); /* accepts NULL */
 /* The init segment (ftyp, moov). The same configuration gives the same bytes. The caller's reference. */
 must_check enum err cmaf_init(struct cmaf *c, struct buffer **out);
 
-/* Adds a sample to the chunk that is open; durations must be set. tfdt is the chunk's first dts. */
+/* Adds a sample to the chunk that is open, CMAF_CHUNK_SAMPLES_MAX at most; durations must be set. tfdt is the chunk's first dts. */
 must_check enum err cmaf_add(struct cmaf *c, const struct sample *s);
 
 /* Ends the chunk that is open: its moof and mdat. Laid end to end, the chunks of a segment are the segment. */

@@ -3,13 +3,16 @@
  * What is read here was muxed by cmaf.c; nothing is decoded, and no stream is probed. */
 #include "media/media.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <libavformat/avformat.h>
 #include <libavutil/mem.h>
 #include <stdlib.h>
 
-#define IO_BYTES 65536
+/* Two of the largest configurations must fit, for the muxer fills in box sizes within this buffer only. */
+#define IO_BYTES 262144
+_Static_assert(IO_BYTES >= TRACK_COUNT * CODEC_CONFIG_BYTES_MAX + 8192, "a moov fits");
 
 /* One track being read: its init segment, then its bytes. */
 struct source {
