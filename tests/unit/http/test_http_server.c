@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/http.h"
+#include "http/letters.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -38,16 +39,6 @@ static void suspend(struct http_exchange *x)
     stage.waiting = x;
     http_on_end(x, ended, NULL);
     sem_post(&stage.suspended);
-}
-
-static struct buffer *letters(size_t size)
-{
-    struct buffer *b = buffer_new(size);
-
-    b->size = size;
-    for (size_t i = 0; i < size; i++)
-        b->data[i] = (uint8_t)('a' + i % 26);
-    return b;
 }
 
 static void feed(void *ctx)
