@@ -2,9 +2,9 @@
  *
  * In turns a fresh server of each kind gets the same publishers from one load generator (bench_load.c, a
  * process of its own on another core): live streams of 1 Mbit/s, sent in real time. Counted is the server's
- * CPU time and memory from the outside (/proc). matinee runs as anyone would run it, journal and all;
- * nginx-rtmp once forwards to nobody and records nothing, and once records into files, without ever asking
- * the disk whether it has them. */
+ * CPU time and memory from the outside (/proc). matinee runs as anyone would run it, journal, segments and all;
+ * nginx-rtmp forwards to nobody and keeps nothing, then records into files, then records and cuts HLS fragments
+ * as we do, and never asks the disk whether it has them. */
 #include "cmd/bench_int.h"
 #include "cmd/bench_load_int.h"
 
@@ -18,12 +18,16 @@
 #include <stdlib.h>
 
 /* Time for encoders' first keyframes and everybody's start-up costs to pass before counting begins. */
-#define SETTLE_MS  2000
+#define SETTLE_MS  4000
 #define ROUNDS_MAX 50
 
-enum kind { KIND_MATINEE, KIND_NGINX, KIND_NGINX_RECORDING, KIND_COUNT };
+enum kind { KIND_MATINEE, KIND_NGINX, KIND_NGINX_RECORDING, KIND_NGINX_HLS, KIND_COUNT };
 
-static const char *const kind_names[] = {"matinee", "nginx-rtmp", "nginx-rtmp recording"};
+static const char *const kind_names[] = {"matinee", "nginx-rtmp", "nginx-rtmp recording",
+                                         "nginx-rtmp recording, HLS"};
+static const enum nginx_keeps nginx_keeps[] = {[KIND_NGINX] = NGINX_NOTHING,
+                                               [KIND_NGINX_RECORDING] = NGINX_RECORDING,
+                                               [KIND_NGINX_HLS] = NGINX_RECORDING_HLS};
 
 struct sizes {
     long publishers, seconds, rounds, chunk;
@@ -46,7 +50,7 @@ static bool measure(enum kind kind, const struct sizes *sizes, const struct load
 
     if (!(kind == KIND_MATINEE
               ? bench_server_matinee(&server, dir, (unsigned)sizes->publishers)
-              : bench_server_nginx(&server, dir, (unsigned)sizes->publishers, kind == KIND_NGINX_RECORDING)))
+              : bench_server_nginx(&server, dir, (unsigned)sizes->publishers, nginx_keeps[kind])))
         return false;
     double idle_kb = bench_server_pss_kb(&server);
 
@@ -157,7 +161,7 @@ static int run(const struct sizes *sizes, const char *dir, const char *out)
         for (int k = 0; k < KIND_COUNT; k++) {
             if (!measure((enum kind)k, sizes, &script, dir, &all[k][r]))
                 goto done;
-            printf("round %d: %-21s %6.2f ms CPU per stream-second, %6.0f KB per publisher%s\n", r + 1,
+            printf("round %d: %-26s %6.2f ms CPU per stream-second, %6.0f KB per publisher%s\n", r + 1,
                    kind_names[k], all[k][r].cpu_ms, all[k][r].kilobytes,
                    all[k][r].lost ? ", CONNECTIONS WERE LOST" : "");
             fflush(stdout);

@@ -18,7 +18,7 @@
 
 #define FPS       30
 #define LENGTH_MS 8000 /* where 240 pictures and 375 frames of sound end together */
-#define TICK_MS   5
+#define TICK_MS   1
 #define START_MS  20000
 
 /* --- the script --------------------------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ static struct buffer *config_body(const struct source *s, enum track track)
 
 enum err load_script_make(struct load_script *out, char why[SOURCE_WHY_SIZE])
 {
-    struct demo_options demo = {.width = 640, .height = 360, .fps = FPS, .gop_s = 2, .bitrate = 800000};
+    struct demo_options demo = {.width = 640, .height = 360, .fps = FPS, .gop_s = LOAD_GOP_S, .bitrate = 800000};
     struct source *s = NULL;
     struct builder b = {0};
     enum err e;
@@ -134,6 +134,15 @@ static void say(struct load_house *h, unsigned word)
 
 static const enum message_kind kinds[] = {[TRACK_VIDEO] = MESSAGE_VIDEO, [TRACK_AUDIO] = MESSAGE_AUDIO};
 
+/* Encoders in different houses do not tick together: their keyframes are spread over a GOP, and so their
+ * frames over a frame's time. In step they would wake the server once for all of them, as no audience does. */
+static int64_t phase_ms(const struct publisher *p)
+{
+    const struct load_house *h = p->house;
+
+    return (p - h->publishers) * LOAD_GOP_S * 1000 / (int64_t)h->count;
+}
+
 static void on_ready(void *ctx)
 {
     struct publisher *p = ctx;
@@ -144,7 +153,7 @@ static void on_ready(void *ctx)
     for (int t = 0; t < TRACK_COUNT; t++)
         rtmp_client_send(p->client, kinds[t], 0, buffer_bytes(s->configs[t]), &end);
     p->is_ready = true;
-    p->began_ms = loop_now_ms(net_loop(p->house->net, 0));
+    p->began_ms = loop_now_ms(net_loop(p->house->net, 0)) + phase_ms(p);
     if (++p->house->ready == p->house->count)
         say(p->house, 0);
 }

@@ -9,6 +9,7 @@
 
 /* Of one publisher. */
 #define LOAD_BITS 1000000.0
+#define LOAD_GOP_S 2
 /* What matinee keeps of each live video in memory, as it was told to: four segments of 10 s. */
 #define LOAD_WINDOW_S 40.0
 
@@ -59,11 +60,13 @@ struct bench_server {
     size_t url_count;
 };
 
+enum nginx_keeps { NGINX_NOTHING, NGINX_RECORDING, NGINX_RECORDING_HLS };
+
 /* Start a server with room for so many publishers in a new folder under `dir`, on the first core. False: it
  * could not be started, and was said. */
 must_check bool bench_server_matinee(struct bench_server *out, const char *dir, unsigned publishers);
 must_check bool bench_server_nginx(struct bench_server *out, const char *dir, unsigned publishers,
-                                   bool records);
+                                   enum nginx_keeps keeps);
 void bench_server_stop(struct bench_server *s);
 
 /* Of the server's process and its children. */

@@ -189,7 +189,7 @@ static int free_port(void)
     return port;
 }
 
-static bool write_config(const char *file, const char *dir, int port, bool records)
+static bool write_config(const char *file, const char *dir, int port, enum nginx_keeps keeps)
 {
     FILE *f = fopen(file, "w");
 
@@ -200,8 +200,10 @@ static bool write_config(const char *file, const char *dir, int port, bool recor
             "user root;\nworker_processes 1;\ndaemon off;\npid %s/pid;\nerror_log %s/error.log;\n"
             "events { worker_connections 4096; }\n"
             "rtmp { access_log off; server { listen 127.0.0.1:%d; chunk_size 4096;\n"
-            "  application live { live on; record %s; record_path %s; } } }\n",
-            dir, dir, port, records ? "all" : "off", dir);
+            "  application live { live on; record %s; record_path %s;\n"
+            "    hls %s; hls_path %s; hls_fragment 10s; hls_playlist_length 1h; } } }\n",
+            dir, dir, port, keeps == NGINX_NOTHING ? "off" : "all", dir,
+            keeps == NGINX_RECORDING_HLS ? "on" : "off", dir);
     return fclose(f) == 0;
 }
 
@@ -217,7 +219,7 @@ static bool port_answers(int port)
     return yes;
 }
 
-bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publishers, bool records)
+bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publishers, enum nginx_keeps keeps)
 {
     int port = free_port(), waited_ms = 0;
     char *config = NULL, *base = mem_printf("rtmp://127.0.0.1:%d/live", port), key[32];
@@ -228,7 +230,7 @@ bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publis
     config = mem_printf("%s/nginx.conf", s->dir);
     char *const argv[] = {"/usr/sbin/nginx", "-p", s->dir, "-c", config, NULL};
 
-    if (!write_config(config, s->dir, port, records) || !spawn(s, argv, 1))
+    if (!write_config(config, s->dir, port, keeps) || !spawn(s, argv, 1))
         goto out;
     while (!(done = port_answers(port)) && waited_ms < READY_MS && waitpid(s->pid, NULL, WNOHANG) == 0) {
         poll(NULL, 0, 50); /* nginx says nothing when it is ready */
