@@ -118,4 +118,36 @@ struct stored_track {
 must_check enum err remux(struct buffer **out, const struct stored_track tracks[TRACK_COUNT],
                           enum container container, bool header, uint32_t fragment);
 
+/* --- other qualities of the same pictures, by libavcodec and libswscale --------------------------------- */
+
+/* One rendition as its encoder is to make it; ladder/plan.c has the table. */
+struct rung {
+    char name[12];          /* "720p" */
+    enum codec codec;       /* CODEC_H264, CODEC_HEVC, CODEC_AV1 */
+    uint32_t width, height; /* even; what a player shows (portrait: height is the longer one) */
+    uint32_t fps_max;       /* pictures beyond it are left out, evenly */
+    uint32_t crf;           /* quality, in the encoder's own scale */
+    uint32_t bitrate_max;   /* bits a second, over buffer_bits */
+    uint32_t buffer_bits;
+    uint32_t bframes;
+    const char *preset, *profile; /* the encoder's own words; static */
+};
+
+#define RUNGS_MAX 8
+
+/* What one rendition has of one chunk; both are the caller's. */
+struct transcoded {
+    struct buffer *record; /* decoder configuration: avcC, hvcC, av1C */
+    struct buffer *chunk;  /* one moof and mdat, as cmaf_end_chunk() makes them */
+};
+
+/* Decodes one chunk of video (`init` and `chunk` as they are stored) once, and encodes it as each of `rungs`.
+ * Every picture keeps its pts to the tick; dts grow strictly, over the chunks of a video too; the first picture
+ * is a keyframe and no other has to be. The same input gives the same bytes on every machine: one thread, no
+ * clock. ERR_BAD: not decodable (cut short, another stream than `init` says), ERR_UNSUPPORTED: decodable and
+ * not to be had (HDR); `why` says what. A picture whose size changed within the chunk is scaled to the rung.
+ * Takes seconds; only in a process that may be killed (ladder/sandbox.c). */
+must_check enum err transcode(struct bytes init, struct bytes chunk, const struct rung *rungs, size_t count,
+                              struct transcoded *out, char why[256]);
+
 #endif
