@@ -3,6 +3,7 @@
 #define MATINEE_LADDER_LADDER_INT_H
 
 #include "ladder/ladder.h"
+#include "media/media.h"
 
 /* Locks this process in for good: no new files, sockets or processes; `seconds` of processor time and
  * `bytes` of memory. ERR_IO where the kernel refuses. */
