@@ -27,7 +27,23 @@ static const char *const step_1[] = {
     NULL,
 };
 
-static const char *const *const steps[] = {step_1};
+/* What is made of a source. videos.laddered: nothing is left to be made of it. */
+static const char *const step_2[] = {
+    "ALTER TABLE videos ADD COLUMN laddered INTEGER NOT NULL DEFAULT 0",
+    "UPDATE videos SET laddered = 1 WHERE state = 'ended'",
+    "CREATE TABLE renditions (video_id TEXT NOT NULL, name TEXT NOT NULL, codec INTEGER NOT NULL,"
+    " width INTEGER NOT NULL, height INTEGER NOT NULL, archive INTEGER NOT NULL,"
+    " PRIMARY KEY (video_id, name)) WITHOUT ROWID",
+    "CREATE TABLE rendition_inits (video_id TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,"
+    " record BLOB NOT NULL, PRIMARY KEY (video_id, name, number)) WITHOUT ROWID",
+    /* bytes 0 is a gap, and `reason` says why. */
+    "CREATE TABLE rendition_segments (video_id TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,"
+    " init INTEGER NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL,"
+    " PRIMARY KEY (video_id, name, number)) WITHOUT ROWID",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
 

@@ -306,22 +306,39 @@ static void adopt(struct video *v, struct video *scratch, const struct segment *
         scratch->inits[t] = NULL;
         scratch->init_count[t] = 0;
     }
+    v->renditions = scratch->renditions;
+    v->rendition_count = scratch->rendition_count;
+    scratch->renditions = NULL;
+    scratch->rendition_count = 0;
     video_show_loaded(v, segments, count);
 }
 
-enum err live_video_load(struct live *l, struct ulid id, struct video_view **out)
+static uint64_t changes_of(struct live *l, struct ulid id)
+{
+    pthread_mutex_lock(&l->lock);
+    const struct video *v = live_find_video(l, id);
+    uint64_t changes = v ? v->rendition_changes : 0;
+
+    pthread_mutex_unlock(&l->lock);
+    return changes;
+}
+
+/* One attempt; ERR_STALE: the rows have changed meanwhile. */
+static enum err load_video(struct live *l, struct ulid id, struct video_view **out)
 {
     struct video *scratch = video_new(l, NULL, id);
     struct segment *segments = NULL;
     size_t count = 0;
+    uint64_t changes = changes_of(l, id);
     enum err e = index_load_video(l->options.db, scratch, &segments, &count);
 
-    *out = NULL;
     pthread_mutex_lock(&l->lock);
     struct video *v = live_find_video(l, id);
 
     if (e == ERR_OK && v == NULL)
         e = ERR_MISSING;
+    else if (e == ERR_OK && v->view == NULL && v->rendition_changes != changes)
+        e = ERR_STALE;
     if (e == ERR_OK) {
         adopt(v, scratch, segments, count);
         *out = video_view_ref(v->view);
@@ -329,6 +346,16 @@ enum err live_video_load(struct live *l, struct ulid id, struct video_view **out
     pthread_mutex_unlock(&l->lock);
     free(segments);
     video_free(scratch);
+    return e;
+}
+
+enum err live_video_load(struct live *l, struct ulid id, struct video_view **out)
+{
+    enum err e;
+
+    *out = NULL;
+    while ((e = load_video(l, id, out)) == ERR_STALE)
+        continue;
     return e;
 }
 

@@ -121,6 +121,9 @@ enum err index_end_video(struct db *d, struct ulid id, int64_t wall_ms)
 static enum err remove_video(void *ctx, struct db *d)
 {
     static const char *const statements[] = {
+        "DELETE FROM rendition_segments WHERE video_id = ?",
+        "DELETE FROM rendition_inits WHERE video_id = ?",
+        "DELETE FROM renditions WHERE video_id = ?",
         "DELETE FROM segments WHERE video_id = ?",
         "DELETE FROM inits WHERE video_id = ?",
         "DELETE FROM videos WHERE id = ?",
@@ -262,6 +265,8 @@ enum err index_load_video(struct db *d, struct video *v, struct segment **segmen
             " video_bytes, audio_init, audio_start, audio_end, audio_bytes"
             " FROM segments WHERE video_id = ? ORDER BY number",
             DB_VALUES(db_str(id)), load_segment, &g);
+    if (e == ERR_OK)
+        e = renditions_load(d, v, g.segments, g.count);
     *segments = g.segments;
     *count = g.count;
     return e;

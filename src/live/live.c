@@ -159,6 +159,9 @@ static void drop_old_views(struct live *l)
     if (loaded > LOADED_VIEWS_MAX) {
         video_view_unref(oldest->view);
         oldest->view = NULL;
+        renditions_free(oldest->renditions, oldest->rendition_count);
+        oldest->renditions = NULL;
+        oldest->rendition_count = 0;
     }
 }
 

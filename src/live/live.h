@@ -177,7 +177,32 @@ struct init {
     struct buffer *bytes;  /* ftyp and moov */
 };
 
-#define VIEW_CACHES 8
+/* What a made rendition has of one segment of its source. */
+struct made {
+    enum { MADE_NOT, MADE_GAP, MADE_WHOLE } state; /* a gap stays one: players skip it */
+    uint32_t init;                                 /* which init segment it wants; the source's number */
+    uint32_t bytes;
+};
+
+#define RENDITION_NAME_SIZE 12
+
+/* A quality that somebody makes of the source: same timeline, cut at the same instants. */
+struct rendition {
+    char name[RENDITION_NAME_SIZE]; /* "720p" */
+    enum codec codec;
+    uint32_t width, height;
+    bool archive;       /* it was asked for later: nobody sees it before it is whole */
+    struct init *inits; /* in no order; find by number */
+    size_t init_count;
+    struct made *made; /* of each segment of the view */
+    size_t shown;      /* the first so many are settled, and may be listed */
+    size_t gaps;       /* among them */
+    char reason[96];   /* of the newest gap; "" */
+};
+
+#define RENDITIONS_MAX    16
+#define SEGMENT_NAME_SIZE 96
+#define VIEW_CACHES       (5 + RENDITIONS_MAX)
 
 /* A video as it is at one moment: immutable, any thread. What is printed from it is kept with it. */
 struct video_view {
@@ -191,6 +216,8 @@ struct video_view {
     size_t init_count[TRACK_COUNT];
     struct segment *segments;
     size_t segment_count;
+    struct rendition *renditions; /* in falling height */
+    size_t rendition_count;
     _Atomic(struct buffer *)
         cache[VIEW_CACHES]; /* the players' edge keeps its texts here: video_view_cached() */
 };
@@ -215,9 +242,48 @@ size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct u
 /* Takes the video out of every list, then deletes its objects. ERR_BUSY while it is live. Blocks. */
 must_check enum err live_video_delete(struct live *l, struct ulid id);
 
+/* --- renditions -------------------------------------------------------------------------------------- */
+
+/* From now on `changed` is told, on pool threads, of every video that has a new segment in the store, or has ended, or for which a
+ * rendition was asked. Once, before anything is published. */
+void live_on_change(struct live *l, void (*changed)(void *ctx, struct ulid video), void *ctx);
+
+/* How many segments of the view are in the store; the others only this process has. Any thread; quick. */
+size_t live_video_stored(struct live *l, const struct video_view *view);
+
+/* Begins a rendition of a video: views have it from now on, empty. ERR_OK also when there is one of this name,
+ * which stays as it is. ERR_LIMIT: RENDITIONS_MAX. Durable; blocks. */
+must_check enum err live_rendition_begin(struct live *l, struct ulid video, const struct rendition *r);
+
+struct rendition_made {
+    const char *name;
+    uint32_t number;     /* of the segment */
+    uint32_t bytes;      /* of its object, which is in the store; 0: a gap */
+    uint32_t init;       /* the source's init number */
+    struct bytes record; /* the decoder configuration */
+    const char *reason;  /* of a gap */
+};
+
+/* Lists one segment of a rendition, or the gap in its place. What is there already stays as it is: ERR_OK. ERR_MISSING: no such video,
+ * rendition or segment. ERR_BAD: a record that cannot be read. Durable; blocks. */
+must_check enum err live_rendition_made(struct live *l, struct ulid video, const struct rendition_made *m);
+
+/* All that was to be made of this video has been made: live_unfinished() does not name it any more. Durable; blocks. */
+must_check enum err live_finished(struct live *l, struct ulid video);
+
+/* Calls `each` with every video that is not finished. Blocks. */
+must_check enum err live_unfinished(struct live *l, void (*each)(void *ctx, struct ulid video), void *ctx);
+
+/* The rendition of that name, or NULL; and its init segment of that number, or NULL. */
+const struct rendition *video_view_rendition(const struct video_view *v, const char *name);
+const struct init *rendition_init(const struct rendition *r, uint32_t number);
+
+/* The object that holds a rendition's segment: v/ID/720p/000012.m4s. */
+const char *rendition_segment_name(char name[SEGMENT_NAME_SIZE], struct ulid video, const char *rendition,
+                                   const struct segment *s);
+
 /* The object that holds a segment's or an init's bytes, and what a URL calls it:
  * v/ID/source/000012.m4s, v/ID/audio/init-1.mp4. */
-#define SEGMENT_NAME_SIZE 96
 const char *segment_name(char name[SEGMENT_NAME_SIZE], struct ulid video, enum track track,
                          const struct segment *s);
 const char *track_rendition(enum track t); /* "source" or "audio" */

@@ -5,6 +5,7 @@
  *   segmenter.c  turns samples into segments
  *   spool.c      brings finished segments to the store and the index, in order
  *   index.c      the rows of events and videos
+ *   renditions.c what was made of the source: rows, and what views show of them
  *   video.c      a video in memory, and what players see of it
  *   health.c     how a stream does, in numbers and in words
  *   publish.c    publishers: who may, who is dead, what they sent
@@ -240,12 +241,15 @@ struct video {
     struct init **inits[TRACK_COUNT];
     size_t init_count[TRACK_COUNT];
     uint32_t target_duration_s;
-    struct list active;        /* on live->active while it is live or has something to store */
-    struct list spool;         /* finished segments that are not stored */
-    bool spooling;             /* a pool thread is at it */
-    bool has_row, end_to_tell; /* its row is there; the row must still be told that it ended */
-    uint64_t needed_from;      /* the journal's position from which it would have to be replayed, */
-                               /* as long as somebody publishes or something waits to be stored */
+    struct rendition *renditions; /* as long as there is a view; `made` is as long as its segments */
+    size_t rendition_count;
+    uint64_t rendition_changes; /* a load that overlaps one is repeated */
+    struct list active;         /* on live->active while it is live or has something to store */
+    struct list spool;          /* finished segments that are not stored */
+    bool spooling;              /* a pool thread is at it */
+    bool has_row, end_to_tell;  /* its row is there; the row must still be told that it ended */
+    uint64_t needed_from;       /* the journal's position from which it would have to be replayed, */
+                                /* as long as somebody publishes or something waits to be stored */
 };
 
 struct live {
@@ -268,6 +272,8 @@ struct live {
     _Atomic uint64_t serials;
     _Atomic uint64_t durable; /* the journal's */
     _Atomic bool disk_full;
+    void (*changed_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
+    void *changed_ctx;
     struct timer tick; /* on the first loop */
     _Atomic bool draining;
     bool drained; /* the pool is about to end: nothing is given to it any more */
@@ -293,6 +299,16 @@ const struct init *video_newest_init(const struct video *v, enum track track); /
 /* Publishes a new view: with one more segment (or NULL), or with the segments loaded. With the lock held. */
 void video_show(struct video *v, const struct segment *added);
 void video_show_loaded(struct video *v, const struct segment *segments, size_t count);
+
+/* renditions.c */
+void renditions_free(struct rendition *r, size_t count);
+/* A deep copy, `made` of `segment_count` each and `shown` counted anew over `segments`. */
+struct rendition *renditions_copy(const struct rendition *from, size_t count, size_t made_count,
+                                  const struct segment *segments, size_t segment_count);
+/* Gives `v` the renditions of its rows, for these segments. Blocks. */
+must_check enum err renditions_load(struct db *d, struct video *v, const struct segment *segments,
+                                    size_t count);
+void renditions_tell(struct live *l, struct ulid video); /* live_on_change(); without the lock */
 
 /* index.c: rows. All block. */
 enum err index_load(struct live *l);

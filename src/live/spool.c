@@ -73,6 +73,7 @@ static void cool(struct live *l, struct video *v, uint32_t stored)
 struct job {
     struct live *live;
     struct video *video;
+    struct ulid id;
 };
 
 /* Stores what waits, one after the other. Called and returns with the lock held. */
@@ -139,6 +140,7 @@ static void work(void *ctx)
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
     live_release_journal(l);
+    renditions_tell(l, job->id);
     free(job);
 }
 
@@ -151,6 +153,7 @@ void spool_kick(struct live *l, struct video *v)
 
     job->live = l;
     job->video = v;
+    job->id = v->id;
     v->spooling = true;
     pool_run(net_loop(l->options.net, 0), work, NULL, job);
 }

@@ -15,10 +15,16 @@ const char *track_rendition(enum track t)
 const char *segment_name(char name[SEGMENT_NAME_SIZE], struct ulid video, enum track track,
                          const struct segment *s)
 {
+    return rendition_segment_name(name, video, track_rendition(track), s);
+}
+
+const char *rendition_segment_name(char name[SEGMENT_NAME_SIZE], struct ulid video, const char *rendition,
+                                   const struct segment *s)
+{
     char id[ULID_TEXT_SIZE];
 
-    snprintf(name, SEGMENT_NAME_SIZE, "v/%s/%s/%06u%s.m4s", ulid_text(video, id), track_rendition(track),
-             s->number, s->torn ? "-r" : "");
+    snprintf(name, SEGMENT_NAME_SIZE, "v/%s/%s/%06u%s.m4s", ulid_text(video, id), rendition, s->number,
+             s->torn ? "-r" : "");
     return name;
 }
 
@@ -43,6 +49,7 @@ void video_view_unref(struct video_view *v)
     }
     for (int i = 0; i < VIEW_CACHES; i++)
         buffer_unref(v->cache[i]);
+    renditions_free(v->renditions, v->rendition_count);
     free(v->segments);
     free(v);
 }
@@ -94,6 +101,9 @@ static struct video_view *view_new(const struct video *v, const struct segment *
         memcpy(view->segments, segments, count * sizeof *segments);
     if (added != NULL)
         view->segments[count] = *added;
+    view->rendition_count = v->rendition_count;
+    view->renditions =
+        renditions_copy(v->renditions, v->rendition_count, count, view->segments, view->segment_count);
     return view;
 }
 
@@ -102,6 +112,12 @@ void video_show(struct video *v, const struct segment *added)
     struct video_view *before = v->view;
 
     v->view = view_new(v, before ? before->segments : NULL, before ? before->segment_count : 0, added);
+    for (size_t i = 0; i < v->rendition_count && added != NULL; i++) { /* nothing is made of it yet */
+        struct rendition *r = &v->renditions[i];
+
+        r->made = mem_resize(r->made, v->view->segment_count * sizeof *r->made);
+        r->made[v->view->segment_count - 1] = (struct made){MADE_NOT, 0, 0};
+    }
     v->view_used_ms = clock_mono_ms();
     video_view_unref(before);
 }
@@ -147,6 +163,7 @@ void video_free(struct video *v)
         free(v->inits[t]);
     }
     video_view_unref(v->view);
+    renditions_free(v->renditions, v->rendition_count);
     free(v);
 }
 
