@@ -58,6 +58,7 @@ struct call {
     double offset;
     long limit;
     uint32_t number;
+    const char *device;  /* NULL: not said */
     uint32_t height_max; /* of the device; 0: not said */
     char rendition[16];
     enum container container;

@@ -51,17 +51,32 @@ static void not_found(struct playback *p)
 
 /* --- texts ------------------------------------------------------------------------------------------- */
 
-static void answer_text(struct playback *p, const char *type, struct buffer *text, char kind)
+static void answer_text(struct playback *p, const char *type, struct buffer *text, const char *kind)
 {
     char id[ULID_TEXT_SIZE];
 
     /* The text follows from the view: its segments, and whether it is live. The number of segments is not
      * enough: after a crash there may be as many, with another last one. */
-    http_addf(p->x, "ETag", "\"%s-%c%zu-%u%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
-              p->view->segments[p->view->segment_count - 1].number, p->view->live ? "l" : "e");
-    http_addf(p->x, "Cache-Control", "%s, max-age=%d", cache_scope(p->view), p->view->live ? 1 : 60);
+    http_addf(p->x, "ETag", "\"%s-%s%zu-%u-%llu%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
+              p->view->segments[p->view->segment_count - 1].number,
+              (unsigned long long)play_revision(p->view), p->view->live ? "l" : "e");
+    http_addf(p->x, "Cache-Control", "%s, max-age=%d", cache_scope(p->view), play_open(p->view) ? 1 : 60);
     http_answer(p->x, 200, type, text);
     playback_free(p);
+}
+
+/* The made rendition in whose folder the file lies, or NULL; `leaf` NULL: any file there. */
+static const struct rendition *rendition_of(const struct playback *p, const char *leaf)
+{
+    size_t size = strcspn(p->file, "/");
+    char name[RENDITION_NAME_SIZE];
+
+    if (size >= sizeof name || p->file[size] == '\0' ||
+        (leaf != NULL && strcmp(p->file + size + 1, leaf) != 0))
+        return NULL;
+    memcpy(name, p->file, size);
+    name[size] = '\0';
+    return video_view_rendition(p->view, name);
 }
 
 static bool answer_playlist(struct playback *p)
@@ -70,21 +85,24 @@ static bool answer_playlist(struct playback *p)
     bool is_master = strcmp(p->file, "master.m3u8") == 0, is_manifest = strcmp(p->file, "manifest.mpd") == 0;
     bool is_video = strcmp(p->file, "source/playlist.m3u8") == 0;
     bool is_audio = strcmp(p->file, "audio/playlist.m3u8") == 0;
+    const struct rendition *made = is_video || is_audio ? NULL : rendition_of(p, "playlist.m3u8");
 
-    if (!is_master && !is_manifest && !is_video && !is_audio)
+    if (!is_master && !is_manifest && !is_video && !is_audio && made == NULL)
         return false;
     if (!play_ready(p->view)) {
         http_add(p->x, "Retry-After", "2");
         refuse(p, 404, "not-yet", "The first segment of this video is not done yet; ask again in a moment.");
     } else if (is_master) {
-        answer_text(p, hls, play_master(p->view), 'h');
+        answer_text(p, hls, play_master(p->view), "h");
     } else if (is_manifest) {
-        answer_text(p, "application/dash+xml", play_manifest(p->view), 'd');
+        answer_text(p, "application/dash+xml", play_manifest(p->view), "d");
+    } else if (made != NULL) {
+        answer_text(p, hls, play_rendition_playlist(p->view, made), made->name);
     } else if (p->view->init_count[is_video ? TRACK_VIDEO : TRACK_AUDIO] == 0) {
         not_found(p);
     } else {
         answer_text(p, hls, play_media_playlist(p->view, is_video ? TRACK_VIDEO : TRACK_AUDIO),
-                    is_video ? 'v' : 'a');
+                    is_video ? "v" : "a");
     }
     return true;
 }
@@ -146,9 +164,10 @@ static void fetched(void *ctx)
     }
 }
 
-static void answer_segment(struct playback *p, enum track track, const struct segment *s)
+/* Sends the object named in p->object. */
+static void answer_object(struct playback *p)
 {
-    struct buffer *content = store_peek(p->api->options.store, segment_name(p->object, p->id, track, s));
+    struct buffer *content = store_peek(p->api->options.store, p->object);
 
     if (content != NULL) {
         answer_media(p, content);
@@ -158,23 +177,62 @@ static void answer_segment(struct playback *p, enum track track, const struct se
     pool_run(http_loop(p->x), fetch, fetched, p);
 }
 
-static void answer_file(struct playback *p)
+/* The segment that a file name like 000012.m4s means, or NULL. */
+static const struct segment *segment_of(const struct playback *p, const char *leaf)
 {
-    enum track track = strncmp(p->file, "audio/", 6) == 0 ? TRACK_AUDIO : TRACK_VIDEO;
-    const char *slash = strchr(p->file, '/');
-    const struct segment *s = NULL;
     uint64_t number;
 
-    if (slash == NULL || (track == TRACK_VIDEO && strncmp(p->file, "source/", 7) != 0)) {
-        not_found(p);
-    } else if (number_in(slash + 1, "init-", ".mp4", &number) && number < p->view->init_count[track]) {
+    return strlen(leaf) == 10 && number_in(leaf, "", ".m4s", &number)
+               ? play_segment(p->view, (uint32_t)number)
+               : NULL;
+}
+
+static void answer_track_file(struct playback *p, enum track track, const char *leaf)
+{
+    const struct segment *s = segment_of(p, leaf);
+    uint64_t number;
+
+    if (number_in(leaf, "init-", ".mp4", &number) && number < p->view->init_count[track]) {
         answer_media(p, buffer_ref(p->view->inits[track][number].bytes));
-    } else if (strlen(slash + 1) == 10 && number_in(slash + 1, "", ".m4s", &number) &&
-               (s = play_segment(p->view, (uint32_t)number)) != NULL && s->track[track].bytes > 0) {
-        answer_segment(p, track, s);
+    } else if (s != NULL && s->track[track].bytes > 0) {
+        segment_name(p->object, p->id, track, s);
+        answer_object(p);
     } else {
         not_found(p);
     }
+}
+
+static void answer_rendition_file(struct playback *p, const struct rendition *r, const char *leaf)
+{
+    const struct segment *s = segment_of(p, leaf);
+    const struct init *init;
+    uint64_t number;
+
+    if (number_in(leaf, "init-", ".mp4", &number) && (init = rendition_init(r, (uint32_t)number)) != NULL) {
+        answer_media(p, buffer_ref(init->bytes));
+    } else if (s != NULL && play_has(p->view, r, s)) {
+        rendition_segment_name(p->object, p->id, r->name, s);
+        answer_object(p);
+    } else {
+        not_found(p);
+    }
+}
+
+static void answer_file(struct playback *p)
+{
+    const char *slash = strchr(p->file, '/');
+    const struct rendition *made = rendition_of(p, NULL);
+
+    if (slash == NULL)
+        not_found(p);
+    else if (made != NULL)
+        answer_rendition_file(p, made, slash + 1);
+    else if (strncmp(p->file, "source/", 7) == 0)
+        answer_track_file(p, TRACK_VIDEO, slash + 1);
+    else if (strncmp(p->file, "audio/", 6) == 0)
+        answer_track_file(p, TRACK_AUDIO, slash + 1);
+    else
+        not_found(p);
 }
 
 /* --- the view ---------------------------------------------------------------------------------------- */

@@ -26,6 +26,26 @@ static json_t *rendition_json(const struct video_view *v, enum track t)
     return r;
 }
 
+/* "making" until players see it, "live" while more comes, "ready" when it is whole. `lag` is how far it is behind the
+ * source, in seconds of media. */
+static json_t *made_json(const struct video_view *v, const struct rendition *r)
+{
+    bool listed = play_listed(v, r), whole = !v->live && r->shown == v->segment_count;
+    double at = r->shown > 0 ? (double)v->segments[r->shown - 1].end / CMAF_VIDEO_TIMESCALE : 0;
+    const char *codecs = r->init_count > 0 ? r->inits[r->init_count - 1].config.rfc6381 : "";
+    json_t *json = json_pack("{s:s,s:i,s:i,s:I,s:s,s:s,s:f,s:i}", "name", r->name, "width", (int)r->width,
+                             "height", (int)r->height, "bandwidth",
+                             (json_int_t)play_rendition_bandwidth(v, r).average, "codecs", codecs, "state",
+                             whole    ? "ready"
+                             : listed ? "live"
+                                      : "making",
+                             "lag", video_view_duration_s(v) - at, "gaps", (int)r->gaps);
+
+    if (r->gaps > 0)
+        json_object_set_new(json, "reason", json_string(r->reason));
+    return json;
+}
+
 static json_t *video_json(const struct video_view *v)
 {
     char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], created[CLOCK_TEXT_SIZE];
@@ -34,6 +54,8 @@ static json_t *video_json(const struct video_view *v)
     for (int t = 0; t < TRACK_COUNT; t++)
         if (v->init_count[t] > 0)
             json_array_append_new(renditions, rendition_json(v, (enum track)t));
+    for (size_t i = 0; i < v->rendition_count; i++)
+        json_array_append_new(renditions, made_json(v, &v->renditions[i]));
     return json_pack("{s:s,s:s,s:s,s:f,s:s,s:o,s:i}", "id", ulid_text(v->id, id), "eventId",
                      ulid_text(v->event, event), "state", v->live ? "live" : "ended", "duration",
                      video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
@@ -124,6 +146,7 @@ static bool check_data(struct call *c)
     if (!check_id(c) || !check_offset(c))
         return false;
     if (http_query_get(c->x, "device", text, sizeof text, &present) && device_parse(text, &device)) {
+        c->device = device_name(device);
         c->height_max = device_height_max(device);
     } else if (present) {
         call_problem(c, 400, "bad-parameter", "'device' wants one of tv, desktop, tablet, phone.");
@@ -159,46 +182,94 @@ static void reply_no_segment(struct call *c)
     call_field(c, "Cache-Control", "no-store");
 }
 
-static void describe(struct call *c, const struct segment *s)
+static void describe(struct call *c, const struct segment *s, const struct rendition *r, bool settled)
 {
-    char id[ULID_TEXT_SIZE];
+    char id[ULID_TEXT_SIZE], query[48] = "";
     double start = (double)s->start / CMAF_VIDEO_TIMESCALE, end = (double)s->end / CMAF_VIDEO_TIMESCALE;
     bool last = s == &c->view->segments[c->view->segment_count - 1];
 
     ulid_text(c->id, id);
+    if (c->rendition[0] != '\0')
+        snprintf(query, sizeof query, "&rendition=%s", c->rendition);
+    else if (c->device != NULL)
+        snprintf(query, sizeof query, "&device=%s", c->device);
     call_field(c, "Matinee-Start", "%.6f", start);
     call_field(c, "Matinee-Duration", "%.6f", end - start);
-    call_field(c, "Matinee-Rendition", "source");
+    call_field(c, "Matinee-Rendition", "%s", r ? r->name : "source");
     if (!last || c->view->live)
-        call_field(c, "Link", "</api/v1/videos/%s/data?offset=%.6f%s%s%s>; rel=\"next\"", id, end,
-                   c->rendition[0] ? "&rendition=" : "", c->rendition,
+        call_field(c, "Link", "</api/v1/videos/%s/data?offset=%.6f%s%s>; rel=\"next\"", id, end, query,
                    c->container == CONTAINER_TS ? "&format=ts" : "");
-    call_field(c, "ETag", "\"%s-%u-%d\"", id, s->number, (int)c->container);
-    call_field(c, "Cache-Control", "%s, max-age=60", cache_scope(c->view));
+    call_field(c, "ETag", "\"%s-%u-%s-%d\"", id, s->number, r ? r->name : "source", (int)c->container);
+    call_field(c, "Cache-Control", "%s, max-age=%d", cache_scope(c->view), settled ? 60 : 1);
+}
+
+static void no_such_rendition(struct call *c)
+{
+    struct builder b = {0};
+
+    builder_text(&b, "source");
+    for (size_t i = 0; i < c->view->rendition_count; i++)
+        builder_printf(&b, ", %s", c->view->renditions[i].name);
+    builder_u8(&b, '\0');
+    call_problem(c, 404, "no-such-rendition", "This video has no rendition '%s'; it has: %s.", c->rendition,
+                 (const char *)builder_bytes(&b).at);
+    builder_drop(&b);
+}
+
+/* The rendition that was asked for by name, or that suits the device; false: there is none, and it was said. */
+static bool choose(struct call *c, const struct segment *s, const struct rendition **out, bool *settled)
+{
+    *settled = true;
+    *out = NULL;
+    if (c->rendition[0] == '\0') {
+        *out = play_choose(c->view, s, c->height_max, settled);
+        return true;
+    }
+    if (strcmp(c->rendition, "source") == 0)
+        return true;
+    if ((*out = video_view_rendition(c->view, c->rendition)) == NULL) {
+        no_such_rendition(c);
+        return false;
+    }
+    if (play_has(c->view, *out, s))
+        return true;
+    if ((size_t)(s - c->view->segments) < (*out)->shown) {
+        call_problem(c, 404, "gap", "This segment could not be made as %s; ask for another rendition.",
+                     c->rendition);
+    } else {
+        call_problem(c, 404, "not-yet", "This segment is not made as %s yet; ask again in a moment.",
+                     c->rendition);
+        call_field(c, "Retry-After", "2");
+    }
+    call_field(c, "Cache-Control", "no-store");
+    return false;
 }
 
 static void data(struct call *c)
 {
+    const struct rendition *r;
     struct buffer *content;
     const struct segment *s;
+    bool settled;
     enum err e;
 
     if (!call_view(c) || !call_may_watch(c))
         return;
-    if (c->rendition[0] != '\0' && strcmp(c->rendition, "source") != 0) {
-        call_problem(c, 404, "no-such-rendition", "This video has no rendition '%s'; it has: source.",
-                     c->rendition);
-        return;
-    }
     if ((s = play_segment_at(c->view, c->offset)) == NULL) {
-        reply_no_segment(c);
+        if (c->rendition[0] != '\0' && strcmp(c->rendition, "source") != 0 &&
+            video_view_rendition(c->view, c->rendition) == NULL)
+            no_such_rendition(c);
+        else
+            reply_no_segment(c);
         return;
     }
-    if ((e = play_data(c->api->options.store, c->view, s, c->container, &content)) != ERR_OK) {
+    if (!choose(c, s, &r, &settled))
+        return;
+    if ((e = play_data(c->api->options.store, c->view, r, s, c->container, &content)) != ERR_OK) {
         call_error(c, e, "segment");
         return;
     }
-    describe(c, s);
+    describe(c, s, r, settled);
     call_text(c, 200, c->container == CONTAINER_TS ? "video/mp2t" : "video/mp4", content);
 }
 

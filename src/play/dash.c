@@ -58,36 +58,101 @@ static void print_timeline(struct builder *b, const struct video_view *v, struct
     builder_text(b, "</SegmentTimeline>");
 }
 
-static void print_set(struct builder *b, const struct video_view *v, struct run run, enum track t)
-{
-    const struct segment *first = &v->segments[run.from];
-    const struct init *init = &v->inits[t][first->track[t].init];
-    const struct codec_config *c = &init->config;
-    uint32_t timescale = t == TRACK_VIDEO ? CMAF_VIDEO_TIMESCALE : c->rate;
+/* A Representation: a track of the publisher's own bits, or a rendition. */
+struct choice {
+    const char *name;
+    const struct codec_config *config;
+    enum track track;
+    uint32_t init;
+    int64_t bandwidth;
+    struct run run;
+};
 
-    builder_printf(
-        b,
-        "<AdaptationSet id=\"%d\" contentType=\"%s\" mimeType=\"%s/mp4\" segmentAlignment=\"true\" "
-        "startWithSAP=\"1\"%s>",
-        (int)t + 1, t == TRACK_VIDEO ? "video" : "audio", t == TRACK_VIDEO ? "video" : "audio",
-        t == TRACK_AUDIO ? " lang=\"und\"" : "");
-    builder_printf(b, "<Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%lld\"", track_rendition(t),
-                   c->rfc6381, (long long)play_bandwidth(v, t).peak);
-    if (t == TRACK_VIDEO)
-        builder_printf(b, " width=\"%u\" height=\"%u\">", c->width, c->height);
+static void print_choice(struct builder *b, const struct video_view *v, const struct choice *c)
+{
+    const struct segment *first = &v->segments[c->run.from];
+    uint32_t timescale = c->track == TRACK_VIDEO ? CMAF_VIDEO_TIMESCALE : c->config->rate;
+
+    builder_printf(b, "<Representation id=\"%s\" codecs=\"%s\" bandwidth=\"%lld\"", c->name,
+                   c->config->rfc6381, (long long)c->bandwidth);
+    if (c->track == TRACK_VIDEO)
+        builder_printf(b, " width=\"%u\" height=\"%u\">", c->config->width, c->config->height);
     else
         builder_printf(
             b,
             " audioSamplingRate=\"%u\"><AudioChannelConfiguration "
             "schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"%u\"/>",
-            c->rate, c->channels);
+            c->config->rate, c->config->channels);
     builder_printf(
         b,
         "<SegmentTemplate timescale=\"%u\" presentationTimeOffset=\"%lld\" startNumber=\"%u\" "
         "initialization=\"$RepresentationID$/init-%u.mp4\" media=\"$RepresentationID$/$Number%%06d$.m4s\">",
-        timescale, (long long)(first->start * timescale / CMAF_VIDEO_TIMESCALE), first->number, init->number);
-    print_timeline(b, v, run, t);
-    builder_text(b, "</SegmentTemplate></Representation></AdaptationSet>\n");
+        timescale, (long long)(first->start * timescale / CMAF_VIDEO_TIMESCALE), first->number, c->init);
+    print_timeline(b, v, c->run, c->track);
+    builder_text(b, "</SegmentTemplate></Representation>");
+}
+
+static struct choice track_choice(const struct video_view *v, struct run run, enum track t)
+{
+    const struct init *init = &v->inits[t][v->segments[run.from].track[t].init];
+
+    return (struct choice){
+        track_rendition(t), &init->config, t, init->number, play_bandwidth(v, t).peak, run};
+}
+
+/* What a rendition has of a Period, from its beginning; false: nothing. A gap within is listed, and asking for
+ * it is answered 404: players go to another Representation for it. */
+static bool rendition_choice(const struct video_view *v, const struct rendition *r, struct run run,
+                             struct choice *out)
+{
+    const struct init *init = NULL;
+
+    if (run.to > r->shown)
+        run.to = r->shown;
+    for (size_t i = run.from; i < run.to && init == NULL; i++)
+        if (r->made[i].state == MADE_WHOLE)
+            init = rendition_init(r, r->made[i].init);
+    if (init == NULL || !play_listed(v, r))
+        return false;
+    *out = (struct choice){
+        r->name, &init->config, TRACK_VIDEO, init->number, play_rendition_bandwidth(v, r).peak, run};
+    return true;
+}
+
+static void open_set(struct builder *b, unsigned id, enum track t)
+{
+    builder_printf(
+        b,
+        "<AdaptationSet id=\"%u\" contentType=\"%s\" mimeType=\"%s/mp4\" segmentAlignment=\"true\" "
+        "startWithSAP=\"1\"%s>",
+        id, t == TRACK_VIDEO ? "video" : "audio", t == TRACK_VIDEO ? "video" : "audio",
+        t == TRACK_AUDIO ? " lang=\"und\"" : "");
+}
+
+/* One AdaptationSet for each codec: players switch within one. The ids say which codec it is, so that they are the same in
+ * every Period and every update. */
+static void print_pictures(struct builder *b, const struct video_view *v, struct run run)
+{
+    struct choice choices[RENDITIONS_MAX + 1] = {track_choice(v, run, TRACK_VIDEO)};
+    size_t count = 1;
+    static const enum codec codecs[] = {CODEC_H264, CODEC_HEVC, CODEC_AV1};
+
+    for (size_t i = 0; i < v->rendition_count; i++)
+        count += rendition_choice(v, &v->renditions[i], run, &choices[count]);
+    for (size_t k = 0; k < sizeof codecs / sizeof *codecs; k++) {
+        bool opened = false;
+
+        for (size_t i = 0; i < count; i++) {
+            if (choices[i].config->codec != codecs[k])
+                continue;
+            if (!opened)
+                open_set(b, codecs[k] == choices[0].config->codec ? 1 : 10 + (unsigned)k, TRACK_VIDEO);
+            opened = true;
+            print_choice(b, v, &choices[i]);
+        }
+        if (opened)
+            builder_text(b, "</AdaptationSet>\n");
+    }
 }
 
 static void print_period(struct builder *b, const struct video_view *v, struct run run)
@@ -96,9 +161,15 @@ static void print_period(struct builder *b, const struct video_view *v, struct r
 
     builder_printf(b, "<Period id=\"p%u\" start=\"PT%.5fS\">\n", first->number,
                    (double)first->start / CMAF_VIDEO_TIMESCALE);
-    for (int t = 0; t < TRACK_COUNT; t++)
-        if (first->track[t].bytes > 0)
-            print_set(b, v, run, (enum track)t);
+    if (first->track[TRACK_VIDEO].bytes > 0)
+        print_pictures(b, v, run);
+    if (first->track[TRACK_AUDIO].bytes > 0) {
+        struct choice sound = track_choice(v, run, TRACK_AUDIO);
+
+        open_set(b, 2, TRACK_AUDIO);
+        print_choice(b, v, &sound);
+        builder_text(b, "</AdaptationSet>\n");
+    }
     builder_text(b, "</Period>\n");
 }
 
@@ -118,7 +189,7 @@ static void print_head(struct builder *b, const struct video_view *v)
     builder_text(b,
                  "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" "
                  "profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\" ");
-    if (v->live)
+    if (play_open(v))
         builder_printf(
             b,
             "type=\"dynamic\" availabilityStartTime=\"%s\" publishTime=\"%s\" minimumUpdatePeriod=\"PT2S\" "

@@ -6,26 +6,23 @@
 
 #include "base/clock.h"
 
-static void print_codecs(const struct video_view *v, struct builder *b)
+static void print_stream(struct builder *b, const char *name, const struct codec_config *video,
+                         const struct codec_config *audio, struct play_bandwidth picture,
+                         struct play_bandwidth sound)
 {
-    const char *comma = "";
-
-    builder_text(b, "CODECS=\"");
-    for (int t = 0; t < TRACK_COUNT; t++) {
-        const struct codec_config *c = play_config(v, (enum track)t);
-
-        if (c == NULL)
-            continue;
-        builder_printf(b, "%s%s", comma, c->rfc6381);
-        comma = ",";
-    }
-    builder_text(b, "\"");
+    builder_printf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%lld,AVERAGE-BANDWIDTH=%lld,CODECS=\"%s%s%s\"",
+                   (long long)(picture.peak + sound.peak), (long long)(picture.average + sound.average),
+                   video ? video->rfc6381 : "", video && audio ? "," : "", audio ? audio->rfc6381 : "");
+    if (video != NULL)
+        builder_printf(b, ",RESOLUTION=%ux%u%s", video->width, video->height,
+                       audio ? ",AUDIO=\"audio\"" : "");
+    builder_printf(b, "\n%s/playlist.m3u8\n", name);
 }
 
 static struct buffer *print_master(struct video_view *v, unsigned slot)
 {
     const struct codec_config *video = play_config(v, TRACK_VIDEO), *audio = play_config(v, TRACK_AUDIO);
-    struct play_bandwidth picture = play_bandwidth(v, TRACK_VIDEO), sound = play_bandwidth(v, TRACK_AUDIO);
+    struct play_bandwidth sound = play_bandwidth(v, TRACK_AUDIO);
     struct builder b = {0};
 
     builder_text(&b, "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -34,14 +31,11 @@ static struct buffer *print_master(struct video_view *v, unsigned slot)
                        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Sound\",DEFAULT=YES,AUTOSELECT=YES,"
                        "CHANNELS=\"%u\",URI=\"audio/playlist.m3u8\"\n",
                        audio->channels);
-    builder_printf(&b, "#EXT-X-STREAM-INF:BANDWIDTH=%lld,AVERAGE-BANDWIDTH=%lld,",
-                   (long long)(picture.peak + sound.peak), (long long)(picture.average + sound.average));
-    print_codecs(v, &b);
-    if (video != NULL)
-        builder_printf(&b, ",RESOLUTION=%ux%u%s\nsource/playlist.m3u8\n", video->width, video->height,
-                       audio ? ",AUDIO=\"audio\"" : "");
-    else
-        builder_text(&b, "\naudio/playlist.m3u8\n");
+    print_stream(&b, video ? "source" : "audio", video, audio, play_bandwidth(v, TRACK_VIDEO), sound);
+    for (size_t i = 0; i < v->rendition_count; i++)
+        if (play_listed(v, &v->renditions[i]))
+            print_stream(&b, v->renditions[i].name, play_rendition_config(&v->renditions[i]), audio,
+                         play_rendition_bandwidth(v, &v->renditions[i]), sound);
     return builder_finish(&b);
 }
 
@@ -50,53 +44,88 @@ struct buffer *play_master(struct video_view *v)
     return video_view_cached(v, SLOT_MASTER, print_master);
 }
 
-/* How many segments to list: nothing of the track behind the last one that has some of it, for players that
- * do not know EXT-X-GAP ask for what it stands for. */
-static size_t listed(const struct video_view *v, enum track t)
-{
-    size_t count = v->segment_count;
+/* What one media playlist is of: a track of the publisher's own bits, or a rendition. */
+struct listing {
+    const struct video_view *view;
+    const struct rendition *rendition; /* NULL: the track */
+    enum track track;
+    size_t count; /* of segments to list */
+};
 
-    while (count > 0 && v->segments[count - 1].track[t].bytes == 0)
-        count--;
-    return count;
+static bool has(const struct listing *l, size_t at, uint32_t *init)
+{
+    const struct span *span = &l->view->segments[at].track[l->track];
+
+    if (l->rendition == NULL) {
+        *init = span->init;
+        return span->bytes > 0;
+    }
+    *init = l->rendition->made[at].init;
+    return l->rendition->made[at].state == MADE_WHOLE;
 }
 
-static struct buffer *print_media(struct video_view *v, unsigned slot)
+static void print_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init)
 {
-    enum track t = slot == SLOT_AUDIO ? TRACK_AUDIO : TRACK_VIDEO;
+    const struct segment *s = &l->view->segments[at];
+    bool breaks = s->discontinuity || s->torn;
+    char time[CLOCK_TEXT_SIZE];
+    uint32_t wanted;
+
+    if (at > 0 && breaks)
+        builder_text(b, "#EXT-X-DISCONTINUITY\n");
+    if (!has(l, at, &wanted)) {
+        builder_text(b, "#EXT-X-GAP\n");
+    } else if (wanted != *init) {
+        *init = wanted;
+        builder_printf(b, "#EXT-X-MAP:URI=\"init-%u.mp4\"\n", wanted);
+    }
+    if (at == 0 || breaks) /* from here on the clock of the wall follows from the durations */
+        builder_printf(b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", clock_text(s->wall_ms, time));
+    builder_printf(b, "#EXTINF:%.5f,\n%06u.m4s\n", (double)(s->end - s->start) / CMAF_VIDEO_TIMESCALE,
+                   s->number);
+}
+
+static struct buffer *print_media(const struct listing *l)
+{
+    bool is_open = l->view->live || (l->rendition != NULL && l->rendition->shown < l->view->segment_count);
     struct builder b = {0};
     int64_t init = -1;
-    char time[CLOCK_TEXT_SIZE];
 
     builder_printf(&b,
                    "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:%u\n#EXT-X-MEDIA-SEQUENCE:0\n"
                    "#EXT-X-PLAYLIST-TYPE:%s\n#EXT-X-INDEPENDENT-SEGMENTS\n",
-                   v->target_duration_s, v->live ? "EVENT" : "VOD");
-    for (size_t i = 0, count = listed(v, t); i < count; i++) {
-        const struct segment *s = &v->segments[i];
-        bool there = s->track[t].bytes > 0;
-
-        bool breaks = s->discontinuity || s->torn;
-
-        if (i > 0 && breaks)
-            builder_text(&b, "#EXT-X-DISCONTINUITY\n");
-        if (there && (int64_t)s->track[t].init != init) {
-            init = s->track[t].init;
-            builder_printf(&b, "#EXT-X-MAP:URI=\"init-%lld.mp4\"\n", (long long)init);
-        }
-        if (!there)
-            builder_text(&b, "#EXT-X-GAP\n");
-        if (i == 0 || breaks) /* from here on the clock of the wall follows from the durations */
-            builder_printf(&b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", clock_text(s->wall_ms, time));
-        builder_printf(&b, "#EXTINF:%.5f,\n%06u.m4s\n", (double)(s->end - s->start) / CMAF_VIDEO_TIMESCALE,
-                       s->number);
-    }
-    if (!v->live)
+                   l->view->target_duration_s, is_open ? "EVENT" : "VOD");
+    for (size_t i = 0; i < l->count; i++)
+        print_segment(&b, l, i, &init);
+    if (!is_open)
         builder_text(&b, "#EXT-X-ENDLIST\n");
     return builder_finish(&b);
 }
 
+/* Nothing of the track is listed behind the last segment that has some of it, for players that do not know
+ * EXT-X-GAP ask for what it stands for. */
+static struct buffer *print_track(struct video_view *v, unsigned slot)
+{
+    struct listing l = {v, NULL, slot == SLOT_AUDIO ? TRACK_AUDIO : TRACK_VIDEO, v->segment_count};
+
+    while (l.count > 0 && v->segments[l.count - 1].track[l.track].bytes == 0)
+        l.count--;
+    return print_media(&l);
+}
+
 struct buffer *play_media_playlist(struct video_view *v, enum track track)
 {
-    return video_view_cached(v, track == TRACK_AUDIO ? SLOT_AUDIO : SLOT_VIDEO, print_media);
+    return video_view_cached(v, track == TRACK_AUDIO ? SLOT_AUDIO : SLOT_VIDEO, print_track);
+}
+
+static struct buffer *print_rendition(struct video_view *v, unsigned slot)
+{
+    const struct rendition *r = &v->renditions[slot - SLOT_RENDITIONS];
+
+    return print_media(&(struct listing){v, r, TRACK_VIDEO, r->shown});
+}
+
+struct buffer *play_rendition_playlist(struct video_view *v, const struct rendition *r)
+{
+    return video_view_cached(v, SLOT_RENDITIONS + (unsigned)(r - v->renditions), print_rendition);
 }

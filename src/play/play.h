@@ -14,6 +14,18 @@ bool play_ready(const struct video_view *v);
 struct buffer *play_master(struct video_view *v);
 struct buffer *play_media_playlist(struct video_view *v, enum track track);
 
+/* The media playlist of a rendition of the view. */
+struct buffer *play_rendition_playlist(struct video_view *v, const struct rendition *r);
+
+/* Whether players see the rendition: something of it is made, and if it was made later, all of it. */
+bool play_listed(const struct video_view *v, const struct rendition *r);
+
+/* Whether more is to come: it is live, or a listed rendition is not whole yet. */
+bool play_open(const struct video_view *v);
+
+/* Grows with every change that the texts show; the same after a restart. */
+uint64_t play_revision(const struct video_view *v);
+
 /* ISO/IEC 23009-1: the manifest; SegmentTimeline, a new Period wherever the decoder configuration changes. */
 struct buffer *play_manifest(struct video_view *v);
 
@@ -25,6 +37,7 @@ struct play_bandwidth {
     int64_t average, peak;
 };
 struct play_bandwidth play_bandwidth(const struct video_view *v, enum track track);
+struct play_bandwidth play_rendition_bandwidth(const struct video_view *v, const struct rendition *r);
 
 /* The segment of that number, or NULL; and the one that covers a position in seconds, or NULL. */
 const struct segment *play_segment(const struct video_view *v, uint32_t number);
@@ -33,11 +46,20 @@ const struct segment *play_segment_at(const struct video_view *v, double offset_
 /* What kind of screen asks, and what is the most it can use. */
 enum device { DEVICE_TV, DEVICE_DESKTOP, DEVICE_TABLET, DEVICE_PHONE };
 bool device_parse(const char *text, enum device *out);
+const char *device_name(enum device d);
 uint32_t device_height_max(enum device d);
 
-/* One segment with picture and sound in one file: getVideoData. Blocks. */
-must_check enum err play_data(struct store *s, const struct video_view *v, const struct segment *segment,
-                              enum container container, struct buffer **out);
+/* The rendition in which a screen of that height should get this segment: the tallest that fits, else the
+ * smallest there is; NULL: the source. *settled: it will not be another one later. */
+const struct rendition *play_choose(const struct video_view *v, const struct segment *segment,
+                                    uint32_t height_max, bool *settled);
+
+/* Whether this segment of a listed rendition can be had. */
+bool play_has(const struct video_view *v, const struct rendition *r, const struct segment *segment);
+
+/* One segment with picture and sound in one file: getVideoData. `r` NULL: the source. Blocks. */
+must_check enum err play_data(struct store *s, const struct video_view *v, const struct rendition *r,
+                              const struct segment *segment, enum container container, struct buffer **out);
 
 /* The piece of a whole-video download that segment `index` makes; the first one has the header. Blocks. */
 must_check enum err play_download_piece(struct store *s, const struct video_view *v, size_t index,

@@ -19,28 +19,48 @@ const struct codec_config *play_config(const struct video_view *v, enum track tr
     return NULL;
 }
 
+struct sum {
+    int64_t bytes, ticks, peak;
+};
+
+static void add(struct sum *sum, const struct segment *s, uint32_t bytes)
+{
+    int64_t length = s->end - s->start;
+
+    if (bytes == 0 || length <= 0)
+        return;
+    sum->bytes += bytes;
+    sum->ticks += length;
+
+    int64_t rate = (int64_t)bytes * 8 * CMAF_VIDEO_TIMESCALE / length;
+
+    /* The short end of a publisher says little of what a player must be able to take. */
+    if (rate > sum->peak && (length >= 2 * CMAF_VIDEO_TIMESCALE || sum->peak == 0))
+        sum->peak = rate;
+}
+
+static struct play_bandwidth bandwidth_of(const struct sum *sum)
+{
+    return (struct play_bandwidth){sum->ticks > 0 ? sum->bytes * 8 * CMAF_VIDEO_TIMESCALE / sum->ticks : 0,
+                                   sum->peak};
+}
+
 struct play_bandwidth play_bandwidth(const struct video_view *v, enum track track)
 {
-    struct play_bandwidth b = {0, 0};
-    int64_t bytes = 0, ticks = 0;
+    struct sum sum = {0, 0, 0};
 
-    for (size_t i = 0; i < v->segment_count; i++) {
-        const struct segment *s = &v->segments[i];
-        int64_t length = s->end - s->start;
+    for (size_t i = 0; i < v->segment_count; i++)
+        add(&sum, &v->segments[i], v->segments[i].track[track].bytes);
+    return bandwidth_of(&sum);
+}
 
-        if (s->track[track].bytes == 0 || length <= 0)
-            continue;
-        bytes += s->track[track].bytes;
-        ticks += length;
+struct play_bandwidth play_rendition_bandwidth(const struct video_view *v, const struct rendition *r)
+{
+    struct sum sum = {0, 0, 0};
 
-        int64_t rate = (int64_t)s->track[track].bytes * 8 * CMAF_VIDEO_TIMESCALE / length;
-
-        /* The short end of a publisher says little of what a player must be able to take. */
-        if (rate > b.peak && (length >= 2 * CMAF_VIDEO_TIMESCALE || b.peak == 0))
-            b.peak = rate;
-    }
-    b.average = ticks > 0 ? bytes * 8 * CMAF_VIDEO_TIMESCALE / ticks : 0;
-    return b;
+    for (size_t i = 0; i < r->shown; i++)
+        add(&sum, &v->segments[i], r->made[i].bytes);
+    return bandwidth_of(&sum);
 }
 
 const struct segment *play_segment(const struct video_view *v, uint32_t number)
@@ -74,12 +94,17 @@ const struct segment *play_segment_at(const struct video_view *v, double offset_
     return low < v->segment_count ? &v->segments[low] : NULL;
 }
 
+static const char *const device_names[] = {"tv", "desktop", "tablet", "phone"};
+
+const char *device_name(enum device d)
+{
+    return device_names[d];
+}
+
 bool device_parse(const char *text, enum device *out)
 {
-    static const char *const names[] = {"tv", "desktop", "tablet", "phone"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(text, names[i]) == 0) {
+    for (size_t i = 0; i < sizeof device_names / sizeof *device_names; i++) {
+        if (strcmp(text, device_names[i]) == 0) {
             *out = (enum device)i;
             return true;
         }
@@ -94,27 +119,42 @@ uint32_t device_height_max(enum device d)
     return heights[d];
 }
 
+/* Where the bytes of a segment are, in one quality. */
+struct source {
+    const struct video_view *view;
+    const struct rendition *rendition; /* NULL: the publisher's own */
+    const struct segment *segment;
+};
+
 /* Fetches what is stored of a segment; the buffers are the caller's. */
-static enum err fetch(struct store *store, const struct video_view *v, const struct segment *s,
-                      struct stored_track tracks[TRACK_COUNT])
+static enum err fetch(struct store *store, const struct source *from, struct stored_track tracks[TRACK_COUNT])
 {
+    const struct video_view *v = from->view;
+    const struct segment *s = from->segment;
     char name[SEGMENT_NAME_SIZE];
     enum err e = ERR_OK;
 
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
         if (s->track[t].bytes == 0)
             continue;
-        tracks[t].init = v->inits[t][s->track[t].init].bytes;
-        e = store_get(store, segment_name(name, v->id, (enum track)t, s), &tracks[t].bytes);
+        if (t == TRACK_VIDEO && from->rendition != NULL) {
+            tracks[t].init =
+                rendition_init(from->rendition, from->rendition->made[s - v->segments].init)->bytes;
+            rendition_segment_name(name, v->id, from->rendition->name, s);
+        } else {
+            tracks[t].init = v->inits[t][s->track[t].init].bytes;
+            segment_name(name, v->id, (enum track)t, s);
+        }
+        e = store_get(store, name, &tracks[t].bytes);
     }
     return e;
 }
 
-static enum err join(struct store *store, const struct video_view *v, const struct segment *s,
-                     enum container container, bool header, uint32_t fragment, struct buffer **out)
+static enum err join(struct store *store, const struct source *from, enum container container, bool header,
+                     uint32_t fragment, struct buffer **out)
 {
     struct stored_track tracks[TRACK_COUNT] = {0};
-    enum err e = fetch(store, v, s, tracks);
+    enum err e = fetch(store, from, tracks);
 
     *out = NULL;
     if (e == ERR_OK)
@@ -124,15 +164,16 @@ static enum err join(struct store *store, const struct video_view *v, const stru
     return e;
 }
 
-enum err play_data(struct store *s, const struct video_view *v, const struct segment *segment,
-                   enum container container, struct buffer **out)
+enum err play_data(struct store *s, const struct video_view *v, const struct rendition *r,
+                   const struct segment *segment, enum container container, struct buffer **out)
 {
-    return join(s, v, segment, container, true, 1, out);
+    return join(s, &(struct source){v, r, segment}, container, true, 1, out);
 }
 
 enum err play_download_piece(struct store *s, const struct video_view *v, size_t index, struct buffer **out)
 {
-    return join(s, v, &v->segments[index], CONTAINER_MP4, index == 0, (uint32_t)index + 1, out);
+    return join(s, &(struct source){v, NULL, &v->segments[index]}, CONTAINER_MP4, index == 0,
+                (uint32_t)index + 1, out);
 }
 
 bool play_downloadable(const struct video_view *v)
