@@ -3,6 +3,7 @@
 #define MATINEE_API_API_H
 
 #include "http/http.h"
+#include "ladder/ladder.h"
 #include "live/live.h"
 #include "store/store.h"
 
@@ -12,6 +13,7 @@ struct api_options {
     struct net *net;
     struct live *live;
     struct store *store;
+    struct ladder *ladder;
     const char *admin_token;
     const char *program; /* our own executable, for the worker that draws thumbnails */
     unsigned rtmp_port;  /* for the URLs we print; with rtmps_port 0 where there is none */

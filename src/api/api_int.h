@@ -109,7 +109,8 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 /* --- the routes -------------------------------------------------------------------------------------- */
 
-extern const struct route event_routes[], video_routes[], operation_routes[]; /* ended by a NULL pattern */
+extern const struct route event_routes[], video_routes[], rendition_routes[],
+    operation_routes[]; /* ended by a NULL pattern */
 
 /* The pages and what they are made of. False: no such path. */
 bool pages_answer(struct http_exchange *x);

@@ -15,7 +15,7 @@ static json_t *time_or_null(int64_t wall_ms)
     return wall_ms < 0 ? json_null() : json_string(clock_text(wall_ms, text));
 }
 
-static json_t *health_json(const struct health *h)
+static json_t *health_json(const struct health *h, unsigned shed)
 {
     json_t *notes;
 
@@ -24,6 +24,11 @@ static json_t *health_json(const struct health *h)
     notes = json_array();
     for (size_t i = 0; i < sizeof h->notes / sizeof *h->notes && h->notes[i] != NULL; i++)
         json_array_append_new(notes, json_string(h->notes[i]));
+    if (shed > 0)
+        json_array_append_new(notes,
+                              json_sprintf("The workers cannot keep up: the %u tallest renditions are left "
+                                           "out for now. Add workers, or shorten the ladder.",
+                                           shed));
     return json_pack("{s:b,s:o,s:o,s:s,s:s,s:i,s:i,s:f,s:I,s:f,s:I,s:o}", "publishing", 1, "since",
                      time_or_null(h->since_ms), "heardAt", time_or_null(h->heard_ms), "videoCodec",
                      codec_name(h->video), "audioCodec", codec_name(h->audio), "width", (int)h->width,
@@ -51,12 +56,13 @@ static json_t *event_json(const struct call *c, const struct event_view *v)
     for (size_t i = 0; i < v->video_count; i++)
         json_array_append_new(videos, json_string(ulid_text(v->videos[i], video)));
     ulid_text(v->id, id);
-    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
-                     v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
-                     time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
-                     publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
-                     v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos",
-                     videos, "health", health_json(&v->health));
+    return json_pack(
+        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
+        v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
+        time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
+        publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
+        v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos", videos, "health",
+        health_json(&v->health, v->has_video ? ladder_shed(c->api->options.ladder, v->videos[0]) : 0));
 }
 
 /* Replies with the event as it is now, and its key where one was made. */

@@ -6,6 +6,14 @@
 int cmd_serve(int argc, char **argv);
 void cmd_serve_help(void);
 
+int cmd_worker(int argc, char **argv);
+void cmd_worker_help(void);
+
+int cmd_map(int argc, char **argv);
+void cmd_map_help(void);
+int cmd_reduce(int argc, char **argv);
+void cmd_reduce_help(void);
+
 int cmd_publish(int argc, char **argv);
 void cmd_publish_help(void);
 

@@ -19,6 +19,9 @@ static const struct {
     const char *does; /* NULL: ours alone, not for people */
 } commands[] = {
     {"serve", cmd_serve, cmd_serve_help, "the whole house on one machine: RTMP in, HTTP out"},
+    {"worker", cmd_worker, cmd_worker_help, "one more transcoding server: takes jobs from the shared queue"},
+    {"map", cmd_map, cmd_map_help, "does ladder tasks, lines in, lines out"},
+    {"reduce", cmd_reduce, cmd_reduce_help, "lays chunks together to segments, lines in, lines out"},
     {"publish", cmd_publish, cmd_publish_help, "publishes a file or a drawn test picture, by RTMP"},
     {"bench", cmd_bench, cmd_bench_help, "measures, beside others of its kind"},
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},

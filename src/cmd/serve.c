@@ -12,7 +12,9 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "http/http.h"
+#include "ladder/ladder.h"
 #include "live/live.h"
+#include "queue/queue.h"
 #include "rtmp/rtmp.h"
 #include "store/store.h"
 
@@ -40,6 +42,10 @@ struct house {
     struct store *store;
     struct db *db;
     struct live *live;
+    struct queue *queue;
+    struct ladder *ladder;
+    struct workers *workers;
+    long worker_count;
     struct tls_server *tls;
     struct api *api;
     struct http_server *http;
@@ -56,6 +62,12 @@ static struct option serve_options[] = {
     {"tls-key", "FILE", NULL, "PEM private key", NULL},
     {"storage", "URL", NULL, "where segments live: file:DIR [file:DATA/store]", NULL},
     {"database", "URL", NULL, "events and the index: sqlite:FILE [sqlite:DATA/matinee.db]", NULL},
+    {"queue", "URL", NULL, "jobs of the ladder: local: or nats://HOST:4222 [local:]", NULL},
+    {"ladder", "LIST", "2160p,1080p,720p,480p",
+     "renditions to make, none larger than the source; a name may end in :hevc or :av1; none: the source only",
+     NULL},
+    {"workers", "N", NULL, "workers of this server, each a process at a time; 0: only remote ones [cores]",
+     NULL},
     {"segment", "S", "10", "segment length, seconds", NULL},
     {"grace", "S", "30", "how long a video waits for a publisher that went away, seconds", NULL},
     {"config", "FILE", NULL, "INI file with these options by name", NULL},
@@ -78,13 +90,18 @@ static bool parse_listener(struct house *h, const char *name, struct address *ou
 /* Everything that can be wrong with the words themselves, before anything is touched. */
 static bool check_options(struct house *h, struct live_options *live)
 {
-    long segment, grace;
+    long segment, grace, cores = sysconf(_SC_NPROCESSORS_ONLN);
     bool cert = config_text(h->options, "tls-cert") != NULL, key = config_text(h->options, "tls-key") != NULL;
 
     if (config_number(h->options, "segment", 1, 60, &segment, h->why) != ERR_OK ||
         config_number(h->options, "grace", 0, 86400, &grace, h->why) != ERR_OK ||
+        ladder_check(config_text(h->options, "ladder"), h->why) != ERR_OK ||
         !parse_listener(h, "http", &h->http_at) || !parse_listener(h, "rtmp", &h->rtmp_at) ||
         !parse_listener(h, "rtmps", &h->rtmps_at))
+        return false;
+    h->worker_count = cores;
+    if (config_text(h->options, "workers") != NULL &&
+        config_number(h->options, "workers", 0, 1024, &h->worker_count, h->why) != ERR_OK)
         return false;
     if (cert != key || (config_text(h->options, "rtmps") != NULL && !cert)) {
         snprintf(h->why, sizeof h->why, "TLS wants both --tls-cert FILE and --tls-key FILE");
@@ -122,6 +139,32 @@ static char *url_of(const struct house *h, const char *name, const char *scheme,
     const char *given = config_text(h->options, name);
 
     return given ? mem_string(given) : mem_printf("%s:%s/%s", scheme, h->data_dir, file);
+}
+
+/* The queue, the leader and this server's workers: everything that makes renditions. */
+static enum err open_ladder(struct house *h, const char *program)
+{
+    const char *given = config_text(h->options, "queue");
+    bool is_local = given == NULL || strcmp(given, "local:") == 0;
+    char *url = is_local ? mem_printf("local:%s/queue.db", h->data_dir) : mem_string(given);
+    char name[QUEUE_WORKER_SIZE];
+    enum err e;
+
+    e = queue_open(&h->queue,
+                   &(struct queue_options){.url = url,
+                                           .worker = queue_worker_name(name),
+                                           .lease_ms = QUEUE_LEASE_MS,
+                                           .failures_max = 3,
+                                           .deaths_max = 5},
+                   h->why);
+    if (e == ERR_OK)
+        e = ladder_open(
+            &h->ladder,
+            &(struct ladder_options){h->live, h->store, h->queue, config_text(h->options, "ladder")}, h->why);
+    if (e == ERR_OK)
+        h->workers = workers_start(h->queue, h->store, program, (unsigned)h->worker_count);
+    free(url);
+    return e;
 }
 
 static enum err open_engines(struct house *h, struct live_options *live)
@@ -183,6 +226,7 @@ static enum err open_doors(struct house *h, const char *program)
     h->api = api_new(&(struct api_options){.net = h->net,
                                            .live = h->live,
                                            .store = h->store,
+                                           .ladder = h->ladder,
                                            .admin_token = h->admin_token,
                                            .program = program,
                                            .rtmp_port = port_of(&h->rtmp_at),
@@ -212,9 +256,14 @@ static void close_house(struct house *h)
     if (h->live != NULL)
         live_drain(h->live, DRAIN_STORE_MS);
     http_server_stop(h->http, DRAIN_HTTP_MS);
+    if (h->queue != NULL)
+        queue_stop(h->queue);
+    workers_stop(h->workers);
     if (h->net != NULL)
         net_stop(h->net);
     api_free(h->api);
+    ladder_close(h->ladder);
+    queue_close(h->queue);
     live_close(h->live);
     tls_server_free(h->tls);
     db_close(h->db);
@@ -275,7 +324,8 @@ int cmd_serve(int argc, char **argv)
         log_set_level(LOG_DEBUG);
     av_log_set_callback(on_av_log);
     block_signals(&signals);
-    if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live) != ERR_OK || open_doors(&h, program) != ERR_OK)
+    if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live) != ERR_OK ||
+        open_ladder(&h, program) != ERR_OK || open_doors(&h, program) != ERR_OK)
         goto out;
     announce(&h);
     wait_for_signal(&h, &signals);

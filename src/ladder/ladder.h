@@ -1,4 +1,5 @@
-/* ladder/ladder.h - everything that decodes pictures of strangers, in processes of its own.
+/* ladder/ladder.h - other qualities of a video by map and reduce, and everything else that decodes pictures of
+ * strangers, in processes of its own.
  *
  * A decoder is a large parser of outside bytes, so it never runs in the server: a child gets the bytes by a
  * pipe, has no files, no network and bounded memory and time, and gives its result back by another pipe. */
@@ -8,6 +9,11 @@
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/err.h"
+#include "live/live.h"
+#include "queue/queue.h"
+#include "store/store.h"
+
+#include <stdio.h>
 
 /* Draws the first picture of a stored video segment as a JPEG of at most 640 x 360. `program` is our own
  * executable. Blocks for tens of milliseconds, THUMBNAIL_MS_MAX at most. ERR_BUSY: enough are being drawn
@@ -17,5 +23,60 @@ must_check enum err thumbnail_make(const char *program, struct bytes init, struc
 
 /* The child's side: `matinee draw-thumbnail`. Reads standard input, writes standard output; an exit status. */
 int thumbnail_child(void);
+
+/* --- the leader: what has to be made of which video --------------------------------------------------- */
+
+struct ladder;
+
+struct ladder_options {
+    struct live *live;
+    struct store *store;
+    struct queue *queue;
+    const char *ladder; /* "2160p,1080p,720p,480p", each with ":hevc" or ":av1" behind it if wanted; "none" */
+};
+
+/* Whether `ladder` can be read; `why` says what is wrong with it. */
+must_check enum err ladder_check(const char *ladder, char why[256]);
+
+/* Starts the thread that plans, listens and publishes. Blocks for a moment. */
+must_check enum err ladder_open(struct ladder **out, const struct ladder_options *options, char why[256]);
+/* Ends it; what is under way stays in the queue. After queue_stop(), before live_close(). Accepts NULL. */
+void ladder_close(struct ladder *l);
+
+/* Asks for one more rendition ("360p", "720p:hevc") of an ended video. ERR_BAD: no such name; ERR_UNSUPPORTED: the
+ * source is not larger; ERR_MISSING; ERR_BUSY: it is live. Blocks. */
+must_check enum err ladder_add(struct ladder *l, struct ulid video, const char *rendition, char why[256]);
+
+/* The same as lines for `matinee map`, instead of through the queue: appends them to `out`. Blocks. */
+must_check enum err ladder_tasks(struct ladder *l, struct ulid video, const char *rendition,
+                                 struct builder *out, char why[256]);
+/* Publishes what `matinee reduce` printed of that video. ERR_BAD with `why`: a line that cannot be read or does not fit; those
+ * before it are published. Blocks. */
+must_check enum err ladder_publish(struct ladder *l, struct ulid video, const char *rendition,
+                                   struct bytes lines, char why[256]);
+
+/* How many of the tallest renditions of a live video are left out for now, because the workers cannot keep up. Any thread. */
+unsigned ladder_shed(struct ladder *l, struct ulid video);
+
+/* --- workers ------------------------------------------------------------------------------------------ */
+
+struct workers;
+
+/* Starts `count` threads that take tasks from the queue, each with a child process at a time. `program` is our own
+ * executable. */
+struct workers *workers_start(struct queue *queue, struct store *store, const char *program, unsigned count);
+/* After queue_stop(): kills children, gives tasks back, waits for the threads. Accepts NULL. */
+void workers_stop(struct workers *w);
+
+/* --- filters: `matinee map` and `matinee reduce` ------------------------------------------------------ */
+
+/* Reads task lines, does them one after the other, writes piece lines. A task that fails is said on standard error and
+ * left out. Returns an exit status: 0 when all went well. */
+int map_filter(struct store *store, const char *program, FILE *in, FILE *out);
+/* Reads sorted piece lines, lays segments together, writes a line for each. */
+int reduce_filter(struct store *store, FILE *in, FILE *out);
+
+/* The child's side: `matinee encode-chunk`. An exit status. */
+int encode_child(void);
 
 #endif

@@ -408,6 +408,7 @@ enum err live_video_delete(struct live *l, struct ulid id)
     snprintf(prefix, sizeof prefix, "v/%s", ulid_text(id, text));
     if ((e = index_remove_video(l->options.db, id)) == ERR_OK)
         e = store_delete_all(l->options.store, prefix);
+    renditions_tell(l, id);
     return e;
 }
 

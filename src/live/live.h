@@ -244,8 +244,7 @@ must_check enum err live_video_delete(struct live *l, struct ulid id);
 
 /* --- renditions -------------------------------------------------------------------------------------- */
 
-/* From now on `changed` is told, on pool threads, of every video that has a new segment in the store, or has ended, or for which a
- * rendition was asked. Once, before anything is published. */
+/* From now on `changed` is told, on pool threads, of every video that has a new segment in the store, has ended or was deleted. Once, before anything is published. */
 void live_on_change(struct live *l, void (*changed)(void *ctx, struct ulid video), void *ctx);
 
 /* How many segments of the view are in the store; the others only this process has. Any thread; quick. */

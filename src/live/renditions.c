@@ -304,7 +304,6 @@ enum err live_rendition_begin(struct live *l, struct ulid video, const struct re
         }
     }
     pthread_mutex_unlock(&l->lock);
-    renditions_tell(l, video);
     return v != NULL ? ERR_OK : ERR_MISSING;
 }
 

@@ -25,6 +25,13 @@ enum queue_lane { QUEUE_LIVE, QUEUE_ARCHIVE };
 #define QUEUE_KEY_MAX   200
 #define QUEUE_BYTES_MAX ((size_t)512 << 10)
 
+/* How long leases live: beats come every second, and a machine may be busy for a while. */
+#define QUEUE_LEASE_MS    10000
+#define QUEUE_WORKER_SIZE 64
+
+/* This process's name among workers: the host's and the process id. */
+const char *queue_worker_name(char name[QUEUE_WORKER_SIZE]);
+
 struct queue_options {
     const char *url;       /* "local:FILE" or "nats://[user:pass@]host:port" (tls:// too) */
     const char *worker;    /* this process's name in results: host and pid */

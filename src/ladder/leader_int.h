@@ -1,0 +1,107 @@
+/* ladder/leader_int.h - between the files of the leader: leader.c (videos, and what is to be made of them) and
+ * effort.c (what is being made). All of it belongs to the leader's thread, where nothing else is said. */
+#ifndef MATINEE_LADDER_LEADER_INT_H
+#define MATINEE_LADDER_LEADER_INT_H
+
+#include "ladder/ladder_int.h"
+
+#include "base/list.h"
+#include "base/map.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define LOOK_NEVER INT64_MAX
+
+/* A video with something left to make. */
+struct watch {
+    struct list link;
+    struct ulid id;
+    size_t planned;   /* the first so many segments of the view were looked at */
+    size_t efforts;   /* under way */
+    atomic_uint shed; /* of its renditions, from the tallest on, left out for now */
+    int64_t look_ms;  /* when to look at it next: 0 now, LOOK_NEVER when something is told */
+};
+
+/* How long tasks for the same renditions took of late. */
+#define PACE_SAMPLES 32
+struct pace {
+    char names[64];
+    int64_t took_ms[PACE_SAMPLES];
+    size_t count; /* ever */
+};
+#define PACES_MAX 16
+
+struct ladder {
+    struct ladder_options options;
+    char *names; /* of the ladder, as it was given */
+    pthread_t thread;
+    bool started;
+    atomic_bool ending;
+    pthread_mutex_t lock; /* guards what was told, and `watches` for readers of other threads */
+    struct ulid *told;
+    size_t told_count;
+    struct list watches;
+    struct map *jobs;    /* key -> struct job */
+    struct list efforts; /* all of them, oldest first */
+    size_t archive_jobs;
+    struct pace paces[PACES_MAX];
+    int64_t shed_ms, calm_ms; /* when something was last left out; since when nothing waits long */
+    int64_t straggled_ms;     /* when stragglers were last looked for */
+    bool queue_away;          /* it was said */
+};
+
+/* One chunk of an effort: a job of the queue. */
+struct job {
+    struct effort *effort;
+    char key[TASK_KEY_SIZE];
+    struct buffer *result; /* its lines; NULL: not come */
+    int64_t started_ms;    /* the attempt that runs; 0: none does */
+    bool backed;           /* a second worker was asked for */
+};
+
+/* One segment in some renditions: its chunks are jobs, and all of them together make the segment of each. */
+struct effort {
+    struct list link;
+    struct watch *watch;
+    enum queue_lane lane;
+    uint32_t number;
+    char segment[24];
+    char names[64];
+    struct rung rungs[RUNGS_MAX];
+    size_t rung_count;
+    int64_t captured_ms; /* the wall clock at its last picture */
+    struct job *jobs;
+    unsigned of, arrived;
+    char reason[96];  /* why it will never be made; "": it will */
+    int64_t retry_ms; /* its end could not be written down; try again then */
+};
+
+/* --- effort.c ----------------------------------------------------------------------------------------- */
+
+/* Puts one segment of a view into the queue, to be made as `rungs`. ERR_BAD with `why`: it can never be made. Others: not now. */
+must_check enum err effort_begin(struct ladder *l, struct watch *w, const struct video_view *view, size_t at,
+                                 const struct rung *rungs, size_t count, char why[96]);
+
+/* The tasks of one segment, the caller's; their records lie in the view. Errors as above. */
+must_check enum err effort_tasks(struct store *store, const struct video_view *view, size_t at,
+                                 const struct rung *rungs, size_t count, struct task **out,
+                                 size_t *task_count, char why[96]);
+
+/* What the queue has told. */
+void effort_report(struct ladder *l, struct queue_report *r);
+/* Whether this rendition of a segment is under way. */
+bool effort_has(const struct ladder *l, const struct watch *w, uint32_t number, const char *name);
+/* Writes down once more what could not be written down before. */
+void effort_retry(struct ladder *l, int64_t now_ms);
+/* Asks for second workers where the first ones are late. */
+void effort_hurry(struct ladder *l, int64_t now_ms);
+/* Forgets everything of a video that is gone, in the queue too. */
+void effort_forget(struct ladder *l, struct watch *w);
+void effort_free_all(struct ladder *l); /* the queue keeps what it has */
+
+/* Lists a gap in each of these renditions. ERR_MISSING: the video is gone. */
+must_check enum err effort_gaps(struct ladder *l, struct ulid video, uint32_t number,
+                                const struct rung *rungs, size_t count, const char *reason);
+
+#endif
