@@ -169,11 +169,11 @@ void stream_drop(struct stream *s); /* frees without a word: for the end of a lo
 /* What recv() would say: bytes, 0 at the end, -errno. *more: there may be more without a new event. */
 ssize_t stream_receive(struct stream *s, uint8_t *at, size_t room, bool *more);
 
-/* The queue of a stream, queue.c. */
-void queue_copy(struct stream *s, struct bytes b);
-void queue_take(struct stream *s, struct buffer *b, size_t from, size_t size);
-void queue_consume(struct stream *s, size_t size);
-void queue_drop(struct stream *s);
+/* What a stream has yet to send, unsent.c. */
+void unsent_copy(struct stream *s, struct bytes b);
+void unsent_take(struct stream *s, struct buffer *b, size_t from, size_t size);
+void unsent_consume(struct stream *s, size_t size);
+void unsent_drop(struct stream *s);
 
 /* --- TLS inside streams, tls_stream.c ------------------------------------------------------------------ */
 

@@ -102,7 +102,7 @@ static void stream_release(struct stream *s)
     list_remove(&s->all);
     list_remove(&s->flush);
     list_remove(&s->again);
-    queue_drop(s);
+    unsent_drop(s);
     free(s->rest);
     s->rest = NULL;
     s->rest_size = s->rest_room = 0;

@@ -35,7 +35,7 @@ void stream_write(struct stream *s, struct bytes b)
 
     if (!takes(s) || b.size == 0)
         return;
-    queue_copy(s, b);
+    unsent_copy(s, b);
     queued(s, before);
 }
 
@@ -47,7 +47,7 @@ void stream_write_part(struct stream *s, struct buffer *b, size_t from, size_t s
         buffer_unref(b);
         return;
     }
-    queue_take(s, b, from, size);
+    unsent_take(s, b, from, size);
     queued(s, before);
 }
 
@@ -103,7 +103,7 @@ static bool send_queued(struct stream *s)
             stream_end(s, ERR_CLOSED);
             return false;
         }
-        queue_consume(s, (size_t)sent);
+        unsent_consume(s, (size_t)sent);
         s->write_ms = s->loop->now_ms;
         turn += (size_t)sent;
         if (turn >= STREAM_SEND_TURN_BYTES_MAX) {

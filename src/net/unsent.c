@@ -1,4 +1,4 @@
-/* net/queue.c - what a stream has yet to send: stretches of shared buffers, and a buffer of its own for
+/* net/unsent.c - what a stream has yet to send: stretches of shared buffers, and a buffer of its own for
  * small writes, which grows while it is the last. An empty queue keeps a little memory, never a buffer. */
 #include "net/net_int.h"
 
@@ -29,7 +29,7 @@ static struct piece *new_piece(struct stream *s)
     return &s->pieces[s->piece_first + s->piece_count++];
 }
 
-void queue_take(struct stream *s, struct buffer *b, size_t from, size_t size)
+void unsent_take(struct stream *s, struct buffer *b, size_t from, size_t size)
 {
     if (size == 0) {
         buffer_unref(b);
@@ -40,7 +40,7 @@ void queue_take(struct stream *s, struct buffer *b, size_t from, size_t size)
     s->tail_open = false;
 }
 
-void queue_copy(struct stream *s, struct bytes b)
+void unsent_copy(struct stream *s, struct bytes b)
 {
     if (b.size == 0)
         return;
@@ -59,11 +59,11 @@ void queue_copy(struct stream *s, struct bytes b)
 
     memcpy(own->data, b.at, b.size);
     own->size = b.size;
-    queue_take(s, own, 0, b.size);
+    unsent_take(s, own, 0, b.size);
     s->tail_open = true;
 }
 
-void queue_consume(struct stream *s, size_t size)
+void unsent_consume(struct stream *s, size_t size)
 {
     s->queued -= size;
     while (size > 0) {
@@ -90,7 +90,7 @@ void queue_consume(struct stream *s, size_t size)
     }
 }
 
-void queue_drop(struct stream *s)
+void unsent_drop(struct stream *s)
 {
     for (unsigned i = 0; i < s->piece_count; i++)
         buffer_unref(s->pieces[s->piece_first + i].buffer);
