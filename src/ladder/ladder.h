@@ -18,4 +18,7 @@ must_check enum err thumbnail_make(const char *program, struct bytes init, struc
 /* The child's side: `matinee draw-thumbnail`. Reads standard input, writes standard output; an exit status. */
 int thumbnail_child(void);
 
+/* The same of `matinee encode-chunk`, which makes the renditions of one chunk. */
+int encode_child(void);
+
 #endif

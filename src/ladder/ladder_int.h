@@ -5,9 +5,11 @@
 #include "ladder/ladder.h"
 #include "media/media.h"
 
-/* Locks this process in for good: no new files, sockets or processes; `seconds` of processor time and
- * `bytes` of memory. ERR_IO where the kernel refuses. */
-must_check enum err sandbox_enter(unsigned seconds, size_t bytes);
+enum sandbox_threads { SANDBOX_ONE_THREAD, SANDBOX_THREADS };
+
+/* Locks this process in for good: no new files, sockets or processes, nor threads unless they are allowed; `seconds` of
+ * processor time and `bytes` of address space. ERR_IO where the kernel refuses. */
+must_check enum err sandbox_enter(unsigned seconds, size_t bytes, enum sandbox_threads threads);
 
 /* Decodes the first picture of an MP4 (init and segment laid end to end) and encodes it as a JPEG that fits
  * into width_max x height_max. */
@@ -15,10 +17,12 @@ must_check enum err picture_draw(struct bytes mp4, int width_max, int height_max
 
 /* --- plan.c: which renditions a source gets ------------------------------------------------------------ */
 
-/* The rungs named in `ladder` ("1080p,720p:hevc,480p"; "none": nothing) for a source of this size and rate: none of the source's own
- * height or above, aspect kept, sizes even, at most 60 pictures a second (a source above gets every other one). In falling size;
- * returns how many. The shorter side of a portrait source counts as its height. */
-size_t plan_rungs(const char *ladder, uint32_t width, uint32_t height, struct rung out[RUNGS_MAX]);
+/* The rungs named in `ladder` ("1080p,720p:hevc,480p"; "none": nothing) for a source of this size and of `fps` pictures a second
+ * (0: not known; from 35 on a rung may take more bits): none of the source's own height or above, aspect kept, sizes even, at most
+ * 60 pictures a second (a source above gets every other one). In falling size; returns how many. The shorter side of a
+ * portrait source counts as its height. The rungs of one video must come from one call: a record holds for all its chunks. */
+size_t plan_rungs(const char *ladder, uint32_t width, uint32_t height, uint32_t fps,
+                  struct rung out[RUNGS_MAX]);
 
 /* Whether `ladder` can be read; `why` says what is wrong with it. */
 must_check enum err plan_check(const char *ladder, char why[256]);
@@ -47,8 +51,5 @@ void encode_result_free(struct encode_result *r); /* frees what it holds */
 must_check enum err encode_run(const char *program, const struct encode_request *request,
                                bool (*keep_on)(void *ctx), void *ctx, struct encode_result *out,
                                char why[256]);
-
-/* The child's side: an exit status. */
-int encode_child(void);
 
 #endif

@@ -113,29 +113,32 @@ static enum err take_pictures(struct work *w)
         e = take_picture(w);
         av_frame_unref(w->frame);
     }
-    if (e == ERR_OK && code != AVERROR(EAGAIN) && code != AVERROR_EOF)
-        e = refuse(w, ERR_BAD, "a picture cannot be decoded");
-    return e;
+    if (e != ERR_OK || code == AVERROR(EAGAIN) || code == AVERROR_EOF)
+        return e;
+    return code == AVERROR(ENOMEM) ? refuse(w, ERR_LIMIT, "no memory for a picture")
+                                   : refuse(w, ERR_BAD, "a picture cannot be decoded");
 }
 
-/* What one packet lacks shows in the number of pictures at the end; some decoders refuse the leading pictures of an
- * open GOP, which are no loss. */
+/* A packet that is refused lacks its picture in the end; only a lack of memory is not the packet's fault. */
+static enum err decode_packet(struct work *w, const AVPacket *packet)
+{
+    return avcodec_send_packet(w->decoder, packet) == AVERROR(ENOMEM)
+               ? refuse(w, ERR_LIMIT, "no memory for a picture")
+               : take_pictures(w);
+}
+
 static enum err decode_all(struct work *w)
 {
     enum err e = ERR_OK;
 
-    for (; e == ERR_OK && av_read_frame(w->demux.format, w->packet) >= 0; av_packet_unref(w->packet)) {
-        avcodec_send_packet(w->decoder, w->packet);
-        e = take_pictures(w);
-    }
-    if (e != ERR_OK)
-        return e;
-    avcodec_send_packet(w->decoder, NULL);
-    return take_pictures(w);
+    for (; e == ERR_OK && av_read_frame(w->demux.format, w->packet) >= 0; av_packet_unref(w->packet))
+        e = decode_packet(w, w->packet);
+    return e == ERR_OK ? decode_packet(w, NULL) : e;
 }
 
 /* --- after the last ------------------------------------------------------------------------------------- */
 
+/* Leading pictures of an open GOP need the GOP before; some decoders leave them out, which is no loss. */
 static enum err check_count(const struct work *w)
 {
     size_t due = w->timing.count - w->timing.leading, came = w->decoded - w->decoded_leading;
