@@ -12,6 +12,11 @@ static int draw_thumbnail(int argc, char **argv)
     return thumbnail_child();
 }
 
+static int encode_chunk(int argc, char **argv)
+{
+    return encode_child();
+}
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -25,6 +30,7 @@ static const struct {
     {"publish", cmd_publish, cmd_publish_help, "publishes a file or a drawn test picture, by RTMP"},
     {"bench", cmd_bench, cmd_bench_help, "measures, beside others of its kind"},
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},
+    {"encode-chunk", encode_chunk, NULL, NULL},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

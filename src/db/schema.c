@@ -33,7 +33,7 @@ static const char *const step_2[] = {
     "UPDATE videos SET laddered = 1 WHERE state = 'ended'",
     "CREATE TABLE renditions (video_id TEXT NOT NULL, name TEXT NOT NULL, codec INTEGER NOT NULL,"
     " width INTEGER NOT NULL, height INTEGER NOT NULL, archive INTEGER NOT NULL,"
-    " PRIMARY KEY (video_id, name)) WITHOUT ROWID",
+    " fps INTEGER NOT NULL, PRIMARY KEY (video_id, name)) WITHOUT ROWID",
     "CREATE TABLE rendition_inits (video_id TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,"
     " record BLOB NOT NULL, PRIMARY KEY (video_id, name, number)) WITHOUT ROWID",
     /* bytes 0 is a gap, and `reason` says why. */

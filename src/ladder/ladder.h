@@ -76,7 +76,7 @@ int map_filter(struct store *store, const char *program, FILE *in, FILE *out);
 /* Reads sorted piece lines, lays segments together, writes a line for each. */
 int reduce_filter(struct store *store, FILE *in, FILE *out);
 
-/* The child's side: `matinee encode-chunk`. An exit status. */
+/* The same of `matinee encode-chunk`, which makes the renditions of one chunk. */
 int encode_child(void);
 
 #endif

@@ -2,6 +2,7 @@
  *
  *   plan.c       which renditions a source gets, and what goes together into one task
  *   task.c       tasks and results as lines of text
+ *   chunks.c     what a stored segment is made of
  *   map.c        one task, done: chunk in, a chunk of each rendition out
  *   encode.c     the child that does the work, from our side; child.c starts it
  *   reduce.c     chunks laid end to end
@@ -22,9 +23,11 @@
 /* Chunks of a segment: a 60 s segment of 2 s chunks, and what an odd GOP adds. */
 #define CHUNKS_MAX 256
 
-/* Locks this process in for good: no new files, sockets or processes; `seconds` of processor time and
- * `bytes` of memory. ERR_IO where the kernel refuses. */
-must_check enum err sandbox_enter(unsigned seconds, size_t bytes);
+enum sandbox_threads { SANDBOX_ONE_THREAD, SANDBOX_THREADS };
+
+/* Locks this process in for good: no new files, sockets or processes, nor threads unless they are allowed; `seconds` of
+ * processor time and `bytes` of address space. ERR_IO where the kernel refuses. */
+must_check enum err sandbox_enter(unsigned seconds, size_t bytes, enum sandbox_threads threads);
 
 /* Decodes the first picture of an MP4 (init and segment laid end to end) and encodes it as a JPEG that fits
  * into width_max x height_max. */
@@ -32,10 +35,12 @@ must_check enum err picture_draw(struct bytes mp4, int width_max, int height_max
 
 /* --- plan.c: which renditions a source gets ------------------------------------------------------------ */
 
-/* The rungs named in `ladder` ("1080p,720p:hevc,480p"; "none": nothing) for a source of this size and rate: none of the source's own
- * height or above, aspect kept, sizes even, at most 60 pictures a second (a source above gets every other one). In falling size;
- * returns how many. The shorter side of a portrait source counts as its height. */
-size_t plan_rungs(const char *ladder, uint32_t width, uint32_t height, struct rung out[RUNGS_MAX]);
+/* The rungs named in `ladder` ("1080p,720p:hevc,480p"; "none": nothing) for a source of this size and of `fps` pictures a second
+ * (0: not known; from 35 on a rung may take more bits): none of the source's own height or above, aspect kept, sizes even, at most
+ * 60 pictures a second (a source above gets every other one). In falling size; returns how many. The shorter side of a
+ * portrait source counts as its height. The rungs of one video must come from one call: a record holds for all its chunks. */
+size_t plan_rungs(const char *ladder, uint32_t width, uint32_t height, uint32_t fps,
+                  struct rung out[RUNGS_MAX]);
 
 /* Whether `ladder` can be read; `why` says what is wrong with it. */
 must_check enum err plan_check(const char *ladder, char why[256]);
@@ -138,6 +143,18 @@ struct map_means {
 enum map_end map_task(const struct map_means *means, const struct task *t, struct builder *result,
                       char why[256]);
 
+/* --- chunks.c ----------------------------------------------------------------------------------------- */
+
+/* Finds the chunks (moof and mdat) of a stored segment; returns how many; 0 when they are more than `room`, or it is not
+ * made of such. */
+struct extent {
+    size_t offset, size;
+};
+size_t chunks_find(struct bytes segment, struct extent *out, size_t room);
+
+/* How many pictures its chunks say they have. */
+uint32_t pictures_count(struct bytes segment);
+
 /* --- reduce.c ----------------------------------------------------------------------------------------- */
 
 /* Lays the chunks of one segment, in order, end to end and stores the segment as `name`. *bytes is its size. */
@@ -146,11 +163,5 @@ must_check enum err reduce_segment(struct store *store, const struct piece *piec
 
 /* Removes the chunks: once the segment is listed, nobody needs them. */
 void reduce_sweep(struct store *store, const struct piece *pieces, size_t count);
-
-/* Finds the chunks (moof and mdat) of a stored segment; returns how many, at most `room`; 0 when it is not made of such. */
-struct extent {
-    size_t offset, size;
-};
-size_t chunks_find(struct bytes segment, struct extent *out, size_t room);
 
 #endif

@@ -82,31 +82,53 @@ static enum err view_of(struct live *live, struct ulid id, struct video_view **o
     return known ? live_video_load(live, id, out) : ERR_MISSING;
 }
 
-/* The configuration of the newest segment with pictures; NULL: there is none. */
-static const struct codec_config *newest_config(const struct video_view *v)
-{
-    for (size_t i = v->segment_count; i > 0; i--) {
-        const struct span *s = &v->segments[i - 1].track[TRACK_VIDEO];
+/* What the source is, by its newest stored segment with pictures. */
+struct source {
+    uint32_t width, height, fps;
+};
 
-        if (s->bytes > 0)
-            return &v->inits[TRACK_VIDEO][s->init].config;
-    }
-    return NULL;
+static enum err read_source(struct ladder *l, const struct video_view *v, struct source *out)
+{
+    size_t at = live_video_stored(l->options.live, v);
+    char name[SEGMENT_NAME_SIZE];
+    struct buffer *bytes;
+    enum err e;
+
+    while (at > 0 && v->segments[at - 1].track[TRACK_VIDEO].bytes == 0)
+        at--;
+    if (at == 0)
+        return ERR_UNSUPPORTED;
+    const struct segment *s = &v->segments[at - 1];
+    const struct span *span = &s->track[TRACK_VIDEO];
+    const struct codec_config *config = &v->inits[TRACK_VIDEO][span->init].config;
+
+    if ((e = store_get(l->options.store, segment_name(name, v->id, TRACK_VIDEO, s), &bytes)) != ERR_OK)
+        return e;
+    int64_t pictures = pictures_count(buffer_bytes(bytes)), length = span->end - span->start;
+
+    buffer_unref(bytes);
+    *out =
+        (struct source){config->width, config->height,
+                        length > 0 ? (uint32_t)((pictures * CMAF_VIDEO_TIMESCALE + length / 2) / length) : 0};
+    return ERR_OK;
 }
 
-/* A live video gets the whole ladder; one that has ended keeps what it has, if it has anything. */
+/* A video gets the whole ladder with its first segment, and keeps what it has then. */
 static enum err begin_renditions(struct ladder *l, const struct video_view *view)
 {
-    const struct codec_config *config = newest_config(view);
     struct rung rungs[RUNGS_MAX];
+    struct source source;
     size_t count;
-    enum err e = ERR_OK;
+    enum err e;
 
-    if (config == NULL || (!view->live && view->rendition_count > 0))
+    if (view->rendition_count > 0)
         return ERR_OK;
-    count = plan_rungs(l->names, config->width, config->height, rungs);
+    if ((e = read_source(l, view, &source)) != ERR_OK)
+        return e == ERR_UNSUPPORTED ? ERR_OK : e;
+    count = plan_rungs(l->names, source.width, source.height, source.fps, rungs);
     for (size_t i = 0; i < count && e == ERR_OK; i++) {
-        struct rendition r = {.codec = rungs[i].codec, .width = rungs[i].width, .height = rungs[i].height};
+        struct rendition r = {
+            .codec = rungs[i].codec, .width = rungs[i].width, .height = rungs[i].height, .fps = source.fps};
 
         memcpy(r.name, rungs[i].name, sizeof r.name);
         if (video_view_rendition(view, r.name) == NULL)
@@ -125,20 +147,20 @@ static size_t missing_rungs(const struct ladder *l, const struct watch *w, const
 {
     const struct codec_config *config =
         &v->inits[TRACK_VIDEO][v->segments[at].track[TRACK_VIDEO].init].config;
-    static const char *const suffix[] = {[CODEC_HEVC] = ":hevc", [CODEC_AV1] = ":av1"};
     size_t count = 0;
 
     *never_count = 0;
     for (size_t i = 0; i < v->rendition_count; i++) {
         const struct rendition *r = &v->renditions[i];
         struct rung rung[RUNGS_MAX];
-        char name[32];
+        char word[RENDITION_NAME_SIZE], *dash;
 
         if (r->made[at].state != MADE_NOT || effort_has(l, w, v->segments[at].number, r->name))
             continue;
-        snprintf(name, sizeof name, "%s%s", r->name,
-                 r->codec == CODEC_HEVC || r->codec == CODEC_AV1 ? suffix[r->codec] : "");
-        if (count < RUNGS_MAX && plan_rungs(name, config->width, config->height, rung) == 1)
+        memcpy(word, r->name, sizeof word); /* what was asked for as 720p:hevc is called 720p-hevc */
+        if ((dash = strchr(word, '-')) != NULL)
+            *dash = ':';
+        if (count < RUNGS_MAX && plan_rungs(word, config->width, config->height, r->fps, rung) == 1)
             out[count++] = rung[0];
         else
             memcpy(never[(*never_count)++].name, r->name, sizeof never->name);
@@ -447,10 +469,10 @@ void ladder_close(struct ladder *l)
 
 /* The view of an ended video, and the rung that was asked for. */
 static enum err archive_view(struct ladder *l, struct ulid video, const char *name, struct video_view **view,
-                             struct rung *rung, char why[256])
+                             struct rung *rung, uint32_t *fps, char why[256])
 {
     struct rung rungs[RUNGS_MAX];
-    const struct codec_config *config;
+    struct source source;
     enum err e;
 
     *view = NULL;
@@ -462,8 +484,8 @@ static enum err archive_view(struct ladder *l, struct ulid video, const char *na
     }
     if ((*view)->live)
         e = ERR_BUSY;
-    else if ((config = newest_config(*view)) == NULL ||
-             plan_rungs(name, config->width, config->height, rungs) != 1)
+    else if ((e = read_source(l, *view, &source)) == ERR_OK &&
+             plan_rungs(name, source.width, source.height, source.fps, rungs) != 1)
         e = ERR_UNSUPPORTED;
     if (e != ERR_OK) {
         snprintf(why, 256,
@@ -474,13 +496,14 @@ static enum err archive_view(struct ladder *l, struct ulid video, const char *na
         return e;
     }
     *rung = rungs[0];
+    *fps = source.fps;
     return ERR_OK;
 }
 
-static enum err begin_archive(struct ladder *l, struct ulid video, const struct rung *rung)
+static enum err begin_archive(struct ladder *l, struct ulid video, const struct rung *rung, uint32_t fps)
 {
     struct rendition r = {
-        .codec = rung->codec, .width = rung->width, .height = rung->height, .archive = true};
+        .codec = rung->codec, .width = rung->width, .height = rung->height, .fps = fps, .archive = true};
 
     memcpy(r.name, rung->name, sizeof r.name);
     return live_rendition_begin(l->options.live, video, &r);
@@ -490,12 +513,13 @@ enum err ladder_add(struct ladder *l, struct ulid video, const char *rendition, 
 {
     struct video_view *view;
     struct rung rung;
-    enum err e = archive_view(l, video, rendition, &view, &rung, why);
+    uint32_t fps;
+    enum err e = archive_view(l, video, rendition, &view, &rung, &fps, why);
 
     if (e != ERR_OK)
         return e;
     video_view_unref(view);
-    if ((e = begin_archive(l, video, &rung)) != ERR_OK)
+    if ((e = begin_archive(l, video, &rung, fps)) != ERR_OK)
         snprintf(why, 256, "the rendition cannot be begun: %s", err_text(e));
     else
         on_change(l, video);
@@ -527,7 +551,8 @@ enum err ladder_tasks(struct ladder *l, struct ulid video, const char *rendition
 {
     struct video_view *view;
     struct rung rung;
-    enum err e = archive_view(l, video, rendition, &view, &rung, why);
+    uint32_t fps;
+    enum err e = archive_view(l, video, rendition, &view, &rung, &fps, why);
 
     if (e != ERR_OK)
         return e;
@@ -581,11 +606,12 @@ enum err ladder_publish(struct ladder *l, struct ulid video, const char *renditi
 {
     struct video_view *view;
     struct rung rung;
+    uint32_t fps;
     struct bytes line;
     size_t number = 0;
-    enum err e = archive_view(l, video, rendition, &view, &rung, why);
+    enum err e = archive_view(l, video, rendition, &view, &rung, &fps, why);
 
-    if (e == ERR_OK && (e = begin_archive(l, video, &rung)) != ERR_OK)
+    if (e == ERR_OK && (e = begin_archive(l, video, &rung, fps)) != ERR_OK)
         snprintf(why, 256, "the rendition cannot be begun: %s", err_text(e));
     while (e == ERR_OK && line_next(&lines, &line)) {
         number++;

@@ -3,35 +3,6 @@
 
 #include "base/mem.h"
 
-static uint32_t box_type(const char name[4])
-{
-    return (uint32_t)(uint8_t)name[0] << 24 | (uint32_t)(uint8_t)name[1] << 16 |
-           (uint32_t)(uint8_t)name[2] << 8 | (uint8_t)name[3];
-}
-
-size_t chunks_find(struct bytes segment, struct extent *out, size_t room)
-{
-    size_t count = 0, at = 0;
-
-    while (segment.size - at >= 8) {
-        struct cursor c = cursor_of(bytes_from(segment, at));
-        uint32_t size = cursor_be32(&c), type = cursor_be32(&c);
-
-        if (size < 8 || size > segment.size - at)
-            return 0;
-        if (type == box_type("moof")) {
-            if (count == room)
-                return 0;
-            out[count++] = (struct extent){at, 0};
-        }
-        if (count >
-            0) /* whatever stands behind a moof belongs to it; what stands before the first is a header */
-            out[count - 1].size = at + size - out[count - 1].offset;
-        at += size;
-    }
-    return at == segment.size ? count : 0;
-}
-
 static enum err append(struct store *store, const struct piece *p, struct builder *whole)
 {
     char name[SEGMENT_NAME_SIZE];

@@ -123,7 +123,7 @@ static bool take_word(struct bytes *from, uint8_t mark, const char **out)
 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (bytes_is(word, words[i])) {
-            *out = words[i];
+            *out = words[i][0] == '-' ? "" : words[i];
             return true;
         }
     }
@@ -136,7 +136,7 @@ static void rung_write(const struct rung *r, struct builder *out)
 {
     builder_printf(out, "%s:%s:%ux%u:%u:%u:%u:%u:%u:%s:%s", r->name, codec_word(r->codec), r->width,
                    r->height, r->fps_max, r->crf, r->bitrate_max, r->buffer_bits, r->bframes, r->preset,
-                   r->profile);
+                   r->profile[0] ? r->profile : "-");
 }
 
 static bool rung_read(struct rung *r, struct bytes text)

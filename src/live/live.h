@@ -191,6 +191,7 @@ struct rendition {
     char name[RENDITION_NAME_SIZE]; /* "720p" */
     enum codec codec;
     uint32_t width, height;
+    uint32_t fps;       /* of the source, for its encoder; 0: not known */
     bool archive;       /* it was asked for later: nobody sees it before it is whole */
     struct init *inits; /* in no order; find by number */
     size_t init_count;

@@ -81,6 +81,7 @@ static struct rendition *insert(struct video *v, const struct rendition *r, size
     v->renditions[at] = (struct rendition){.codec = r->codec,
                                            .width = r->width,
                                            .height = r->height,
+                                           .fps = r->fps,
                                            .archive = r->archive,
                                            .made = mem_new(segment_count * sizeof *r->made)};
     snprintf(v->renditions[at].name, RENDITION_NAME_SIZE, "%s", r->name);
@@ -147,7 +148,8 @@ static bool load_rendition(void *ctx, const struct db_row *row)
     struct rendition r = {.codec = (enum codec)db_column_int(row, 1),
                           .width = (uint32_t)db_column_int(row, 2),
                           .height = (uint32_t)db_column_int(row, 3),
-                          .archive = db_column_int(row, 4) != 0};
+                          .archive = db_column_int(row, 4) != 0,
+                          .fps = (uint32_t)db_column_int(row, 5)};
 
     snprintf(r.name, sizeof r.name, "%s", db_column_text(row, 0));
     insert(g->video, &r, g->count);
@@ -191,7 +193,7 @@ enum err renditions_load(struct db *d, struct video *v, const struct segment *se
     enum err e;
 
     ulid_text(v->id, id);
-    if ((e = db_read(d, "SELECT name, codec, width, height, archive FROM renditions WHERE video_id = ?",
+    if ((e = db_read(d, "SELECT name, codec, width, height, archive, fps FROM renditions WHERE video_id = ?",
                      DB_VALUES(db_str(id)), load_rendition, &g)) == ERR_OK &&
         (e = db_read(d, "SELECT name, number, record FROM rendition_inits WHERE video_id = ?",
                      DB_VALUES(db_str(id)), load_init, &g)) == ERR_OK &&
@@ -265,11 +267,11 @@ static enum err write_begin(void *ctx, struct db *d)
     const struct change *c = ctx;
     const struct rendition *r = c->rendition;
     enum err e = db_run(d,
-                        "INSERT INTO renditions (video_id, name, codec, width, height, archive)"
-                        " SELECT ?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM videos WHERE id = ?)"
+                        "INSERT INTO renditions (video_id, name, codec, width, height, archive, fps)"
+                        " SELECT ?,?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM videos WHERE id = ?)"
                         " ON CONFLICT DO NOTHING",
                         DB_VALUES(db_str(c->id), db_str(r->name), db_int(r->codec), db_int(r->width),
-                                  db_int(r->height), db_int(r->archive), db_str(c->id)),
+                                  db_int(r->height), db_int(r->archive), db_int(r->fps), db_str(c->id)),
                         NULL);
 
     return e == ERR_OK

@@ -1,39 +1,13 @@
 /* media/remux.c - reads stored segments and writes them into one file, in memory, by libavformat.
  *
  * What is read here was muxed by cmaf.c; nothing is decoded, and no stream is probed. */
-#include "media/media.h"
+#include "media/av_int.h"
 
-#include "base/limits.h"
-#include "base/mem.h"
-
-#include <libavformat/avformat.h>
-#include <libavutil/mem.h>
-#include <stdlib.h>
-
-/* Two of the largest configurations must fit, for the muxer fills in box sizes within this buffer only. */
-#define IO_BYTES 262144
-_Static_assert(IO_BYTES >= TRACK_COUNT * CODEC_CONFIG_BYTES_MAX + 8192, "a moov fits");
-
-/* One track being read: its init segment, then its bytes. */
 struct source {
-    struct bytes left[2];
-    AVFormatContext *demuxer;
+    struct demux demux;
     AVPacket *packet; /* the next one; NULL at the end */
     int stream;       /* of the output */
 };
-
-static int read_source(void *ctx, uint8_t *to, int room)
-{
-    struct source *s = ctx;
-    struct bytes *part = s->left[0].size > 0 ? &s->left[0] : &s->left[1];
-    struct bytes taken = bytes_head(*part, (size_t)room);
-
-    if (taken.size == 0)
-        return AVERROR_EOF;
-    memcpy(to, taken.at, taken.size);
-    *part = bytes_from(*part, taken.size);
-    return (int)taken.size;
-}
 
 static int collect(void *ctx, uint8_t *data, int size)
 {
@@ -44,69 +18,32 @@ static int collect(void *ctx, uint8_t *data, int size)
 static void source_advance(struct source *s)
 {
     av_packet_unref(s->packet);
-    if (av_read_frame(s->demuxer, s->packet) < 0)
+    if (av_read_frame(s->demux.format, s->packet) < 0)
         av_packet_free(&s->packet);
-}
-
-static AVIOContext *io_new(void *ctx, int (*read)(void *, uint8_t *, int),
-                           int (*write)(void *, uint8_t *, int))
-{
-    uint8_t *memory = av_malloc(IO_BYTES);
-    AVIOContext *io =
-        memory ? avio_alloc_context(memory, IO_BYTES, write != NULL, ctx, read, write, NULL) : NULL;
-
-    if (io == NULL)
-        av_free(memory);
-    else
-        io->seekable = 0;
-    return io;
-}
-
-static void io_free(AVIOContext *io)
-{
-    if (io != NULL)
-        av_freep(&io->buffer);
-    avio_context_free(&io);
 }
 
 static enum err source_open(struct source *s, const struct stored_track *track)
 {
-    AVIOContext *io;
+    enum err e = demux_open(&s->demux, buffer_bytes(track->init), buffer_bytes(track->bytes));
 
-    s->left[0] = buffer_bytes(track->init);
-    s->left[1] = buffer_bytes(track->bytes);
-    s->demuxer = avformat_alloc_context();
-    io = io_new(s, read_source, NULL);
-    s->packet = av_packet_alloc();
-    if (s->demuxer == NULL || io == NULL || s->packet == NULL) {
-        io_free(io);
+    if (e != ERR_OK)
+        return e;
+    if ((s->packet = av_packet_alloc()) == NULL)
         return ERR_LIMIT;
-    }
-    s->demuxer->pb = io;
-    s->demuxer->flags |= AVFMT_FLAG_CUSTOM_IO;
-    if (avformat_open_input(&s->demuxer, NULL, av_find_input_format("mp4"), NULL) < 0) {
-        io_free(io); /* the demuxer itself was freed by the failure */
-        return ERR_BAD;
-    }
-    if (s->demuxer->nb_streams != 1)
-        return ERR_BAD;
     source_advance(s);
     return ERR_OK;
 }
 
 static void source_close(struct source *s)
 {
-    AVIOContext *io = s->demuxer ? s->demuxer->pb : NULL;
-
     av_packet_free(&s->packet);
-    avformat_close_input(&s->demuxer);
-    io_free(io);
+    demux_close(&s->demux);
 }
 
 static enum err add_stream(AVFormatContext *muxer, struct source *s, enum container container)
 {
     AVStream *stream = avformat_new_stream(muxer, NULL);
-    const AVStream *from = s->demuxer->streams[0];
+    const AVStream *from = s->demux.format->streams[0];
 
     if (stream == NULL || avcodec_parameters_copy(stream->codecpar, from->codecpar) < 0)
         return ERR_LIMIT;
@@ -147,9 +84,10 @@ static struct source *first_of(struct source sources[TRACK_COUNT])
     for (int t = 0; t < TRACK_COUNT; t++) {
         struct source *s = &sources[t];
 
-        if (s->packet != NULL && s->demuxer != NULL &&
-            (first == NULL || av_compare_ts(s->packet->dts, s->demuxer->streams[0]->time_base,
-                                            first->packet->dts, first->demuxer->streams[0]->time_base) < 0))
+        if (s->packet != NULL &&
+            (first == NULL ||
+             av_compare_ts(s->packet->dts, s->demux.format->streams[0]->time_base, first->packet->dts,
+                           first->demux.format->streams[0]->time_base) < 0))
             first = s;
     }
     return first;
@@ -159,7 +97,7 @@ static enum err copy_packets(AVFormatContext *muxer, struct source sources[TRACK
 {
     for (struct source *s; (s = first_of(sources)) != NULL; source_advance(s)) {
         s->packet->stream_index = s->stream;
-        av_packet_rescale_ts(s->packet, s->demuxer->streams[0]->time_base,
+        av_packet_rescale_ts(s->packet, s->demux.format->streams[0]->time_base,
                              muxer->streams[s->stream]->time_base);
         s->packet->pos = -1;
         if (av_write_frame(muxer, s->packet) < 0)
@@ -179,7 +117,7 @@ enum err remux(struct buffer **out, const struct stored_track tracks[TRACK_COUNT
     *out = NULL;
     if (avformat_alloc_output_context2(&muxer, NULL, container == CONTAINER_MP4 ? "mp4" : "mpegts", NULL) <
             0 ||
-        (muxer->pb = io_new(&built, NULL, collect)) == NULL)
+        (muxer->pb = av_io_new(&built, NULL, collect)) == NULL)
         goto out;
     e = ERR_OK;
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
@@ -200,7 +138,7 @@ out:
     for (int t = 0; t < TRACK_COUNT; t++)
         source_close(&sources[t]);
     if (muxer != NULL)
-        io_free(muxer->pb);
+        av_io_free(muxer->pb);
     avformat_free_context(muxer);
     builder_drop(&built);
     return e;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* What a worker may be called: host and pid, and a room's suffix. It travels in the headers of messages. */
 static bool worker_is_good(const char *worker)
@@ -159,4 +160,13 @@ void queue_give_back(struct queue *q, struct queue_job *job)
     assert(job->lease != NULL);
     q->kind->give_back(q, job);
     job_clear(job);
+}
+
+const char *queue_worker_name(char name[QUEUE_WORKER_SIZE])
+{
+    char host[33] = "host";
+
+    gethostname(host, sizeof host - 1); /* cut where it is longer; it is for people */
+    snprintf(name, QUEUE_WORKER_SIZE, "%s.%ld", host, (long)getpid());
+    return name;
 }
