@@ -1,10 +1,7 @@
 /* ladder/plan.c - which renditions a source gets: the one table of them, and the reader of `--ladder`. */
 #include "ladder/ladder_int.h"
 
-#include "base/mem.h"
-
 #include <stdio.h>
-#include <stdlib.h>
 
 #define HEIGHT_MIN 144u
 #define HEIGHT_MAX 2160u
@@ -62,15 +59,15 @@ static bool wish_parse(struct wish *out, struct bytes word)
     return false;
 }
 
-/* Takes the next word of a list that is separated by commas, without the spaces around it; false at the end. */
+/* Takes the next word of a list that is separated by commas, without the spaces around it; false behind the last. */
 static bool next_word(struct bytes *list, struct bytes *word)
 {
     long comma = bytes_find(*list, ',');
 
-    if (list->size == 0)
+    if (list->at == NULL)
         return false;
     *word = comma < 0 ? *list : bytes_head(*list, (size_t)comma);
-    *list = comma < 0 ? (struct bytes){0} : bytes_from(*list, (size_t)comma + 1);
+    *list = comma < 0 ? (struct bytes){0} : bytes_of(list->at + comma + 1, list->size - (size_t)comma - 1);
     while (word->size > 0 && word->at[0] == ' ')
         *word = bytes_from(*word, 1);
     while (word->size > 0 && word->at[word->size - 1] == ' ')
@@ -78,27 +75,33 @@ static bool next_word(struct bytes *list, struct bytes *word)
     return true;
 }
 
-/* Reads all words in falling height. Returns how many, or -1 with the word that is none in *bad. */
+/* Adds `wish` behind those that are as high or higher; false when it is there already. */
+static bool add_wish(struct wish *wishes, long count, struct wish wish)
+{
+    long at = count;
+
+    for (long i = 0; i < count; i++)
+        if (wishes[i].height == wish.height && wishes[i].format == wish.format)
+            return false;
+    for (; at > 0 && wishes[at - 1].height < wish.height; at--)
+        wishes[at] = wishes[at - 1];
+    wishes[at] = wish;
+    return true;
+}
+
+/* Reads all words, in falling height. Returns how many, or -1 with the word that is at fault in *bad. */
 static long read_wishes(const char *ladder, struct wish out[RUNGS_MAX], struct bytes *bad)
 {
-    struct bytes list = bytes_text(ladder), word;
+    struct bytes list = bytes_text(ladder);
     long count = 0;
 
     if (bytes_is(list, "none"))
         return 0;
-    while (next_word(&list, &word)) {
+    while (next_word(&list, bad)) {
         struct wish wish;
-        long at = count;
 
-        *bad = word;
-        if (count == RUNGS_MAX || !wish_parse(&wish, word))
+        if (count == RUNGS_MAX || !wish_parse(&wish, *bad) || !add_wish(out, count, wish))
             return -1;
-        for (; at > 0 && out[at - 1].height <= wish.height; at--) {
-            if (out[at - 1].height == wish.height && out[at - 1].format == wish.format)
-                return -1;
-            out[at] = out[at - 1];
-        }
-        out[at] = wish;
         count++;
     }
     return count;
@@ -110,7 +113,7 @@ enum err plan_check(const char *ladder, char why[256])
     struct bytes bad = {0};
 
     why[0] = '\0';
-    if (read_wishes(ladder, wishes, &bad) >= 0 && ladder[0] != '\0')
+    if (read_wishes(ladder, wishes, &bad) >= 0)
         return ERR_OK;
     snprintf(
         why, 256,

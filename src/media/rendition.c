@@ -113,9 +113,11 @@ static size_t depth_of(const struct rung *rung)
     return rung->codec != CODEC_AV1 && rung->bframes > 0 ? 1 : 0;
 }
 
+/* Of a single picture half of what it lasts: at the very beginning, where it cannot be decoded earlier, the next chunk still
+ * comes after it. */
 static int64_t smallest_interval(const struct rendition *r)
 {
-    int64_t least = r->timing->ticks;
+    int64_t least = r->picture_count > 1 ? r->timing->ticks : r->timing->ticks / 2;
 
     for (size_t i = 1; i < r->picture_count; i++)
         if (r->pts[i] - r->pts[i - 1] < least)

@@ -42,7 +42,8 @@ export class House {
         house.folder = await mkdtemp(join(tmpdir(), 'matinee-browser-'));
         house.publishers = [];
         house.stderr = '';
-        house.serve = spawn(MATINEE, ['serve', '--data', house.folder, '--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0', ...options],
+        house.serve = spawn(MATINEE, ['serve', '--data', house.folder, '--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0',
+            ...(options.includes('--ladder') ? [] : ['--ladder', 'none']), ...options],
             {stdio: ['ignore', 'pipe', 'pipe']});
         house.serve.stderr.on('data', (text) => { house.stderr += text; });
         const urls = {};
