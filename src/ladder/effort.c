@@ -52,7 +52,7 @@ enum err effort_tasks(struct store *store, const struct video_view *view, size_t
 {
     const struct segment *s = &view->segments[at];
     const struct init *init = &view->inits[TRACK_VIDEO][s->track[TRACK_VIDEO].init];
-    struct extent extents[CHUNKS_MAX];
+    struct extent extents[SEGMENT_CHUNKS_MAX];
     struct task task = {
         .video = view->id, .codec = init->config.codec, .init = init->number, .rung_count = count};
     struct buffer *segment;
@@ -69,7 +69,7 @@ enum err effort_tasks(struct store *store, const struct video_view *view, size_t
         snprintf(why, 96, "the source's segment: %s", err_text(e));
         return e == ERR_MISSING ? ERR_BAD : e;
     }
-    *task_count = chunks_find(buffer_bytes(segment), extents, CHUNKS_MAX);
+    *task_count = chunks_find(buffer_bytes(segment), extents, SEGMENT_CHUNKS_MAX);
     buffer_unref(segment);
     if (*task_count == 0) {
         snprintf(why, 96, "the source's segment is damaged");

@@ -144,7 +144,7 @@ int encode_child(void)
     enum err e;
 
     av_log_set_level(AV_LOG_QUIET);
-    setenv("SVT_LOG", "0", 1); /* it writes to standard error of its own accord */
+    setenv("SVT_LOG", "0", 1);          /* it writes to standard error of its own accord */
     setpriority(PRIO_PROCESS, 0, NICE); /* where it is not allowed, without */
     if ((e = child_read(&in, (size_t)HEAD_BYTES_MAX + 2 * CODEC_CONFIG_BYTES_MAX + SEGMENT_BYTES_MAX)) ==
             ERR_OK &&

@@ -21,7 +21,7 @@
 /* The longest decoder configuration that is carried in a task. */
 #define TASK_RECORD_MAX 2048
 /* Chunks of a segment: a 60 s segment of 2 s chunks, and what an odd GOP adds. */
-#define CHUNKS_MAX 256
+#define SEGMENT_CHUNKS_MAX 256
 
 enum sandbox_threads { SANDBOX_ONE_THREAD, SANDBOX_THREADS };
 

@@ -189,8 +189,8 @@ static bool read_place(struct task *t, struct bytes key)
 
     if (!ulid_parse(take_until(&key, '/'), &t->video) ||
         !take_name(&key, '/', false, t->segment, sizeof t->segment) ||
-        !take_number(&key, '-', CHUNKS_MAX, &chunk) || !take_number(&key, '/', CHUNKS_MAX, &of) ||
-        chunk >= of)
+        !take_number(&key, '-', SEGMENT_CHUNKS_MAX, &chunk) ||
+        !take_number(&key, '/', SEGMENT_CHUNKS_MAX, &of) || chunk >= of)
         return false;
     t->chunk = (unsigned)chunk;
     t->of = (unsigned)of;
@@ -256,9 +256,10 @@ enum err piece_read(struct piece *out, struct bytes line)
     if (!ulid_parse(take_until(&line, '/'), &out->video) ||
         !take_name(&line, '/', false, out->rendition, sizeof out->rendition) ||
         !take_name(&line, '\t', false, out->segment, sizeof out->segment) ||
-        !take_number(&line, ' ', CHUNKS_MAX, &chunk) || !take_number(&line, ' ', CHUNKS_MAX, &of) ||
-        !take_number(&line, ' ', UINT32_MAX, &bytes) || !take_number(&line, ' ', UINT32_MAX, &init) ||
-        !take_hex(&line, ' ', out->memory, &out->record) || chunk >= of || line.size > 0)
+        !take_number(&line, ' ', SEGMENT_CHUNKS_MAX, &chunk) ||
+        !take_number(&line, ' ', SEGMENT_CHUNKS_MAX, &of) || !take_number(&line, ' ', UINT32_MAX, &bytes) ||
+        !take_number(&line, ' ', UINT32_MAX, &init) || !take_hex(&line, ' ', out->memory, &out->record) ||
+        chunk >= of || line.size > 0)
         return ERR_BAD;
     out->chunk = (unsigned)chunk;
     out->of = (unsigned)of;
