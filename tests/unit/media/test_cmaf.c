@@ -243,6 +243,24 @@ static void chunks_are_those_that_libavformat_writes(void **state)
     buffer_unref(message);
 }
 
+/* RTMP senders may leave them in; files must not have them (AV1-ISOBMFF §2.4). */
+static void temporal_delimiters_of_av1_are_left_out(void **state)
+{
+    static const uint8_t unit[] = {0x12, 0, 0x32, 1, 0xaa};
+    const struct codec_config config = {.codec = CODEC_AV1, .width = 640, .height = 360};
+    const struct sample s = {.payload = bytes_of(unit, sizeof unit), .duration = 1500, .keyframe = true};
+    struct cmaf *c;
+
+    assert_int_equal(cmaf_new(&c, &config, bytes_of(NULL, 0), 0), ERR_OK);
+    assert_int_equal(cmaf_add(c, &s), ERR_OK);
+    cmaf_end_chunk(c);
+    struct buffer *segment = cmaf_end_segment(c);
+
+    assert_memory_equal(segment->data + segment->size - 7, "mdat\x32\x01\xaa", 7);
+    buffer_unref(segment);
+    cmaf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +268,7 @@ int main(void)
         cmocka_unit_test(the_largest_configuration_fits_into_the_init_segment),
         cmocka_unit_test(the_same_samples_give_the_same_bytes),
         cmocka_unit_test(chunks_are_those_that_libavformat_writes),
+        cmocka_unit_test(temporal_delimiters_of_av1_are_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
