@@ -53,9 +53,12 @@
 #define CONNECT_MS_MAX 10000
 /* One read; the buffer is shared by a whole loop. More makes others on the loop wait. */
 #define STREAM_READ_BYTES 65536
-/* A lazy stream is read so often. Half of what the journal waits anyway, so that an acknowledgement is hardly later;
- * at a publisher's 77 messages a second it saves three reads and wake-ups of four. */
-#define STREAM_LAZY_MS 50
+/* A lazy stream is read so often: as often as the journal syncs. At a publisher's 77 messages a second it saves
+ * seven reads and wake-ups of eight. */
+#define STREAM_LAZY_MS 100
+/* Or when so much has come (from 2.6 Mbit/s on): half of the window that a connection begins with, so that no
+ * sender ever waits for us. */
+#define STREAM_LAZY_BYTES 32768
 /* What a reader may leave unread and ask for more. */
 #define STREAM_UNREAD_BYTES_MAX 1048576
 /* One stream sends at most so much in a turn before others get theirs. */
@@ -87,9 +90,6 @@
 #define RTMP_CHUNK_BYTES_MAX 16777215
 /* Answers queued towards a publisher that does not read them; all of an ordinary session's are under 4 KB. */
 #define RTMP_OUT_QUEUE_BYTES_MAX 262144
-/* A publisher that sends so much in one STREAM_LAZY_MS (5 Mbit/s) is read at once for a while: waiting would
- * fill its window, and saves nothing. */
-#define RTMP_LAZY_BYTES_MAX 32768
 /* Objects within objects in AMF; real ones are 3 deep. */
 #define AMF_DEPTH_MAX 16
 /* Members of one AMF object or array. */

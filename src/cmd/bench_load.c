@@ -76,7 +76,8 @@ static struct buffer *config_body(const struct source *s, enum track track)
 
 enum err load_script_make(struct load_script *out, char why[SOURCE_WHY_SIZE])
 {
-    struct demo_options demo = {.width = 640, .height = 360, .fps = FPS, .gop_s = LOAD_GOP_S, .bitrate = 800000};
+    struct demo_options demo = {
+        .width = 640, .height = 360, .fps = FPS, .gop_s = LOAD_GOP_S, .bitrate = 800000};
     struct source *s = NULL;
     struct builder b = {0};
     enum err e;

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 /* Of one publisher. */
-#define LOAD_BITS 1000000.0
+#define LOAD_BITS  1000000.0
 #define LOAD_GOP_S 2
 /* What matinee keeps of each live video in memory, as it was told to: four segments of 10 s. */
 #define LOAD_WINDOW_S 40.0

@@ -22,13 +22,8 @@ struct lane {
     uint32_t rate;     /* ticks a second */
     struct span span;
     bool begun;
-    bool chunk_open;
-    bool muxed;          /* the muxer has something of the open chunk */
-    int64_t chunk_start; /* dts */
-    /* The rest of the chunk that is open. It is muxed in one go when it closes: then it is copied through memory that is
-     * still in the processor's cache and used for every publisher in turn. */
-    struct sample *samples; /* a reference to each buffer */
-    size_t sample_count, sample_room;
+    int64_t chunk_start;  /* dts */
+    size_t chunk_samples; /* 0: none is open */
 };
 
 /* A segment that is being filled. */
@@ -81,75 +76,31 @@ static enum err lane_open(struct lane *l, const struct init *init, size_t bytes)
     return cmaf_new(&l->cmaf, &init->config, buffer_bytes(init->record), bytes);
 }
 
-static void lane_free(struct lane *l)
+static void lane_end_chunk(struct lane *l)
 {
-    for (size_t i = 0; i < l->sample_count; i++)
-        buffer_unref(l->samples[i].buffer);
-    free(l->samples);
-    cmaf_free(l->cmaf);
+    if (l->chunk_samples > 0)
+        cmaf_end_chunk(l->cmaf);
+    l->chunk_samples = 0;
 }
 
-/* Gives the muxer a sample; one that it refuses leaves no trace. */
-static enum err lane_mux(struct lane *l, const struct sample *s)
+/* A sample that is refused leaves no trace. */
+static enum err lane_add(struct lane *l, const struct sample *s)
 {
-    enum err e = cmaf_add(l->cmaf, s);
+    bool long_enough = s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000;
+    enum err e;
 
-    if (e != ERR_OK)
+    if (long_enough || l->chunk_samples == CMAF_CHUNK_SAMPLES_MAX)
+        lane_end_chunk(l);
+    if ((e = cmaf_add(l->cmaf, s)) != ERR_OK)
         return e;
+    if (l->chunk_samples++ == 0)
+        l->chunk_start = s->dts;
     if (!l->begun || s->pts < l->span.start)
         l->span.start = s->pts;
     if (!l->begun || s->pts + s->duration > l->span.end)
         l->span.end = s->pts + s->duration;
-    l->begun = l->muxed = true;
+    l->begun = true;
     return ERR_OK;
-}
-
-/* Refused samples are told of; those around them were acknowledged and are kept. */
-static enum err lane_end_chunk(struct lane *l)
-{
-    enum err e = ERR_OK;
-
-    for (size_t i = 0; i < l->sample_count; i++) {
-        e = first_error(e, lane_mux(l, &l->samples[i]));
-        buffer_unref(l->samples[i].buffer);
-    }
-    l->sample_count = 0;
-    if (l->muxed)
-        e = first_error(e, cmaf_end_chunk(l->cmaf));
-    l->chunk_open = l->muxed = false;
-    return e;
-}
-
-static void lane_keep(struct lane *l, const struct sample *s)
-{
-    if (l->sample_count == l->sample_room) {
-        l->sample_room = l->sample_room ? l->sample_room * 2 : 64;
-        l->samples = mem_resize(l->samples, l->sample_room * sizeof *l->samples);
-    }
-    l->samples[l->sample_count++] = *s;
-    buffer_ref(s->buffer);
-}
-
-/* A segment's first sample is muxed at once: it is the one that the muxer looks at, and a publisher whose
- * samples are refused should hear of it before the chunk is over. */
-static enum err lane_add(struct lane *l, const struct sample *s)
-{
-    enum err e = ERR_OK;
-
-    bool long_enough = s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000;
-
-    /* The first sample is with the muxer already, so the rest of the chunk may be one less. */
-    if (l->chunk_open && (long_enough || l->sample_count + 1 >= CMAF_CHUNK_SAMPLES_MAX))
-        e = lane_end_chunk(l);
-    if (l->begun)
-        lane_keep(l, s);
-    else if ((e = lane_mux(l, s)) != ERR_OK)
-        return e;
-    if (!l->chunk_open) {
-        l->chunk_open = true;
-        l->chunk_start = s->dts;
-    }
-    return e;
 }
 
 /* --- finishing --------------------------------------------------------------------------------------- */
@@ -159,7 +110,7 @@ static void filling_free(struct filling *f)
     if (f == NULL)
         return;
     for (int t = 0; t < TRACK_COUNT; t++)
-        lane_free(&f->lane[t]);
+        cmaf_free(f->lane[t].cmaf);
     free(f);
 }
 
@@ -198,12 +149,10 @@ static uint64_t needed_from(const struct segmenter *s)
     return list_empty(&s->sounds) || s->waiting_from > s->open_from ? s->open_from : s->waiting_from;
 }
 
-/* Closes a segment's chunks and hands it over, also when a sample was refused: the others were acknowledged.
- * One without any sample is dropped: there is nothing in it. */
-static enum err finish(struct segmenter *s, struct filling *f)
+/* Closes a segment's chunks and hands it over. One without any sample is dropped: there is nothing in it. */
+static void finish(struct segmenter *s, struct filling *f)
 {
     struct finished *done = mem_new(sizeof *done);
-    enum err e = ERR_OK;
     bool any = false;
 
     done->segment = f->segment;
@@ -212,7 +161,7 @@ static enum err finish(struct segmenter *s, struct filling *f)
     for (int t = 0; t < TRACK_COUNT; t++) {
         struct lane *l = &f->lane[t];
 
-        e = first_error(e, lane_end_chunk(l));
+        lane_end_chunk(l);
         if (!l->begun)
             continue;
         if (t == TRACK_VIDEO && f->cut && l->span.end > done->segment.end)
@@ -229,7 +178,6 @@ static enum err finish(struct segmenter *s, struct filling *f)
         finished_free(done);
     else
         s->events.finished(s->ctx, done);
-    return e;
 }
 
 /* A sample that is refused costs itself and not the segment: that goes out, and the error comes back. */
@@ -244,7 +192,8 @@ static enum err finish_closing(struct segmenter *s)
         if (s->last[t].buffer != NULL && s->last_in[t] == f) /* nobody told how long it is */
             e = first_error(e, settle(s, (enum track)t, s->last_duration[t]));
     s->closing = NULL;
-    return first_error(e, finish(s, f));
+    finish(s, f);
+    return e;
 }
 
 /* --- sound ------------------------------------------------------------------------------------------- */
@@ -445,9 +394,6 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
 
     struct filling *f = s->open;
 
-    for (int t = 0; t < TRACK_COUNT; t++)
-        e = first_error(e, lane_end_chunk(&f->lane[t])); /* then it is known where they end */
-
     int64_t video = lane_end_90k(&f->lane[TRACK_VIDEO]), audio = lane_end_90k(&f->lane[TRACK_AUDIO]);
 
     s->open = NULL;
@@ -457,7 +403,8 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
     f->end_90k = *end_90k;
     s->open_from = position;
     s->video_dts = INT64_MIN;
-    return first_error(e, finish(s, f));
+    finish(s, f);
+    return e;
 }
 
 int64_t segmenter_first_gop(const struct segmenter *s)

@@ -1,8 +1,10 @@
-/* media/cmaf.c - one track's CMAF segments, written by libavformat's MP4 muxer into memory.
+/* media/cmaf.c - one track's CMAF: its init segment by libavformat's MP4 muxer, its chunks by hand.
  *
- * A muxer lives for one segment, so that a segment is complete in itself: the same samples give the same
- * bytes, whoever muxes them. tfdt is the first sample's dts and composition offsets are never negative:
- * signed ones would let a segment's tfdt be its presentation start, but libavformat's own demuxer then
+ * Init segments are made once and are all about codecs, which libavformat knows best. Chunks are made every two
+ * seconds for every publisher, and are the same few boxes for all codecs (ISO/IEC 14496-12 §8.8): laying them out
+ * here copies each sample once, where libavformat copies it three times. They are byte for byte what it writes,
+ * which tests/unit/media/test_cmaf.c holds them to. tfdt is the chunk's first dts and composition offsets are never
+ * negative: signed ones would let a segment's tfdt be its presentation start, but libavformat's own demuxer then
  * shifts the picture against the sound. */
 #include "media/media.h"
 
@@ -15,18 +17,20 @@
 #include <stdlib.h>
 
 /* The muxer goes back to fill in the sizes of boxes, which it can do only within this buffer: the largest moov
- * (a configuration of CODEC_CONFIG_BYTES_MAX) and the largest moof (16 bytes a sample) must fit into it. */
+ * (a configuration of CODEC_CONFIG_BYTES_MAX) must fit into it. */
 #define IO_BYTES 131072
 _Static_assert(IO_BYTES >= CODEC_CONFIG_BYTES_MAX + 4096, "a moov fits");
-_Static_assert(IO_BYTES >= CMAF_CHUNK_SAMPLES_MAX * 16 + 4096, "a moof fits");
 
 struct cmaf {
     struct codec_config config;
     struct buffer *record;
-    AVFormatContext *muxer; /* NULL between segments */
-    AVPacket *packet;       /* for one sample after the other */
-    struct builder out;     /* what the muxer wrote and nobody took yet */
-    size_t segment_bytes;   /* what to make room for */
+    struct sample *samples; /* of the open chunk, a reference to each buffer */
+    size_t sample_count, sample_room;
+    struct builder out; /* the segment's chunks */
+    uint32_t chunk_count;
+    size_t segment_bytes; /* what to make room for */
+    bool begun;           /* the segment has a sample */
+    bool reordered;       /* and one whose pts is not its dts */
     int64_t last_dts;
 };
 
@@ -64,9 +68,7 @@ static enum err from_av(int code)
 
 static int collect(void *ctx, uint8_t *data, int size)
 {
-    struct cmaf *c = ctx;
-
-    builder_add(&c->out, bytes_of(data, (size_t)size));
+    builder_add(ctx, bytes_of(data, (size_t)size));
     return size;
 }
 
@@ -97,19 +99,16 @@ static enum err fill_stream(const struct cmaf *c, AVStream *stream)
     return ERR_OK;
 }
 
-static void close_muxer(struct cmaf *c)
+static void close_muxer(AVFormatContext *muxer)
 {
-    if (c->muxer == NULL)
-        return;
-    if (c->muxer->pb != NULL) {
-        av_freep(&c->muxer->pb->buffer);
-        avio_context_free(&c->muxer->pb);
+    if (muxer->pb != NULL) {
+        av_freep(&muxer->pb->buffer);
+        avio_context_free(&muxer->pb);
     }
-    avformat_free_context(c->muxer);
-    c->muxer = NULL;
+    avformat_free_context(muxer);
 }
 
-static enum err write_header(struct cmaf *c)
+static enum err write_header(AVFormatContext *muxer)
 {
     static const char flags[] =
         "+frag_custom+empty_moov+default_base_moof+frag_discont+skip_trailer+skip_sidx";
@@ -121,132 +120,261 @@ static enum err write_header(struct cmaf *c)
     av_dict_set(&options, "write_tmcd", "0", 0);
     av_dict_set_int(&options, "video_track_timescale", CMAF_VIDEO_TIMESCALE, 0);
     av_dict_set(&options, "brand", "cmf2", 0);
-    c->muxer->flags |= AVFMT_FLAG_BITEXACT;
-    c->muxer->flush_packets = 0; /* cmaf_end_chunk() does */
-    c->muxer->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
-    code = avformat_write_header(c->muxer, &options);
+    muxer->flags |= AVFMT_FLAG_BITEXACT;
+    muxer->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
+    code = avformat_write_header(muxer, &options);
     av_dict_free(&options);
     return from_av(code);
 }
 
-/* Opens a muxer; its header (ftyp, moov) is then in c->out. */
-static enum err open_muxer(struct cmaf *c)
+enum err cmaf_init(struct cmaf *c, struct buffer **out)
 {
     uint8_t *io = av_malloc(IO_BYTES);
+    AVFormatContext *muxer = NULL;
+    struct builder header = {0};
     AVStream *stream;
     enum err e = ERR_LIMIT;
 
-    builder_drop(&c->out);
-    if (io == NULL || avformat_alloc_output_context2(&c->muxer, NULL, "mp4", NULL) < 0) {
+    *out = NULL;
+    if (io == NULL || avformat_alloc_output_context2(&muxer, NULL, "mp4", NULL) < 0) {
         av_free(io);
         return ERR_LIMIT;
     }
-    c->muxer->pb = avio_alloc_context(io, IO_BYTES, 1, c, NULL, collect, NULL);
-    if (c->muxer->pb == NULL) {
+    muxer->pb = avio_alloc_context(io, IO_BYTES, 1, &header, NULL, collect, NULL);
+    if (muxer->pb == NULL) {
         av_free(io);
         goto out;
     }
-    c->muxer->pb->seekable = 0;
-    stream = avformat_new_stream(c->muxer, NULL);
+    muxer->pb->seekable = 0;
+    stream = avformat_new_stream(muxer, NULL);
     if (stream == NULL || (e = fill_stream(c, stream)) != ERR_OK)
         goto out;
-    e = write_header(c);
-    avio_flush(c->muxer->pb);
+    e = write_header(muxer);
+    avio_flush(muxer->pb);
 out:
-    if (e != ERR_OK)
-        close_muxer(c);
+    close_muxer(muxer);
+    if (e == ERR_OK)
+        *out = builder_finish(&header);
+    builder_drop(&header);
     return e;
 }
+
+/* --- chunks ------------------------------------------------------------------------------------------- */
+
+/* Sample flags (ISO/IEC 14496-12 §8.8.3.1): depends on no other; depends on others and is no sync sample. */
+#define FLAGS_SYNC  0x02000000u
+#define FLAGS_OTHER 0x01010000u
+
+/* What a trun has for each sample, or once (§8.8.8). */
+#define TRUN_DATA_OFFSET 0x001u
+#define TRUN_FIRST_FLAGS 0x004u
+#define TRUN_DURATIONS   0x100u
+#define TRUN_SIZES       0x200u
+#define TRUN_FLAGS       0x400u
+#define TRUN_OFFSETS     0x800u
+
+/* Default duration, size and flags stand here, and offsets count from the moof (§8.8.7). */
+#define TFHD_FLAGS 0x020038u
+
+#define MFHD_BYTES 16u
+#define TFHD_BYTES 28u
+#define TFDT_BYTES 20u
+#define TRUN_BYTES 20u /* and what it has for each sample */
 
 enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record,
                   size_t segment_bytes)
 {
-    struct cmaf *c = mem_new(sizeof *c);
-    enum err e;
+    struct cmaf *c;
 
     *out = NULL;
+    if (codec_id(config->codec) == AV_CODEC_ID_NONE)
+        return ERR_UNSUPPORTED;
+    c = mem_new(sizeof *c);
     c->config = *config;
     c->record = buffer_copy(record);
     c->segment_bytes = segment_bytes;
-    if ((c->packet = av_packet_alloc()) == NULL) {
-        cmaf_free(c);
-        return ERR_LIMIT;
-    }
-    if ((e = open_muxer(c)) !=
-        ERR_OK) { /* tells a configuration that libavformat refuses before it matters */
-        cmaf_free(c);
-        return e;
-    }
-    close_muxer(c);
     *out = c;
     return ERR_OK;
+}
+
+static void drop_samples(struct cmaf *c)
+{
+    for (size_t i = 0; i < c->sample_count; i++)
+        buffer_unref(c->samples[i].buffer);
+    c->sample_count = 0;
 }
 
 void cmaf_free(struct cmaf *c)
 {
     if (c == NULL)
         return;
-    close_muxer(c);
+    drop_samples(c);
+    free(c->samples);
     builder_drop(&c->out);
-    av_packet_free(&c->packet);
     buffer_unref(c->record);
     free(c);
 }
 
-enum err cmaf_init(struct cmaf *c, struct buffer **out)
+/* Sound in ADTS frames is not what the configuration says; one look per segment finds who sends it. */
+static bool is_adts(const struct cmaf *c, struct bytes payload)
 {
-    enum err e;
+    return c->config.codec == CODEC_AAC && payload.size > 2 && payload.at[0] == 0xff &&
+           (payload.at[1] & 0xf0) == 0xf0;
+}
 
-    assert(c->muxer == NULL);
-    *out = NULL;
-    if ((e = open_muxer(c)) != ERR_OK)
-        return e;
-    *out = builder_finish(&c->out);
-    close_muxer(c);
-    return ERR_OK;
+/* AV1 in ISO files has no temporal delimiters (AV1-ISOBMFF §2.4). */
+static struct bytes stored(const struct cmaf *c, struct bytes payload)
+{
+    static const uint8_t delimiter[] = {0x12, 0};
+
+    while (c->config.codec == CODEC_AV1 && payload.size >= sizeof delimiter &&
+           memcmp(payload.at, delimiter, sizeof delimiter) == 0)
+        payload = bytes_from(payload, sizeof delimiter);
+    return payload;
 }
 
 enum err cmaf_add(struct cmaf *c, const struct sample *s)
 {
-    AVPacket *packet = c->packet;
-    enum err e;
-
-    if (c->muxer == NULL) {
-        if ((e = open_muxer(c)) != ERR_OK)
-            return e;
-        builder_drop(&c->out); /* the header stands in the init segment */
-        c->out.buffer = buffer_new(c->segment_bytes + c->segment_bytes / 8);
-        c->last_dts = INT64_MIN;
+    assert(c->sample_count < CMAF_CHUNK_SAMPLES_MAX);
+    if (!c->begun && is_adts(c, s->payload))
+        return ERR_BAD;
+    if (c->sample_count == c->sample_room) {
+        c->sample_room = c->sample_room ? c->sample_room * 2 : 64;
+        c->samples = mem_resize(c->samples, c->sample_room * sizeof *c->samples);
     }
-    packet->data = (uint8_t *)(uintptr_t)s->payload.at; /* the muxer reads it only */
-    packet->size = (int)s->payload.size;
-    packet->dts = s->dts;
-    if (packet->dts <= c->last_dts)
-        packet->dts = c->last_dts + 1; /* a tie would be refused; one tick is 11 microseconds */
-    c->last_dts = packet->dts;
-    packet->pts = s->pts;
-    if (packet->pts < packet->dts)
-        packet->pts = packet->dts;
-    packet->duration = s->duration;
-    packet->flags = s->keyframe ? AV_PKT_FLAG_KEY : 0;
-    return from_av(av_write_frame(c->muxer, packet));
+
+    struct sample *to = &c->samples[c->sample_count++];
+
+    *to = *s;
+    if (s->buffer != NULL)
+        buffer_ref(s->buffer);
+    to->payload = stored(c, s->payload);
+    if (c->begun && to->dts <= c->last_dts)
+        to->dts = c->last_dts + 1; /* a tie cannot be written; one tick is 11 microseconds */
+    if (to->pts < to->dts)
+        to->pts = to->dts;
+    c->reordered |= to->pts != to->dts;
+    c->last_dts = to->dts;
+    c->begun = true;
+    return ERR_OK;
 }
 
-enum err cmaf_end_chunk(struct cmaf *c)
+/* A sample lasts until the next one begins, whatever was thought of it before. */
+static uint32_t duration(const struct cmaf *c, size_t i)
 {
-    enum err e;
+    const struct sample *s = &c->samples[i];
 
-    assert(c->muxer != NULL);
-    e = from_av(av_write_frame(c->muxer, NULL));
-    avio_flush(c->muxer->pb);
-    return e;
+    return (uint32_t)(i + 1 < c->sample_count ? s[1].dts - s->dts : s->duration);
+}
+
+static uint32_t flags(const struct cmaf *c, size_t i)
+{
+    return !is_video(c->config.codec) || c->samples[i].keyframe ? FLAGS_SYNC : FLAGS_OTHER;
+}
+
+/* What most samples have; the first of a chunk of pictures is another matter. */
+static uint32_t default_flags(const struct cmaf *c)
+{
+    return c->sample_count > 1 ? flags(c, 1) : is_video(c->config.codec) ? FLAGS_OTHER : FLAGS_SYNC;
+}
+
+/* What must be said of each sample because the defaults, which are the first one's, do not hold for all. */
+static uint32_t trun_flags(const struct cmaf *c)
+{
+    uint32_t said = TRUN_DATA_OFFSET | (c->reordered ? TRUN_OFFSETS : 0);
+
+    for (size_t i = 1; i < c->sample_count; i++) {
+        said |= duration(c, i) != duration(c, 0) ? TRUN_DURATIONS : 0;
+        said |= c->samples[i].payload.size != c->samples[0].payload.size ? TRUN_SIZES : 0;
+        said |= flags(c, i) != default_flags(c) ? TRUN_FLAGS : 0;
+    }
+    if (!(said & TRUN_FLAGS) && flags(c, 0) != default_flags(c))
+        said |= TRUN_FIRST_FLAGS;
+    return said;
+}
+
+static uint32_t trun_bytes(const struct cmaf *c, uint32_t said)
+{
+    uint32_t fields =
+        !!(said & TRUN_DURATIONS) + !!(said & TRUN_SIZES) + !!(said & TRUN_FLAGS) + !!(said & TRUN_OFFSETS);
+
+    return TRUN_BYTES + (said & TRUN_FIRST_FLAGS ? 4 : 0) + (uint32_t)c->sample_count * fields * 4;
+}
+
+static void write_box(struct builder *b, uint32_t bytes, const char *name)
+{
+    builder_be32(b, bytes);
+    builder_text(b, name);
+}
+
+static void write_trun(struct builder *b, const struct cmaf *c, uint32_t said, uint32_t data_offset)
+{
+    write_box(b, trun_bytes(c, said), "trun");
+    builder_be32(b, said);
+    builder_be32(b, (uint32_t)c->sample_count);
+    builder_be32(b, data_offset);
+    if (said & TRUN_FIRST_FLAGS)
+        builder_be32(b, flags(c, 0));
+    for (size_t i = 0; i < c->sample_count; i++) {
+        const struct sample *s = &c->samples[i];
+
+        if (said & TRUN_DURATIONS)
+            builder_be32(b, duration(c, i));
+        if (said & TRUN_SIZES)
+            builder_be32(b, (uint32_t)s->payload.size);
+        if (said & TRUN_FLAGS)
+            builder_be32(b, flags(c, i));
+        if (said & TRUN_OFFSETS)
+            builder_be32(b, (uint32_t)(s->pts - s->dts));
+    }
+}
+
+static void write_moof(struct builder *b, const struct cmaf *c)
+{
+    uint32_t said = trun_flags(c);
+    uint32_t traf_bytes = 8 + TFHD_BYTES + TFDT_BYTES + trun_bytes(c, said);
+    uint32_t moof_bytes = 8 + MFHD_BYTES + traf_bytes;
+
+    write_box(b, moof_bytes, "moof");
+    write_box(b, MFHD_BYTES, "mfhd");
+    builder_be32(b, 0);
+    builder_be32(b, c->chunk_count);
+    write_box(b, traf_bytes, "traf");
+    write_box(b, TFHD_BYTES, "tfhd");
+    builder_be32(b, TFHD_FLAGS);
+    builder_be32(b, 1); /* the track's id */
+    builder_be32(b, duration(c, 0));
+    builder_be32(b, (uint32_t)c->samples[0].payload.size);
+    builder_be32(b, default_flags(c));
+    write_box(b, TFDT_BYTES, "tfdt");
+    builder_be32(b, 0x01000000); /* a time of 64 bits */
+    builder_be64(b, (uint64_t)c->samples[0].dts);
+    write_trun(b, c, said, moof_bytes + 8);
+}
+
+void cmaf_end_chunk(struct cmaf *c)
+{
+    size_t bytes = 8;
+
+    assert(c->sample_count > 0);
+    if (c->out.buffer == NULL)
+        c->out.buffer = buffer_new(c->segment_bytes + c->segment_bytes / 8);
+    c->chunk_count++;
+    write_moof(&c->out, c);
+    for (size_t i = 0; i < c->sample_count; i++)
+        bytes += c->samples[i].payload.size;
+    write_box(&c->out, (uint32_t)bytes, "mdat");
+    for (size_t i = 0; i < c->sample_count; i++)
+        builder_add(&c->out, c->samples[i].payload);
+    drop_samples(c);
 }
 
 struct buffer *cmaf_end_segment(struct cmaf *c)
 {
     struct buffer *segment = builder_finish(&c->out);
 
-    close_muxer(c);
+    c->begun = c->reordered = false;
+    c->chunk_count = 0;
     segment = mem_resize(segment, sizeof *segment + segment->size); /* what was not needed is given back */
     segment->capacity = segment->size;
     return segment;

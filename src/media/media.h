@@ -68,12 +68,12 @@ void annexb_to_lengths(struct builder *out, struct bytes stream);
 /* Appends an avcC or hvcC made of the parameter sets in `stream`. ERR_BAD when there are not all of them. */
 must_check enum err annexb_to_record(struct builder *out, enum codec codec, struct bytes stream);
 
-/* --- CMAF (ISO/IEC 23000-19), by libavformat --------------------------------------------------------- */
+/* --- CMAF (ISO/IEC 23000-19) -------------------------------------------------------------------------- */
 
 /* One access unit on the timeline of its video. Times count in ticks of the track's timescale:
  * CMAF_VIDEO_TIMESCALE for video, the sample rate for audio. */
 struct sample {
-    struct buffer *buffer; /* the whole message, referenced */
+    struct buffer *buffer; /* the whole message, referenced; NULL: the payload is kept alive otherwise */
     struct bytes payload;  /* within it */
     int64_t dts, pts;
     int64_t duration; /* 0 while not known */
@@ -85,8 +85,8 @@ struct sample {
 /* Writes the segments of one track. An object of one thread. */
 struct cmaf;
 
-/* `record` is the decoder configuration as codec_config_parse() took it. `segment_bytes` is how large segments
- * will be, for a first guess at memory; 0: not known. */
+/* `record` is the decoder configuration as codec_config_parse() took it; whether it can be stored, cmaf_init()
+ * tells. `segment_bytes` is how large segments will be, for a first guess at memory; 0: not known. */
 must_check enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record,
                              size_t segment_bytes);
 void cmaf_free(struct cmaf *c); /* accepts NULL */
@@ -94,11 +94,13 @@ void cmaf_free(struct cmaf *c); /* accepts NULL */
 /* The init segment (ftyp, moov). The same configuration gives the same bytes. The caller's reference. */
 must_check enum err cmaf_init(struct cmaf *c, struct buffer **out);
 
-/* Adds a sample to the chunk that is open, CMAF_CHUNK_SAMPLES_MAX at most; durations must be set. tfdt is the chunk's first dts. */
+/* Adds a sample to the chunk that is open, CMAF_CHUNK_SAMPLES_MAX at most; durations must be set. Its buffer is
+ * referenced until the chunk ends. tfdt is the chunk's first dts. ERR_BAD, and nothing added: a segment's first
+ * sound is no AAC as the record says, but ADTS. */
 must_check enum err cmaf_add(struct cmaf *c, const struct sample *s);
 
-/* Ends the chunk that is open: its moof and mdat. Laid end to end, the chunks of a segment are the segment. */
-must_check enum err cmaf_end_chunk(struct cmaf *c);
+/* Ends the chunk that is open, which has a sample: its moof and mdat. Laid end to end, the chunks of a segment are the segment. */
+void cmaf_end_chunk(struct cmaf *c);
 
 /* Hands over the segment, the caller's; the next sample opens a new one. */
 struct buffer *cmaf_end_segment(struct cmaf *c);

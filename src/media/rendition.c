@@ -168,7 +168,9 @@ static enum err write_samples(struct rendition *r, struct cmaf *cmaf, struct sam
         samples[i].keyframe = r->coded[i].keyframe;
         e = cmaf_add(cmaf, &samples[i]);
     }
-    return e == ERR_OK ? cmaf_end_chunk(cmaf) : e;
+    if (e == ERR_OK)
+        cmaf_end_chunk(cmaf);
+    return e;
 }
 
 static enum err write_chunk(struct rendition *r, struct transcoded *out)

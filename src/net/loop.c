@@ -138,41 +138,39 @@ static void tell(const struct epoll_event *events, int count)
     }
 }
 
-static void lazy_is_due(void *ctx)
+/* They are read when the turn ends, behind every other timer. */
+static void look_at_lazy(void *ctx)
 {
     struct loop *l = ctx;
 
-    l->lazy_due = true;
+    list_each(&l->lazy, at, after)
+    {
+        struct stream *s = container_of(at, struct stream, lazy);
+
+        s->readable = true; /* as far as anybody knows */
+        stream_look_soon(s);
+    }
+    if (!list_empty(&l->lazy))
+        timer_start(l, &l->lazy_timer, STREAM_LAZY_MS, look_at_lazy, l);
 }
 
-/* Behind the timers: a peer's last bytes and its end are then seen in one turn, and no timer between them takes
- * it for alive. */
-static void look_at_lazy(struct loop *l)
+void loop_add_lazy(struct loop *l, struct stream *s)
 {
-    struct epoll_event events[EVENTS_PER_TURN];
-
-    if (!l->lazy_due)
-        return;
-    int count = epoll_wait(l->lazy_epoll, events, EVENTS_PER_TURN, 0);
-
-    tell(events, count);
-    l->lazy_due = count == EVENTS_PER_TURN; /* then the others come with the next turn */
-    if (!l->lazy_due && l->lazy_count > 0)
-        timer_start(l, &l->lazy_timer, STREAM_LAZY_MS, lazy_is_due, l);
+    if (list_empty(&l->lazy))
+        timer_start(l, &l->lazy_timer, STREAM_LAZY_MS, look_at_lazy, l);
+    list_push(&l->lazy, &s->lazy);
 }
 
 static void turn(struct loop *l)
 {
     struct epoll_event events[EVENTS_PER_TURN];
-    bool work =
-        l->stopping || l->lazy_due || !list_empty(&l->flush) || !list_empty(&l->again) || mailbox_waits(l);
+    bool work = l->stopping || !list_empty(&l->flush) || !list_empty(&l->again) || mailbox_waits(l);
     int count = epoll_wait(l->epoll, events, EVENTS_PER_TURN, work ? 0 : timers_wait_ms(l));
 
     l->now_ms = clock_mono_ms();
     tell(events, count);
     empty_mailbox(l);
     timers_run(l);
-    look_at_lazy(l);
     end_of_turn(l);
 }
 
@@ -215,35 +213,14 @@ void loop_join(struct loop *l)
     l->started = false;
 }
 
-static enum err watch(int epoll, int fd, uint32_t events, struct watch *w)
+enum err loop_watch(struct loop *l, int fd, uint32_t events, struct watch *w)
 {
     struct epoll_event e = {.events = events, .data.ptr = w};
 
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e) == 0 ||
-        (errno == EEXIST && epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e) == 0))
+    if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &e) == 0 ||
+        (errno == EEXIST && epoll_ctl(l->epoll, EPOLL_CTL_MOD, fd, &e) == 0))
         return ERR_OK;
     return err_from_errno(errno);
-}
-
-enum err loop_watch(struct loop *l, int fd, uint32_t events, struct watch *w)
-{
-    return watch(l->epoll, fd, events, w);
-}
-
-enum err loop_watch_lazily(struct loop *l, int fd, uint32_t events, struct watch *w)
-{
-    enum err e = watch(l->lazy_epoll, fd, events, w);
-
-    if (e == ERR_OK && l->lazy_count++ == 0)
-        timer_start(l, &l->lazy_timer, STREAM_LAZY_MS, lazy_is_due, l);
-    return e;
-}
-
-void loop_unwatch_lazily(struct loop *l, int fd)
-{
-    epoll_ctl(l->lazy_epoll, EPOLL_CTL_DEL, fd, NULL);
-    if (--l->lazy_count == 0)
-        timer_stop(&l->lazy_timer);
 }
 
 void loop_unwatch(struct loop *l, int fd)
@@ -262,8 +239,8 @@ struct loop *loop_new(struct net *n, unsigned index)
     list_init(&l->streams);
     list_init(&l->flush);
     list_init(&l->again);
+    list_init(&l->lazy);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
-    l->lazy_epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return l;
 }
@@ -272,7 +249,7 @@ enum err loop_run(struct loop *l)
 {
     enum err e;
 
-    if (l->epoll < 0 || l->lazy_epoll < 0 || l->wake < 0)
+    if (l->epoll < 0 || l->wake < 0)
         return ERR_IO;
     l->read_buffer = mem_resize(NULL, STREAM_UNREAD_BYTES_MAX + STREAM_READ_BYTES);
     if ((e = loop_watch(l, l->wake, EPOLLIN, &l->waker)) != ERR_OK)
@@ -290,8 +267,6 @@ void loop_free(struct loop *l)
     assert(!l->started);
     if (l->epoll >= 0)
         close(l->epoll);
-    if (l->lazy_epoll >= 0)
-        close(l->lazy_epoll);
     if (l->wake >= 0)
         close(l->wake);
     pthread_mutex_destroy(&l->box_lock);

@@ -151,8 +151,8 @@ void stream_wait_writable(struct stream *s, size_t mark);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s); /* shows what was unread again */
 
-/* Has the stream read only every STREAM_LAZY_MS, together with all others of its loop that are: for peers that
- * send often and whom nobody waits for. Its end, and room to write, are noticed as late. The loop's own thread. */
+/* Has the stream read only every STREAM_LAZY_MS, together with all others of its loop that are, or when
+ * STREAM_LAZY_BYTES have come: for peers that send often and whom nobody waits for. The loop's own thread. */
 void stream_lazy(struct stream *s, bool on);
 
 /* Closes when `ms` pass without a byte read; 0 switches it off. Cheap to call per read. */

@@ -40,10 +40,8 @@ struct loop {
     struct watch waker;
     int64_t now_ms;
 
-    int lazy_epoll; /* of lazy streams; looked into when the timer says so, and nobody sleeps on it */
+    struct list lazy; /* streams that are read when the timer says so */
     struct timer lazy_timer;
-    size_t lazy_count;
-    bool lazy_due;
 
     pthread_mutex_t box_lock; /* guards box and box_spare; everything else is the loop's own */
     struct calls box;
@@ -68,8 +66,8 @@ void loop_free(struct loop *l);
 /* Watches `fd` for `events`, or changes what is watched for. */
 must_check enum err loop_watch(struct loop *l, int fd, uint32_t events, struct watch *w);
 void loop_unwatch(struct loop *l, int fd);
-must_check enum err loop_watch_lazily(struct loop *l, int fd, uint32_t events, struct watch *w);
-void loop_unwatch_lazily(struct loop *l, int fd);
+/* Has the stream looked at with the others that are lazy; list_remove(&s->lazy) undoes it. */
+void loop_add_lazy(struct loop *l, struct stream *s);
 
 void timers_run(struct loop *l);
 int timers_wait_ms(const struct loop *l); /* until the next is due; -1 when there is none */
@@ -119,7 +117,7 @@ struct piece {
 struct stream {
     struct watch watch;
     struct loop *loop;
-    struct list all, flush, again;
+    struct list all, flush, again, lazy;
     const struct stream_events *events;
     void *ctx;
     struct opening *opening; /* NULL once it is open */
@@ -138,7 +136,6 @@ struct stream {
     bool ended : 1;     /* is freed at the end of this turn */
     bool counted : 1;   /* stands in the net's counts */
     bool tls_sent_end : 1;
-    bool lazy : 1; /* watched by lazy_epoll */
 
     struct piece *pieces;
     unsigned piece_first, piece_count, piece_room;

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
@@ -92,9 +93,6 @@ void stream_stuck(struct stream *s)
 static void stream_release(struct stream *s)
 {
     tls_free(s);
-    if (s->lazy)
-        loop_unwatch_lazily(s->loop, s->fd);
-    s->lazy = false;
     if (s->fd >= 0)
         close(s->fd); /* takes it out of epoll too */
     s->fd = -1;
@@ -102,6 +100,7 @@ static void stream_release(struct stream *s)
     list_remove(&s->all);
     list_remove(&s->flush);
     list_remove(&s->again);
+    list_remove(&s->lazy);
     unsent_drop(s);
     free(s->rest);
     s->rest = NULL;
@@ -317,6 +316,7 @@ struct stream *stream_new(struct loop *l, int fd, const struct address *peer)
     s->read_ms = s->write_ms = l->now_ms;
     list_init(&s->flush);
     list_init(&s->again);
+    list_init(&s->lazy);
     list_init(&s->all);
     list_push(&l->streams, &s->all);
     return s;
@@ -327,19 +327,22 @@ enum err stream_begin(struct stream *s)
     return loop_watch(s->loop, s->fd, EVENTS, &s->watch);
 }
 
-/* A socket that is watched anew tells at once what it has, so nothing is missed between the two. */
+/* It is watched as ever, but the kernel does not speak of a few bytes. */
 void stream_lazy(struct stream *s, bool on)
 {
-    if (s->ended || s->lazy == on)
+    int bytes = on ? STREAM_LAZY_BYTES : 1;
+
+    if (s->ended || on == !list_empty(&s->lazy))
         return;
-    if ((on ? loop_watch_lazily(s->loop, s->fd, EVENTS, &s->watch)
-            : loop_watch(s->loop, s->fd, EVENTS, &s->watch)) != ERR_OK)
-        return; /* out of memory for it: it stays as it is, which is right too */
-    s->lazy = on;
-    if (on)
-        loop_unwatch(s->loop, s->fd);
-    else
-        loop_unwatch_lazily(s->loop, s->fd);
+    if (setsockopt(s->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes) != 0)
+        return; /* it stays as it is, which is right too */
+    if (on) {
+        loop_add_lazy(s->loop, s);
+    } else {
+        list_remove(&s->lazy);
+        s->readable = true; /* what the kernel was silent about */
+        stream_look_soon(s);
+    }
 }
 
 void stream_use(struct stream *s, const struct stream_events *events, void *ctx)

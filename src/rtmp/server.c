@@ -104,8 +104,6 @@ static size_t on_read(void *ctx, struct stream *s, struct bytes in)
     struct connection *c = ctx;
     size_t taken = session_read(c->session, in);
 
-    if (in.size >= RTMP_LAZY_BYTES_MAX)
-        stream_lazy(s, false); /* until the next tick */
     /* Answers are small and few; a peer that lets them pile up is asking for the sake of asking. */
     if (stream_queued(s) > RTMP_OUT_QUEUE_BYTES_MAX) {
         log_info("rtmp", "%s: closed: it does not read our answers", c->peer);

@@ -105,6 +105,25 @@ static void a_lazy_stream_is_read_once_in_a_while(void **state)
     assert_int_equal(host.why, ERR_CLOSED);
 }
 
+/* A fast sender's window must not fill while the clock runs. */
+static void much_to_read_does_not_wait_for_a_lazy_stream(void **state)
+{
+    static char much[STREAM_LAZY_BYTES], back[STREAM_LAZY_BYTES];
+
+    host.events = &echoes;
+    host.opened = be_lazy;
+    int fd = client_of(&at);
+    int64_t began_ms = clock_mono_ms();
+
+    for (int i = 0; i < 40; i++) { /* which would take 4 s by the clock */
+        send_all(fd, much, sizeof much);
+        receive_all(fd, back, sizeof back);
+    }
+    assert_true(clock_mono_ms() - began_ms < 20 * STREAM_LAZY_MS);
+    close(fd);
+    wait_for(&host.closed);
+}
+
 /* What arrives between the two ways of watching is seen by one of them, and told once. */
 static size_t waver(void *ctx, struct stream *s, struct bytes in)
 {
@@ -633,6 +652,7 @@ int main(void)
         CASE(a_half_closed_peer_gets_what_it_asked_for),
         CASE(what_is_not_taken_is_shown_again),
         CASE(a_lazy_stream_is_read_once_in_a_while),
+        CASE(much_to_read_does_not_wait_for_a_lazy_stream),
         CASE(a_stream_may_turn_lazy_and_back_at_any_time),
         CASE(who_takes_nothing_of_a_megabyte_is_closed),
         CASE(much_is_sent_in_order_and_then_closed_gently),
