@@ -18,13 +18,17 @@
 /* The demuxers that strangers' files are given to; libavformat has three hundred. */
 #define DEMUXERS "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,flv"
 #define ADTS_HEAD 7
+/* Pictures that may come before the first whose dts is known: as deep as any codec reorders. */
+#define EARLY_MAX 17
 
 struct track_reader {
     int file;
     int64_t at, size; /* of the file; the descriptor's own place is shared with the other reader */
     AVFormatContext *format;
     AVStream *stream;
-    AVPacket *packet, *kept; /* `kept` was looked at before its turn */
+    AVPacket *packet;
+    AVPacket *early[EARLY_MAX]; /* looked at before their turn */
+    size_t early_at, early_count;
     enum track track;
     struct codec_config config;
     struct builder record, converted;
@@ -63,6 +67,49 @@ static int64_t seek_file(void *ctx, int64_t offset, int whence)
         return AVERROR(EINVAL);
     }
     return offset < 0 ? AVERROR(EINVAL) : (r->at = offset);
+}
+
+/* --- packets, as they come ------------------------------------------------------------------------------- */
+
+/* The next packet of the stream, whole ones only; pictures from the first keyframe on. */
+static bool read_packet(struct track_reader *r, AVPacket *p)
+{
+    while (av_read_frame(r->format, p) >= 0) {
+        bool wanted =
+            p->stream_index == r->stream->index && p->size > 0 && !(p->flags & AV_PKT_FLAG_CORRUPT);
+
+        if (wanted && (r->has_key || r->track == TRACK_AUDIO || p->flags & AV_PKT_FLAG_KEY)) {
+            r->has_key = true;
+            return true;
+        }
+        av_packet_unref(p);
+    }
+    return false;
+}
+
+/* Matroska has no dts; libavformat knows them only from where reordering has been seen. Those before are counted back from it. */
+static void read_early(struct track_reader *r)
+{
+    while (r->early_count < EARLY_MAX && (r->early[r->early_count] = av_packet_alloc()) != NULL &&
+           read_packet(r, r->early[r->early_count]))
+        if (r->early[r->early_count++]->dts != AV_NOPTS_VALUE)
+            break;
+    for (size_t i = r->early_count; i > 1; i--) {
+        const AVPacket *known = r->early[i - 1];
+        AVPacket *before = r->early[i - 2];
+
+        if (known->dts != AV_NOPTS_VALUE)
+            before->dts = known->dts - (before->duration > 0 ? before->duration : 1);
+    }
+}
+
+static bool next_packet(struct track_reader *r)
+{
+    av_packet_unref(r->packet);
+    if (r->early_at == r->early_count)
+        return read_packet(r, r->packet);
+    av_packet_move_ref(r->packet, r->early[r->early_at++]);
+    return true;
 }
 
 /* --- what it is ----------------------------------------------------------------------------------------- */
@@ -174,18 +221,19 @@ static void adts_record(struct builder *out, struct bytes frame)
 /* AAC without a configuration has one in every frame: looks at the first. */
 static enum err record_of_frames(struct track_reader *r, char why[RECORDING_WHY_SIZE])
 {
-    while (av_read_frame(r->format, r->kept) >= 0) {
-        struct bytes frame = bytes_of(r->kept->data, (size_t)r->kept->size);
+    struct bytes frame;
 
-        if (r->kept->stream_index == r->stream->index && is_adts(frame)) {
-            r->is_adts = true;
-            adts_record(&r->record, frame);
-            return ERR_OK;
-        }
-        av_packet_unref(r->kept);
+    if (r->early_count == 0) {
+        snprintf(why, RECORDING_WHY_SIZE, "its AAC has no configuration");
+        return ERR_BAD;
     }
-    snprintf(why, RECORDING_WHY_SIZE, "its AAC has no configuration");
-    return ERR_BAD;
+    frame = bytes_of(r->early[0]->data, (size_t)r->early[0]->size);
+    if (!(r->is_adts = is_adts(frame))) {
+        snprintf(why, RECORDING_WHY_SIZE, "its AAC has neither configuration nor ADTS");
+        return ERR_BAD;
+    }
+    adts_record(&r->record, frame);
+    return ERR_OK;
 }
 
 static enum err read_record(struct track_reader *r, enum codec codec, char why[RECORDING_WHY_SIZE])
@@ -236,17 +284,18 @@ enum err track_open(struct track_reader **out, int file, enum track track, char 
     r->track = track;
     r->size = lseek(file, 0, SEEK_END);
     r->packet = av_packet_alloc();
-    r->kept = av_packet_alloc();
     why[0] = '\0';
-    e = r->packet && r->kept ? open_format(r, why) : ERR_LIMIT;
+    e = r->packet ? open_format(r, why) : ERR_LIMIT;
     if (e == ERR_OK)
         choose_stream(r);
     if (e == ERR_OK && r->stream != NULL && is_cut_short(r)) {
         snprintf(why, RECORDING_WHY_SIZE, "it is cut short: its index names bytes that are not there");
         e = ERR_BAD;
     }
-    if (e == ERR_OK && r->stream != NULL)
+    if (e == ERR_OK && r->stream != NULL) {
+        read_early(r);
         e = set_codec(r, why);
+    }
     if (e == ERR_OK && r->stream != NULL)
         *out = r;
     else
@@ -266,7 +315,8 @@ void track_close(struct track_reader *r)
         av_freep(&io->buffer);
     avio_context_free(&io);
     av_packet_free(&r->packet);
-    av_packet_free(&r->kept);
+    for (size_t i = 0; i < EARLY_MAX; i++)
+        av_packet_free(&r->early[i]);
     builder_drop(&r->record);
     builder_drop(&r->converted);
     free(r);
@@ -284,25 +334,6 @@ struct bytes track_record(const struct track_reader *r, enum codec *codec)
 }
 
 /* --- packets -------------------------------------------------------------------------------------------- */
-
-/* The next packet of the stream into r->packet, whole ones only. */
-static bool next_packet(struct track_reader *r)
-{
-    av_packet_unref(r->packet);
-    if (r->kept->size > 0) {
-        av_packet_move_ref(r->packet, r->kept);
-        return true;
-    }
-    while (av_read_frame(r->format, r->packet) >= 0) {
-        bool wanted = r->packet->stream_index == r->stream->index && r->packet->size > 0 &&
-                      !(r->packet->flags & AV_PKT_FLAG_CORRUPT);
-
-        if (wanted && (r->has_key || r->track == TRACK_AUDIO || r->packet->flags & AV_PKT_FLAG_KEY))
-            return true;
-        av_packet_unref(r->packet);
-    }
-    return false;
-}
 
 /* The payload as MP4 stores it. */
 static struct bytes payload_of(struct track_reader *r)
@@ -348,9 +379,6 @@ enum err track_next(struct track_reader *r, struct track_packet *out, char why[R
         out->duration = r->config.frame_samples;
     out->dts = p->dts != AV_NOPTS_VALUE ? av_rescale_q(p->dts, r->stream->time_base, ticks) : r->next;
     out->pts = p->pts != AV_NOPTS_VALUE ? av_rescale_q(p->pts, r->stream->time_base, ticks) : out->dts;
-    if (p->dts == AV_NOPTS_VALUE && !r->has_key)
-        out->dts = out->pts; /* the first of all */
-    r->has_key = true;
     r->next = out->dts + out->duration;
     return ERR_OK;
 }
