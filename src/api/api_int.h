@@ -26,10 +26,10 @@ struct route {
 };
 
 enum route_flags {
-    ROUTE_ADMIN = 1,  /* wants the admin token */
-    ROUTE_BLOCKS = 2, /* runs on a pool thread */
-    ROUTE_JSON = 4,   /* wants a JSON object as its body */
-    ROUTE_OPEN = 8,   /* other origins' pages may read it */
+    ROUTE_ADMIN = 1,    /* wants the admin token */
+    ROUTE_BLOCKS = 2,   /* runs on a pool thread */
+    ROUTE_JSON = 4,     /* wants a JSON object as its body */
+    ROUTE_OPEN = 8,     /* other origins' pages may read it */
     ROUTE_STREAMS = 16, /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
 };
 

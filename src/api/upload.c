@@ -71,9 +71,10 @@ static bool read_announced(struct call *c, struct announced *out)
     if (length.at != NULL && !bytes_to_u64(length, INT64_MAX, &out->size)) {
         call_problem(c, 400, "bad-parameter", "'Content-Length' cannot be read.");
     } else if (range.at != NULL && !parse_range(range, out)) {
-        call_problem(c, 400, "bad-parameter",
-                     "'Content-Range' wants bytes FIRST-LAST/TOTAL with as many bytes behind it as 'Content-Length' says, or "
-                     "bytes */TOTAL to ask how far the upload got.");
+        call_problem(
+            c, 400, "bad-parameter",
+            "'Content-Range' wants bytes FIRST-LAST/TOTAL with as many bytes behind it as 'Content-Length' says, or "
+            "bytes */TOTAL to ask how far the upload got.");
     } else if (length.at == NULL && !out->asks) {
         call_problem(c, 411, "length-needed", "Say with 'Content-Length' how many bytes are coming.");
     } else if (out->whole && out->size == 0) {
@@ -210,8 +211,8 @@ static void open_upload(void *ctx)
     r->made = a->asks && live_uploaded(live, r->call->id, a->total, &r->video);
     if (r->made)
         return; /* its sender did not hear the answer */
-    r->e = live_upload_open(live, r->call->id, a->total, a->asks ? UPLOAD_ASKS : a->from, a->whole, &r->upload,
-                            r->why);
+    r->e = live_upload_open(live, r->call->id, a->total, a->asks ? UPLOAD_ASKS : a->from, a->whole,
+                            &r->upload, r->why);
     if (r->e == ERR_OK)
         finish_if_whole(r);
 }

@@ -14,9 +14,10 @@ struct child_job {
     struct bytes parts[CHILD_PARTS_MAX]; /* its standard input: these, one behind the other */
     const int *file;                     /* instead of them: this one, to be read from its start */
     size_t answer_bytes_max;             /* of its standard output */
-    enum err (*heard)(void *ctx, struct bytes piece); /* instead of an answer: every piece as it comes; may block */
-    int64_t ms_max;                      /* until it has said all; 0: for as long as it takes */
-    bool (*keep_on)(void *ctx);          /* asked every 200 ms at most; NULL: always */
+    enum err (*heard)(void *ctx,
+                      struct bytes piece); /* instead of an answer: every piece as it comes; may block */
+    int64_t ms_max;                        /* until it has said all; 0: for as long as it takes */
+    bool (*keep_on)(void *ctx);            /* asked every 200 ms at most; NULL: always */
     void *ctx;
 };
 

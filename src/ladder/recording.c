@@ -87,8 +87,8 @@ enum err recording_read(const char *program, int file, const struct recording_ta
     if (l.refused != ERR_OK)
         return l.refused;
     if (e == ERR_OK && !l.ended) {
-        snprintf(why, 256, "the process that read it broke down%s%s",
-                 WIFSIGNALED(end.status) ? ": " : "", WIFSIGNALED(end.status) ? strsignal(WTERMSIG(end.status)) : "");
+        snprintf(why, 256, "the process that read it broke down%s%s", WIFSIGNALED(end.status) ? ": " : "",
+                 WIFSIGNALED(end.status) ? strsignal(WTERMSIG(end.status)) : "");
         e = ERR_IO;
     }
     return e;

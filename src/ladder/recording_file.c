@@ -16,7 +16,7 @@
 
 #define IO_BYTES 65536
 /* The demuxers that strangers' files are given to; libavformat has three hundred. */
-#define DEMUXERS "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,flv"
+#define DEMUXERS  "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,flv"
 #define ADTS_HEAD 7
 /* Pictures that may come before the first whose dts is known: as deep as any codec reorders. */
 #define EARLY_MAX 17
@@ -75,8 +75,7 @@ static int64_t seek_file(void *ctx, int64_t offset, int whence)
 static bool read_packet(struct track_reader *r, AVPacket *p)
 {
     while (av_read_frame(r->format, p) >= 0) {
-        bool wanted =
-            p->stream_index == r->stream->index && p->size > 0 && !(p->flags & AV_PKT_FLAG_CORRUPT);
+        bool wanted = p->stream_index == r->stream->index && p->size > 0 && !(p->flags & AV_PKT_FLAG_CORRUPT);
 
         if (wanted && (r->has_key || r->track == TRACK_AUDIO || p->flags & AV_PKT_FLAG_KEY)) {
             r->has_key = true;
@@ -368,7 +367,8 @@ enum err track_next(struct track_reader *r, struct track_packet *out, char why[R
     if (!next_packet(r))
         return ERR_MISSING;
     if (has_other_record(r)) {
-        snprintf(why, RECORDING_WHY_SIZE, "the configuration of its %s changes in the middle; convert it to one",
+        snprintf(why, RECORDING_WHY_SIZE,
+                 "the configuration of its %s changes in the middle; convert it to one",
                  r->track == TRACK_VIDEO ? "video" : "audio");
         return ERR_UNSUPPORTED;
     }

@@ -10,7 +10,7 @@
 struct recording_frame {
     enum { FRAME_TRACK = 1, FRAME_SAMPLE, FRAME_REFUSED, FRAME_END } kind;
     struct recorded recorded; /* FRAME_TRACK and FRAME_SAMPLE; points into what was parsed */
-    enum err e;               /* FRAME_REFUSED: ERR_BAD, ERR_UNSUPPORTED or ERR_LIMIT, and why, in printable ASCII */
+    enum err e; /* FRAME_REFUSED: ERR_BAD, ERR_UNSUPPORTED or ERR_LIMIT, and why, in printable ASCII */
     struct bytes why;
 };
 

@@ -169,8 +169,9 @@ static enum err check_sample(struct import *im, const struct recorded *r)
 {
     int64_t rate = r->track == TRACK_VIDEO ? CMAF_VIDEO_TIMESCALE : im->config[TRACK_AUDIO].rate;
 
-    if (im->record[r->track] == NULL || r->payload.size == 0 || r->dts <= im->last[r->track] || r->pts < r->dts ||
-        r->pts - r->dts > COMPOSITION_MS_MAX * rate / 1000 || r->pts > RECORDING_SECONDS_MAX * rate) {
+    if (im->record[r->track] == NULL || r->payload.size == 0 || r->dts <= im->last[r->track] ||
+        r->pts < r->dts || r->pts - r->dts > COMPOSITION_MS_MAX * rate / 1000 ||
+        r->pts > RECORDING_SECONDS_MAX * rate) {
         snprintf(im->why, 256, "its samples are damaged");
         return ERR_BAD;
     }

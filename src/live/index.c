@@ -123,13 +123,13 @@ static enum err add_import(void *ctx, struct db *d)
 {
     const struct video *v = ctx;
     char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE];
-    enum err e = db_run(
-        d,
-        "INSERT INTO videos (id, event_id, state, created_at, upload_bytes, segment_ms)"
-        " VALUES (?,?,'importing',?,?,?) ON CONFLICT DO NOTHING",
-        DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
-                  db_int(v->created_at_ms), db_int((int64_t)v->upload_bytes), db_int(v->segment_ms)),
-        NULL);
+    enum err e =
+        db_run(d,
+               "INSERT INTO videos (id, event_id, state, created_at, upload_bytes, segment_ms)"
+               " VALUES (?,?,'importing',?,?,?) ON CONFLICT DO NOTHING",
+               DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
+                         db_int(v->created_at_ms), db_int((int64_t)v->upload_bytes), db_int(v->segment_ms)),
+               NULL);
 
     if (e == ERR_OK)
         e = db_run(d, "UPDATE events SET upload_problem = '' WHERE id = ?", DB_VALUES(db_str(event)), NULL);

@@ -13,7 +13,7 @@
 /* Views of ended videos kept in memory; an evening's film has 720 segments, 100 KB. */
 #define LOADED_VIEWS_MAX 64
 
-METRIC(videos_live, METRIC_GAUGE, "matinee_videos_live", 
+METRIC(videos_live, METRIC_GAUGE, "matinee_videos_live",
        "Videos that are live, wait for their publisher, or are imported");
 
 /* --- lists ------------------------------------------------------------------------------------------- */

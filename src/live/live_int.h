@@ -255,9 +255,9 @@ struct video {
     uint64_t needed_from;       /* the journal's position from which it would have to be replayed, */
                                 /* as long as somebody publishes or something waits to be stored */
     /* Of an upload; such a video has nothing in the journal: */
-    uint64_t upload_bytes;         /* of its file; 0: it was published */
-    int64_t segment_ms;            /* as it was when the import began: it may begin again with other options */
-    bool importing;                /* live, and made by import.c */
+    uint64_t upload_bytes; /* of its file; 0: it was published */
+    int64_t segment_ms;    /* as it was when the import began: it may begin again with other options */
+    bool importing;        /* live, and made by import.c */
     _Atomic bool import_cancelled; /* it is being deleted */
 };
 
@@ -297,12 +297,12 @@ struct live {
 struct event *live_find_event(const struct live *l, struct ulid id); /* NULL: none */
 struct video *live_find_video(const struct live *l, struct ulid id);
 void live_add_event(struct live *l, struct event *e);
-void live_add_video(struct live *l, struct video *v);    /* becomes its event's newest */
-void live_remove_event(struct live *l, struct event *e); /* frees it */
-void live_remove_video(struct live *l, struct video *v); /* frees it */
-void live_end_video(struct live *l, struct video *v);    /* nobody publishes it */
+void live_add_video(struct live *l, struct video *v);     /* becomes its event's newest */
+void live_remove_event(struct live *l, struct event *e);  /* frees it */
+void live_remove_video(struct live *l, struct video *v);  /* frees it */
+void live_end_video(struct live *l, struct video *v);     /* nobody publishes it */
 void live_abandon_video(struct live *l, struct video *v); /* not live any more, to be deleted */
-void live_release_journal(struct live *l);               /* without the lock; blocks */
+void live_release_journal(struct live *l);                /* without the lock; blocks */
 
 /* video.c */
 struct video *video_new(struct live *l, struct event *e, struct ulid id);

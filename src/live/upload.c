@@ -196,8 +196,8 @@ static enum err take_place(struct upload *u, char why[256])
 
     pthread_mutex_lock(&l->lock);
     const struct event *e = wait_for_place(l, u->event);
-    bool is_live = e != NULL && (e->publication != NULL ||
-                                 (e->video != NULL && e->video->live && !e->video->importing));
+    bool is_live =
+        e != NULL && (e->publication != NULL || (e->video != NULL && e->video->live && !e->video->importing));
 
     if (e == NULL || e->closed) {
         result = ERR_MISSING;
@@ -289,10 +289,11 @@ static enum err find_file(struct upload *u, uint64_t from, bool anew, char why[2
     if (anew)
         remove_all(u->live, is_coming, u->event);
     if (found && n.total != u->total) {
-        snprintf(why, 256,
-                 "An upload of %llu bytes to this event was begun, and this one says %llu. Go on with that file, or send this one "
-                 "whole, without Content-Range, to begin anew.",
-                 (unsigned long long)n.total, (unsigned long long)u->total);
+        snprintf(
+            why, 256,
+            "An upload of %llu bytes to this event was begun, and this one says %llu. Go on with that file, or send this one "
+            "whole, without Content-Range, to begin anew.",
+            (unsigned long long)n.total, (unsigned long long)u->total);
         return ERR_STALE;
     }
     if (!found && from != 0)
