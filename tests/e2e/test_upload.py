@@ -420,6 +420,6 @@ def test_the_ladder_is_made_of_what_was_uploaded(make_server, files):
     def ready():
         return [r for r in server.json(f'/api/v1/videos/{video}')['renditions'] if r['name'] == '144p' and r['state'] == 'ready']
     made = matinee.until(ready, 60, 'the rendition')[0]
-    assert made['gaps'] == 0
+    assert made['gaps'] == 0, made
     times = [sorted(p[0] for p in matinee.packets(f'{server.http}/v/{video}/{name}/playlist.m3u8', 'v')) for name in ('source', '144p')]
     assert len(times[0]) == len(times[1]) and all(abs(a - b) < 0.001 for a, b in zip(*times))
