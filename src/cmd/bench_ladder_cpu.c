@@ -1,8 +1,10 @@
-/* cmd/bench_ladder_cpu.c - `matinee bench ladder --only cpu`: the CPU that a ladder takes, beside one ffmpeg process that
- * decodes once and makes the same renditions with the same settings; and how good the pictures are.
+/* cmd/bench_ladder_cpu.c - `matinee bench ladder --only cpu`: the CPU that a ladder takes, beside one ffmpeg
+ * process that decodes once and makes the same renditions with the same settings; and how good the pictures
+ * are.
  *
- * ffmpeg encodes the whole source in one go, with a keyframe where each of our chunks begins; we encode every chunk by
- * itself, in a process of its own, and once more with a process for every rendition of every chunk. In turns. */
+ * ffmpeg encodes the whole source in one go, with a keyframe where each of our chunks begins; we encode
+ * every chunk by itself, in a process of its own, and once more with a process for every rendition of
+ * every chunk. In turns. */
 #include "cmd/bench_int.h"
 #include "cmd/bench_ladder_int.h"
 

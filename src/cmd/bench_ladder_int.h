@@ -1,4 +1,5 @@
-/* cmd/bench_ladder_int.h - what the parts of `bench ladder` share: the source, and processes that are measured. */
+/* cmd/bench_ladder_int.h - what the parts of `bench ladder` share: the source, and processes that are
+ * measured. */
 #ifndef MATINEE_CMD_BENCH_LADDER_INT_H
 #define MATINEE_CMD_BENCH_LADDER_INT_H
 
@@ -33,8 +34,8 @@ void words_split(struct words *w, const char *text);
 void words_add(struct words *w, const char *format, ...) printf_like(2, 3);
 void words_drop(struct words *w);
 
-/* Runs it to its end, its standard error in the file `said` (NULL: ours), and counts its time on the CPU. False: it failed, and that
- * was said. */
+/* Runs it to its end, its standard error in the file `said` (NULL: ours), and counts its time on the CPU.
+ * False: it failed, and that was said. */
 must_check bool words_run(const struct words *w, const char *said, double *cpu_ms);
 
 /* --- the source, bench_ladder_source.c -------------------------------------------------------------------- */

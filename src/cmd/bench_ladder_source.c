@@ -1,5 +1,5 @@
-/* cmd/bench_ladder_source.c - the video that is made into renditions: a camera's worth of detail, motion and grain, as
- * a publisher would send it, in chunks of two seconds. */
+/* cmd/bench_ladder_source.c - the video that is made into renditions: a camera's worth of detail, motion
+ * and grain, as a publisher would send it, in chunks of two seconds. */
 #include "cmd/bench_ladder_int.h"
 
 #include "base/mem.h"

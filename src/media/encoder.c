@@ -1,7 +1,7 @@
 /* media/encoder.c - a rung in the words of its encoder: x264, x265, SVT-AV1, by libavcodec.
  *
- * What goes into the decoder configuration (level, rate, order of pictures) comes from the rung alone and never from
- * the chunk: every chunk of a rendition is played with the record of the first. */
+ * What goes into the decoder configuration (level, rate, order of pictures) comes from the rung alone and
+ * never from the chunk: every chunk of a rendition is played with the record of the first. */
 #include "media/av_int.h"
 
 #include "base/limits.h"
@@ -9,7 +9,8 @@
 #include <libavutil/opt.h>
 #include <stdio.h>
 
-/* H.264 table A-1: macroblocks a second, of a picture, of the decoded picture buffer, and 1000 bits a second. */
+/* H.264 table A-1: macroblocks a second, of a picture, of the decoded picture buffer, and 1000 bits a
+ * second. */
 static const struct level {
     int number;
     uint32_t rate, size, stored, kilobits;
@@ -63,8 +64,8 @@ static void set_x264(AVCodecContext *c, const struct rung *r, AVRational rate)
     c->rc_buffer_size = (int)r->buffer_bits;
 }
 
-/* x265 writes the rate that it is told into the record, and takes each picture to last that long: told the rung's
- * highest rate, it is given as much more to spend. */
+/* x265 writes the rate that it is told into the record, and takes each picture to last that long: told the
+ * rung's highest rate, it is given as much more to spend. */
 static void set_x265(AVCodecContext *c, const struct rung *r, AVRational rate)
 {
     char text[256];
