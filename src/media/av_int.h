@@ -55,8 +55,9 @@ struct scaler;
 struct scaler *scaler_new(const struct rung *rung);
 void scaler_free(struct scaler *s); /* accepts NULL */
 
-/* `from` in the rung's size as 8-bit 4:2:0, its time and colours with it; *out belongs to the scaler and
- * is valid until the next call. The colour range of the first picture is kept. */
+/* `from` in the rung's size as 8-bit 4:2:0, its time and colours with it; *out belongs to the scaler, or is
+ * `from` where nothing is to be done, and is valid until the next call. The colour range of the first picture
+ * is kept. */
 must_check enum err scaler_picture(struct scaler *s, const AVFrame *from, const AVFrame **out);
 
 /* --- one rendition, rendition.c ------------------------------------------------------------------------ */
