@@ -1,4 +1,5 @@
-/* ladder/child_int.h - a process of ours that does one thing with foreign bytes: from the server's side and its own. */
+/* ladder/child_int.h - a process of ours that does one thing with foreign bytes: from the server's side
+ * and its own. */
 #ifndef MATINEE_LADDER_CHILD_INT_H
 #define MATINEE_LADDER_CHILD_INT_H
 
@@ -24,12 +25,13 @@ struct child_end {
     int64_t cpu_ms;        /* of all its life */
 };
 
-/* Runs it and waits for its end. ERR_OK: it closed its output; whether it is content, its status says. ERR_TIMEOUT, ERR_LIMIT (it
- * says too much), ERR_CLOSED (keep_on said no), ERR_IO: it was killed. Any thread; several at once. */
+/* Runs it and waits for its end. ERR_OK: it closed its output; whether it is content, its status says.
+ * ERR_TIMEOUT, ERR_LIMIT (it says too much), ERR_CLOSED (keep_on said no), ERR_IO: it was killed. Any
+ * thread; several at once. */
 must_check enum err child_run(const struct child_job *job, struct child_end *out);
 
-/* The child's side: all of standard input up to its end, and all of `out` to standard output. ERR_LIMIT: more than
- * bytes_max. */
+/* The child's side: all of standard input up to its end, and all of `out` to standard output. ERR_LIMIT:
+ * more than bytes_max. */
 must_check enum err child_read(struct builder *in, size_t bytes_max);
 must_check enum err child_write(struct bytes out);
 

@@ -1,5 +1,5 @@
-/* media/timing.c - when the pictures of a chunk are shown, known before any of them is decoded: what came out of the
- * decoder is held against it, and pictures above the rate are left out by it. */
+/* media/timing.c - when the pictures of a chunk are shown, known before any of them is decoded: what came
+ * out of the decoder is held against it, and pictures above the rate are left out by it. */
 #include "media/av_int.h"
 
 #include "base/limits.h"

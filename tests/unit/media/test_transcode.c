@@ -1,5 +1,5 @@
-/* transcode(): every picture keeps its instant, times run on over chunks, damage is told, and the same input gives the
- * same bytes. Sources are made by ffmpeg. */
+/* transcode(): every picture keeps its instant, times run on over chunks, damage is told, and the same
+ * input gives the same bytes. Sources are made by ffmpeg. */
 #include "unit.h"
 
 #include "chunks.h"
@@ -70,8 +70,9 @@ static void same_instants(const struct shown *a, const struct shown *b)
     free(right);
 }
 
-/* Encodes every chunk of a source as `rung` and holds it against the source: instants, first keyframe, dts over all chunks
- * rising, none after its pts; `even`: durations sum to the source's from the second chunk on. */
+/* Encodes every chunk of a source as `rung` and holds it against the source: instants, first keyframe, dts
+ * over all chunks rising, none after its pts; `even`: durations sum to the source's from the second chunk
+ * on. */
 static void check_source(const char *words, struct rung rung, bool even)
 {
     struct chunks source = chunks_make(words);
@@ -289,10 +290,10 @@ static void damaged_bytes_do_no_harm(void **state)
 
             victim->data[at] = (uint8_t)(victim->data[at] ^ (1u << (seed & 7)));
         }
-        if (transcode(buffer_bytes(init), buffer_bytes(chunk), &rung_small, 1, &made, why) == ERR_OK)
-            assert_non_null(made.chunk);
-        else
-            assert_true(why[0] != '\0' && made.chunk == NULL && made.record == NULL);
+        enum err e = transcode(buffer_bytes(init), buffer_bytes(chunk), &rung_small, 1, &made, why);
+
+        assert_true(e == ERR_OK ? made.chunk != NULL && made.record != NULL
+                                : why[0] != '\0' && made.chunk == NULL && made.record == NULL);
         made_free(&made);
         buffer_unref(init);
         buffer_unref(chunk);
@@ -309,11 +310,20 @@ static void leading_pictures_of_an_open_gop_may_be_missing(void **state)
     char why[256];
 
     assert_true(source.count >= 2);
+    assert_non_null(source.chunks[1]);
     assert_int_equal(
         transcode(buffer_bytes(source.init), buffer_bytes(source.chunks[1]), &rung_small, 1, &made, why),
         ERR_OK);
     made_free(&made);
     chunks_free(&source);
+}
+
+/* x265 3.5 keeps some of its parameters for good. */
+const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libx265";
 }
 
 int main(void)
