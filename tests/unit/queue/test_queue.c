@@ -19,6 +19,12 @@ static int play_local(void **state)
     return 0;
 }
 
+static int play_nats(void **state)
+{
+    kind = STAGE_NATS;
+    return 0;
+}
+
 /* --- words of the stories ------------------------------------------------------------------------------ */
 
 static void put(struct stage *s, const char *key)
@@ -628,6 +634,19 @@ static void a_thousand_jobs_and_workers_that_vanish_make_a_thousand_results(void
     play_crowd(400, NULL);
 }
 
+static void kill_the_server_now_and_then(struct crowd *c, unsigned settled)
+{
+    if (settled % 300 != 0)
+        return;
+    stage_server_kill(&c->stage);
+    stage_server_start(&c->stage);
+}
+
+static void kill_9_of_the_server_loses_and_doubles_nothing(void **state)
+{
+    play_crowd(1000, kill_the_server_now_and_then);
+}
+
 /* --- kill -9 --------------------------------------------------------------------------------------------- */
 
 #define KILL_ROUNDS 12
@@ -790,6 +809,7 @@ static void a_bad_url_is_refused_with_advice(void **state)
     FILE *f;
 
     refuse("", ERR_UNSUPPORTED, "local:FILE");
+    refuse("nats://", ERR_UNSUPPORTED, "nats://HOST:PORT");
     refuse("local:", ERR_UNSUPPORTED, "local:FILE");
     refuse("redis://x", ERR_UNSUPPORTED, "local:FILE");
     refuse("local:/nowhere/at/all", ERR_DENIED, "folder must be there");
@@ -836,5 +856,12 @@ int main(void)
         PROMISES,
     };
 
-    return cmocka_run_group_tests_name("local", local, play_local, NULL);
+    const struct CMUnitTest nats[] = {
+        PROMISES,
+        cmocka_unit_test(kill_9_of_the_server_loses_and_doubles_nothing),
+    };
+    int failed = cmocka_run_group_tests_name("local", local, play_local, NULL);
+
+    failed += cmocka_run_group_tests_name("nats", nats, play_nats, NULL);
+    return failed;
 }
