@@ -173,6 +173,15 @@ void nats_answer(struct nats_queue *n, const char *reply, const char *text)
         log_debug("queue", "not answered: %s", text);
 }
 
+void nats_return(struct nats_queue *n, const char *reply)
+{
+    natsMsg *heard = NULL;
+
+    if (natsConnection_RequestString(&heard, n->connection, reply, "-NAK", ANSWER_MS) != NATS_OK)
+        log_debug("queue", "a task's return was not heard; its lease will run out");
+    natsMsg_Destroy(heard);
+}
+
 /* --- streams and consumers ------------------------------------------------------------------------------ */
 
 static natsStatus make_stream(struct nats_queue *n, const char *name, const char *subject, jsErrCode *code)

@@ -87,8 +87,10 @@ must_check enum err nats_purge(struct nats_queue *n, const char *stream, const c
 must_check enum err nats_subjects(struct nats_queue *n, const char *stream, const char *filter,
                                   void (*each)(void *ctx, const char *subject, uint64_t count), void *ctx);
 void nats_tell(struct nats_queue *n, const char *kind, const char *text);
-/* "+ACK", "-NAK", "+WPI" or "+TERM" to where a message wants its answer. */
+/* "+ACK", "+WPI" or "+TERM" to where a message wants its answer. */
 void nats_answer(struct nats_queue *n, const char *reply, const char *text);
+/* "-NAK", and waits until the server has it: whoever asks after that gets the task. */
+void nats_return(struct nats_queue *n, const char *reply);
 /* A message of a subject and bytes, and numbers and names in its headers. */
 natsMsg *nats_message(const char *subject, struct bytes content);
 unsigned nats_header_number(natsMsg *m, const char *name);

@@ -385,7 +385,7 @@ static enum err attempt_return(struct nats_queue *n, const struct attempt *a, co
         }
     }
     /* When even this does not arrive the lease runs out, and it is one more death. */
-    nats_answer(n, a->reply, "-NAK");
+    nats_return(n, a->reply);
     return e;
 }
 

@@ -48,14 +48,14 @@ void stage_server_start(struct stage *s)
     while (strstr(line, "Server is ready") == NULL)
         if (fgets(line, sizeof line, said) == NULL)
             fail_msg("nats-server ended before it was ready");
-    /* What it says later goes nowhere; it ignores that nobody listens. */
-    fclose(said);
+    s->said = said; /* kept open: a Go program ends when nobody reads what it says */
 }
 
 void stage_server_kill(struct stage *s)
 {
     kill(s->server, SIGKILL);
     waitpid(s->server, NULL, 0);
+    fclose(s->said);
     s->server = 0;
 }
 

@@ -4,6 +4,8 @@
 
 #include "queue/queue.h"
 
+#include <stdio.h>
+
 #define STAGE_WORKERS 8
 /* Longer than any story that does not wait for a lease to run out. */
 #define LEASE_LONG_MS 30000
@@ -19,6 +21,7 @@ struct stage {
     struct queue_options options;
     int server; /* the NATS server's pid, or 0 */
     int port;
+    FILE *said; /* by the server */
     struct queue *leader;
     struct queue *worker[STAGE_WORKERS]; /* local: the leader's own */
 };
