@@ -195,7 +195,7 @@ enum err nats_put(struct queue *q, enum queue_lane lane, int rank, const char *k
 {
     struct nats_queue *n = nats_of(q);
     char class[16];
-    struct job_id id;
+    struct job_id id = {""};
     struct job *j;
     enum err e = leader_ready(n);
 
@@ -274,7 +274,7 @@ static enum err job_end(struct nats_queue *n, const char *key, bool only_finishe
     if ((e = forget(n, id.text)) != ERR_OK)
         return e;
     pthread_mutex_lock(&n->lock);
-    if ((j = job_of_id(n, id.text)) != NULL)
+    if (job_of_id(n, id.text) != NULL)
         free(map_remove(n->jobs, bytes_text(key)));
     pthread_mutex_unlock(&n->lock);
     nats_tell(n, "over", id.text);

@@ -534,10 +534,12 @@ static void bad_keys_and_too_much_are_refused(void **state)
 
 /* --- a crowd --------------------------------------------------------------------------------------------- */
 
-#define CROWD_JOBS 1000
+#define CROWD_JOBS  1000
+#define KILLED_JOBS 400
 
 struct crowd {
     struct stage stage;
+    unsigned jobs;
     atomic_uint seed;
     atomic_uint settled;
 };
@@ -578,7 +580,7 @@ static void lead(struct crowd *c, void (*midway)(struct crowd *c, unsigned settl
 {
     unsigned results[CROWD_JOBS] = {0};
 
-    while (c->settled < CROWD_JOBS) {
+    while (c->settled < c->jobs) {
         struct queue_report r;
         const char *key = r.key;
         enum err e = hear(c->stage.leader, PATIENCE_MS, &r);
@@ -601,9 +603,9 @@ static void lead(struct crowd *c, void (*midway)(struct crowd *c, unsigned settl
     }
 }
 
-static void play_crowd(int64_t lease_ms, void (*midway)(struct crowd *c, unsigned settled))
+static void play_crowd(unsigned jobs, int64_t lease_ms, void (*midway)(struct crowd *c, unsigned settled))
 {
-    struct crowd c = {.seed = (unsigned)getpid()};
+    struct crowd c = {.jobs = jobs, .seed = (unsigned)getpid()};
     struct member members[STAGE_WORKERS];
 
     print_message("seed %u\n", c.seed);
@@ -612,10 +614,10 @@ static void play_crowd(int64_t lease_ms, void (*midway)(struct crowd *c, unsigne
         members[i] = (struct member){.crowd = &c, .queue = c.stage.worker[i]};
         pthread_create(&members[i].thread, NULL, work, &members[i]);
     }
-    for (int i = 0; i < CROWD_JOBS; i++) {
+    for (unsigned i = 0; i < jobs; i++) {
         char key[32];
 
-        snprintf(key, sizeof key, "job-%d", i);
+        snprintf(key, sizeof key, "job-%u", i);
         assert_int_equal(
             queue_put(c.stage.leader, i % 2 ? QUEUE_LIVE : QUEUE_ARCHIVE, i % 3, key, bytes_text(key)),
             ERR_OK);
@@ -631,12 +633,12 @@ static void play_crowd(int64_t lease_ms, void (*midway)(struct crowd *c, unsigne
 
 static void a_thousand_jobs_and_workers_that_vanish_make_a_thousand_results(void **state)
 {
-    play_crowd(400, NULL);
+    play_crowd(CROWD_JOBS, 400, NULL);
 }
 
 static void kill_the_server_now_and_then(struct crowd *c, unsigned settled)
 {
-    if (settled % 300 != 0)
+    if (settled % 120 != 0)
         return;
     stage_server_kill(&c->stage);
     stage_server_start(&c->stage);
@@ -644,7 +646,7 @@ static void kill_the_server_now_and_then(struct crowd *c, unsigned settled)
 
 static void kill_9_of_the_server_loses_and_doubles_nothing(void **state)
 {
-    play_crowd(1000, kill_the_server_now_and_then);
+    play_crowd(KILLED_JOBS, 1000, kill_the_server_now_and_then);
 }
 
 /* --- kill -9 --------------------------------------------------------------------------------------------- */
@@ -685,7 +687,6 @@ static void live_until_killed(const char *url, int fd, unsigned number, unsigned
     for (;;) {
         const char *name = r.key;
         uint64_t found;
-        enum err e;
 
         for (int i = rand_r(&seed) % 4; i > 0 && number < KILL_JOBS; i--, number++) {
             number_key(key, number);
@@ -696,7 +697,7 @@ static void live_until_killed(const char *url, int fd, unsigned number, unsigned
         if (queue_take(q, 0, &job) == ERR_OK &&
             queue_done(q, &job, rand_r(&seed) % 9 ? bytes_text("1") : bytes_text("22")) != ERR_OK)
             _exit(4);
-        if ((e = hear(q, 0, &r)) == ERR_OK) {
+        if (hear(q, 0, &r) == ERR_OK) {
             if (!bytes_to_u64(bytes_text(r.key + 2), KILL_JOBS, &found))
                 _exit(5);
             say(fd, SHOWN, (unsigned)found);
