@@ -436,6 +436,12 @@ static const char *shown(const char *url)
     return at != NULL ? at + 1 : url;
 }
 
+/* With no callback at all the library would wait inside the call. */
+static void connected_late(natsConnection *connection, void *ctx)
+{
+    log_info("queue", "the NATS server is there now");
+}
+
 static natsStatus connect_to(struct nats_queue *n, const char *url, bool waiting)
 {
     natsOptions *options = NULL;
@@ -454,9 +460,11 @@ static natsStatus connect_to(struct nats_queue *n, const char *url, bool waiting
     if (s == NATS_OK)
         s = natsOptions_SetName(options, n->worker);
     if (s == NATS_OK && waiting)
-        s = natsOptions_SetRetryOnFailedConnect(options, true, NULL, NULL);
+        s = natsOptions_SetRetryOnFailedConnect(options, true, connected_late, NULL);
     if (s == NATS_OK)
         s = natsConnection_Connect(&n->connection, options);
+    if (s == NATS_NOT_YET_CONNECTED)
+        s = NATS_OK;
     natsOptions_Destroy(options);
     return s;
 }

@@ -218,8 +218,8 @@ static enum err attempt_judge(struct nats_queue *n, struct attempt *a)
     if (too_often(n, &h)) {
         char reason[160];
 
-        snprintf(reason, sizeof reason, "%u of its workers were not heard of any more (told by worker %s)",
-                 h.deaths, n->worker);
+        snprintf(reason, sizeof reason, "it failed %u times, and %u of its workers died (told by worker %s)",
+                 h.failures, h.deaths, n->worker);
         e = store_end(n, a, "aside", bytes_text(reason));
         tell(n, a, "aside");
         return e == ERR_OK ? ERR_STALE : e;

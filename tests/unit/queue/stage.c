@@ -25,15 +25,28 @@ static int free_port(void)
     return ntohs(at.sin_port);
 }
 
+static pid_t running; /* the server of the moment */
+
+/* A story that failed has left its server behind. */
+static void kill_what_runs(void)
+{
+    if (running > 0)
+        kill(running, SIGKILL);
+}
+
 /* Returns when the server says that it is ready: it says so on its standard error. */
 void stage_server_start(struct stage *s)
 {
     char port[16], store[128], line[512] = "";
     char *arguments[] = {"nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd", store, NULL};
+
     posix_spawn_file_actions_t actions;
     int pipes[2];
     FILE *said;
 
+    if (s->bare)
+        arguments[5] = NULL;
+    s->port = s->port != 0 ? s->port : free_port();
     snprintf(port, sizeof port, "%d", s->port);
     snprintf(store, sizeof store, "%s/nats", s->folder);
     assert_int_equal(pipe(pipes), 0);
@@ -42,6 +55,9 @@ void stage_server_start(struct stage *s)
     posix_spawn_file_actions_addclose(&actions, pipes[0]);
     if (posix_spawnp(&s->server, "nats-server", &actions, NULL, arguments, environ) != 0)
         fail_msg("nats-server cannot be started; install it: tools/setup check");
+    if (running == 0)
+        atexit(kill_what_runs);
+    running = s->server;
     posix_spawn_file_actions_destroy(&actions);
     close(pipes[1]);
     said = fdopen(pipes[0], "r");
@@ -55,6 +71,7 @@ void stage_server_kill(struct stage *s)
 {
     kill(s->server, SIGKILL);
     waitpid(s->server, NULL, 0);
+    running = -1;
     fclose(s->said);
     s->server = 0;
 }
@@ -102,9 +119,8 @@ void stage_open(struct stage *s, enum stage_kind kind, int64_t lease_ms, unsigne
     s->options.deaths_max = deaths_max;
     snprintf(s->url, sizeof s->url, "local:%s/queue", s->folder);
     if (kind == STAGE_NATS) {
-        s->port = free_port();
-        snprintf(s->url, sizeof s->url, "nats://127.0.0.1:%d", s->port);
         stage_server_start(s);
+        snprintf(s->url, sizeof s->url, "nats://127.0.0.1:%d", s->port);
     }
     open_all(s, workers);
 }

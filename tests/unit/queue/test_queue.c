@@ -126,6 +126,18 @@ static void wait_stats(struct stage *s, size_t open, size_t held)
     fail_msg("open %zu, held %zu", stats.open[QUEUE_LIVE] + stats.open[QUEUE_ARCHIVE], stats.held);
 }
 
+static void refuse(const char *url, enum err expected, const char *words)
+{
+    struct queue_options options = {url, "worker", 1000, 3, 5};
+    struct queue *q = (void *)&options;
+    char why[256] = "";
+
+    assert_int_equal(queue_open(&q, &options, why), expected);
+    assert_null(q);
+    if (strstr(why, words) == NULL)
+        fail_msg("'%s' does not say '%s'", why, words);
+}
+
 /* --- the promises --------------------------------------------------------------------------------------- */
 
 static void a_job_is_put_taken_done_told_and_settled(void **state)
@@ -638,7 +650,7 @@ static void a_thousand_jobs_and_workers_that_vanish_make_a_thousand_results(void
 
 static void kill_the_server_now_and_then(struct crowd *c, unsigned settled)
 {
-    if (settled % 120 != 0)
+    if (settled % 150 != 0)
         return;
     stage_server_kill(&c->stage);
     stage_server_start(&c->stage);
@@ -646,7 +658,49 @@ static void kill_the_server_now_and_then(struct crowd *c, unsigned settled)
 
 static void kill_9_of_the_server_loses_and_doubles_nothing(void **state)
 {
-    play_crowd(KILLED_JOBS, 1000, kill_the_server_now_and_then);
+    play_crowd(KILLED_JOBS, 600, kill_the_server_now_and_then);
+}
+
+static void a_server_that_is_away_is_waited_for(void **state)
+{
+    struct queue_options options;
+    struct queue_report r;
+    struct queue_job job;
+    struct queue *late;
+    struct stage s;
+    char why[256];
+    enum err e;
+
+    stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 3, 5, 1);
+    put(&s, "before");
+    stage_server_kill(&s);
+    assert_int_equal(queue_take(s.worker[0], 0, &job), ERR_IO);
+    assert_int_equal(queue_put(s.leader, QUEUE_LIVE, 0, "away", bytes_text("x")), ERR_IO);
+    options = s.options;
+    options.worker = "late";
+    assert_int_equal(queue_open(&late, &options, why), ERR_OK);
+    stage_server_start(&s);
+    assert_int_equal(queue_take(late, PATIENCE_MS, &job), ERR_OK);
+    assert_string_equal(job.key, "before");
+    done(late, &job, "1");
+    while ((e = hear(s.leader, PATIENCE_MS, &r)) == ERR_IO)
+        ;
+    assert_int_equal(e, ERR_OK);
+    queue_report_free(&r);
+    queue_close(late);
+    stage_close(&s);
+}
+
+static void a_server_without_jetstream_is_refused_with_advice(void **state)
+{
+    struct stage s = {.folder = folder_new(), .bare = true};
+
+    stage_server_start(&s);
+    snprintf(s.url, sizeof s.url, "nats://somebody:secret@127.0.0.1:%d", s.port);
+    refuse(s.url, ERR_UNSUPPORTED, "nats-server with -js");
+    stage_server_kill(&s);
+    folder_remove(s.folder);
+    refuse("nats://127.0.0.1:notaport", ERR_BAD, "127.0.0.1:notaport");
 }
 
 /* --- kill -9 --------------------------------------------------------------------------------------------- */
@@ -789,18 +843,6 @@ static void kill_9_of_the_process_loses_and_doubles_nothing(void **state)
 
 /* --- what belongs to one kind ---------------------------------------------------------------------------- */
 
-static void refuse(const char *url, enum err expected, const char *words)
-{
-    struct queue_options options = {url, "worker", 1000, 3, 5};
-    struct queue *q = (void *)&options;
-    char why[256] = "";
-
-    assert_int_equal(queue_open(&q, &options, why), expected);
-    assert_null(q);
-    if (strstr(why, words) == NULL)
-        fail_msg("'%s' does not say '%s'", why, words);
-}
-
 static void a_bad_url_is_refused_with_advice(void **state)
 {
     char *folder = folder_new(), url[160], file[128];
@@ -860,6 +902,8 @@ int main(void)
     const struct CMUnitTest nats[] = {
         PROMISES,
         cmocka_unit_test(kill_9_of_the_server_loses_and_doubles_nothing),
+        cmocka_unit_test(a_server_that_is_away_is_waited_for),
+        cmocka_unit_test(a_server_without_jetstream_is_refused_with_advice),
     };
     int failed = cmocka_run_group_tests_name("local", local, play_local, NULL);
 
