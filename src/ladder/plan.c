@@ -171,7 +171,7 @@ static struct rung rung_of(const struct wish *wish, uint32_t width, uint32_t hei
     bits = bits * other * 9 / (wish->height * 16ull); /* more or fewer pixels than of 16:9 */
     bits = fps >= FPS_FAST ? bits * 3 / 2 : bits;
     r.bitrate_max = (uint32_t)(bits / 1000 * 1000);
-    r.buffer_bits = r.bitrate_max; /* a second of it: more would let a chunk of two take twice its rate */
+    r.buffer_bits = r.bitrate_max / 2 * 3; /* more would let a chunk of two seconds take twice its rate */
     snprintf(r.name, sizeof r.name, f == formats ? "%hup" : "%hup-%s", (unsigned short)wish->height, f->name);
     return r;
 }

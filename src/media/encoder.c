@@ -38,7 +38,7 @@ static const struct level {
 
 /* How full a player's buffer is taken to be where a chunk begins: each is encoded without knowing what the one before it
  * took, and may take so much more than its rate. */
-#define VBV_INIT "0.5"
+#define VBV_INIT "0.6"
 
 /* The last pictures of a chunk are not referred to by any later one as far as its encoder knows, which makes them a little
  * coarser than within a stream. This much finer, chunks come out as good as a stream of the rung's crf. */
