@@ -31,6 +31,7 @@ void demux_close(struct demux *d);
 
 struct timing {
     int64_t *pts; /* of every picture, rising, none twice; owned */
+    int64_t *dts; /* of every sample, in its order; owned */
     size_t count;
     size_t leading; /* so many of them come before the first sample's: an open GOP's, perhaps not decodable */
     int64_t ticks;  /* what the samples last together */
