@@ -243,16 +243,13 @@ enum err nats_class(struct nats_queue *n, const char *name)
     return ERR_OK;
 }
 
-static enum err read_classes(struct nats_queue *n)
+enum err nats_read_classes(struct nats_queue *n)
 {
     jsConsumerNamesList *names = NULL;
     natsStatus s = js_ConsumerNames(&names, n->js, JOBS_STREAM, NULL, NULL);
 
     if (s != NATS_OK && s != NATS_NOT_FOUND)
         return ERR_IO;
-    pthread_mutex_lock(&n->lock);
-    n->class_count = 0;
-    pthread_mutex_unlock(&n->lock);
     for (int i = 0; names != NULL && i < names->Count; i++)
         class_note(n, names->List[i]);
     jsConsumerNamesList_Destroy(names);
@@ -266,9 +263,10 @@ static enum err set_up(struct nats_queue *n, jsErrCode *code)
 
     pthread_mutex_lock(&n->lock);
     reconnects = n->reconnects;
+    n->class_count = 0; /* consumers may be gone */
     pthread_mutex_unlock(&n->lock);
     if (make_stream(n, JOBS_STREAM, "matinee.job.>", code) != NATS_OK ||
-        make_stream(n, NEWS_STREAM, "matinee.news.>", code) != NATS_OK || read_classes(n) != ERR_OK)
+        make_stream(n, NEWS_STREAM, "matinee.news.>", code) != NATS_OK || nats_read_classes(n) != ERR_OK)
         return ERR_IO;
     pthread_mutex_lock(&n->lock);
     n->ready = reconnects == n->reconnects;

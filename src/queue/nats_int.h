@@ -77,6 +77,8 @@ must_check enum err nats_ready(struct nats_queue *n);
 bool nats_wait(struct nats_queue *n, uint64_t wakes, int64_t deadline_ms);
 /* The consumer "LANE-CLASS" of jobs is there. */
 must_check enum err nats_class(struct nats_queue *n, const char *name);
+/* Learns of consumers that others made and whose telling was missed. */
+must_check enum err nats_read_classes(struct nats_queue *n);
 /* One message of a consumer, if there is any at once. *out is the caller's, NULL where there is none. */
 must_check enum err nats_pull(struct nats_queue *n, const char *stream, const char *consumer, natsMsg **out);
 /* Stores a message whose headers are set, where its subject is `once` only if there is none: ERR_EXISTS. Takes `m`. */

@@ -284,6 +284,7 @@ enum err nats_take(struct queue *q, int64_t wait_ms, struct queue_job *out)
 {
     struct nats_queue *n = nats_of(q);
     int64_t deadline_ms = clock_mono_ms() + wait_ms;
+    int64_t read_ms = INT64_MIN / 2; /* a rank that was put before this call is known to it */
     enum err e;
 
     for (;;) {
@@ -296,7 +297,12 @@ enum err nats_take(struct queue *q, int64_t wait_ms, struct queue_job *out)
         pthread_mutex_unlock(&n->lock);
         if (stopped)
             return ERR_CLOSED;
-        if ((e = nats_ready(n)) == ERR_OK)
+        e = nats_ready(n);
+        if (e == ERR_OK && clock_mono_ms() - read_ms >= SWEEP_MS) {
+            e = nats_read_classes(n);
+            read_ms = clock_mono_ms();
+        }
+        if (e == ERR_OK)
             e = sweep(n, out);
         if (e == ERR_OK || !nats_wait(n, wakes, deadline_ms))
             return e;

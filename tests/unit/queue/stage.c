@@ -57,6 +57,7 @@ void stage_server_start(struct stage *s)
         fail_msg("nats-server cannot be started; install it: tools/setup check");
     if (running == 0)
         atexit(kill_what_runs);
+    kill_what_runs();
     running = s->server;
     posix_spawn_file_actions_destroy(&actions);
     close(pipes[1]);
