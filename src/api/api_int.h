@@ -26,10 +26,11 @@ struct route {
 };
 
 enum route_flags {
-    ROUTE_ADMIN = 1,  /* wants the admin token */
-    ROUTE_BLOCKS = 2, /* runs on a pool thread */
-    ROUTE_JSON = 4,   /* wants a JSON object as its body */
-    ROUTE_OPEN = 8,   /* other origins' pages may read it */
+    ROUTE_ADMIN = 1,    /* wants the admin token */
+    ROUTE_BLOCKS = 2,   /* runs on a pool thread */
+    ROUTE_JSON = 4,     /* wants a JSON object as its body */
+    ROUTE_OPEN = 8,     /* other origins' pages may read it */
+    ROUTE_STREAMS = 16, /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
 };
 
 struct api {
@@ -109,7 +110,7 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 /* --- the routes -------------------------------------------------------------------------------------- */
 
-extern const struct route event_routes[], video_routes[], rendition_routes[],
+extern const struct route event_routes[], video_routes[], rendition_routes[], upload_routes[],
     operation_routes[]; /* ended by a NULL pattern */
 
 /* The pages and what they are made of. False: no such path. */

@@ -47,6 +47,24 @@ static json_t *publish_url(const struct call *c)
                         tls ? c->api->options.rtmps_port : c->api->options.rtmp_port);
 }
 
+static json_t *upload_json(const struct upload_view *u)
+{
+    char id[ULID_TEXT_SIZE];
+
+    switch (u->state) {
+    case UPLOAD_RECEIVING:
+        return json_pack("{s:s,s:I,s:I}", "state", "receiving", "received", (json_int_t)u->received, "total",
+                         (json_int_t)u->total);
+    case UPLOAD_IMPORTING:
+        return json_pack("{s:s,s:s}", "state", "importing", "video", ulid_text(u->video, id));
+    case UPLOAD_FAILED:
+        return json_pack("{s:s,s:s}", "state", "failed", "problem", u->problem);
+    case UPLOAD_NONE:
+        break;
+    }
+    return json_null();
+}
+
 static json_t *event_json(const struct call *c, const struct event_view *v)
 {
     static const char *const states[] = {"scheduled", "live", "ended"};
@@ -57,12 +75,13 @@ static json_t *event_json(const struct call *c, const struct event_view *v)
         json_array_append_new(videos, json_string(ulid_text(v->videos[i], video)));
     ulid_text(v->id, id);
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
+        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
         v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
         time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
         publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
         v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos", videos, "health",
-        health_json(&v->health, v->has_video ? ladder_shed(c->api->options.ladder, v->videos[0]) : 0));
+        health_json(&v->health, v->has_video ? ladder_shed(c->api->options.ladder, v->videos[0]) : 0),
+        "upload", upload_json(&v->upload));
 }
 
 /* Replies with the event as it is now, and its key where one was made. */

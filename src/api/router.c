@@ -47,7 +47,7 @@ static const char *method_name(enum http_method m)
 /* The route for path and method; NULL with the methods there are in `allowed`, empty when there are none. */
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
-    static const struct route *const tables[] = {event_routes, video_routes, rendition_routes,
+    static const struct route *const tables[] = {event_routes, video_routes, rendition_routes, upload_routes,
                                                  operation_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
@@ -145,10 +145,25 @@ static void run(struct call *c)
     } else if (c->route->flags & ROUTE_BLOCKS) {
         http_on_end(c->x, hung_up, c);
         pool_run(http_loop(c->x), run_on_pool, reply_from_pool, c);
+    } else if (c->route->flags & ROUTE_STREAMS) {
+        c->route->run(c);
     } else {
         c->route->run(c);
         call_send(c);
     }
+}
+
+/* Whether the body of this request is for a route that takes it piece by piece. */
+static bool streams_body(void *ctx, struct http_exchange *x)
+{
+    struct call unnamed = {.route = NULL};
+    char allowed[64];
+    const struct route *r =
+        http_method(x) == HTTP_PUT ? find(&unnamed, HTTP_PUT, http_path(x), allowed) : NULL;
+
+    for (size_t i = 0; i < CALL_PARAMETERS_MAX; i++)
+        free(unnamed.parameters[i]);
+    return r != NULL && r->flags & ROUTE_STREAMS;
 }
 
 static void answer_options(struct http_exchange *x)
@@ -213,7 +228,7 @@ struct api *api_new(const struct api_options *options)
     a->options = *options;
     a->admin_token = mem_string(options->admin_token);
     a->program = mem_string(options->program);
-    a->handler = (struct http_handler){.handle = handle, .ctx = a};
+    a->handler = (struct http_handler){.streams_body = streams_body, .handle = handle, .ctx = a};
     return a;
 }
 

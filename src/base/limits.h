@@ -130,4 +130,19 @@
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
+/* --- uploads of finished recordings ------------------------------------------------------------------ */
+
+/* One file: five hours of 4K at 100 Mbit/s are 225 GB. */
+#define UPLOAD_BYTES_MAX 274877906944
+/* What is gathered of a body before the disk gets it; the peer waits meanwhile. */
+#define UPLOAD_WRITE_BYTES 1048576
+/* A sender that comes back may find its own broken connection still there: it waits so long for its end. */
+#define UPLOAD_WAIT_MS_MAX 1000
+/* Looking into a file that has come, before its sender is answered. */
+#define UPLOAD_LOOK_MS_MAX 60000
+/* The longest recording: two days, so that no arithmetic on its times can overflow. */
+#define RECORDING_SECONDS_MAX 172800
+/* Finished segments of an import that wait for the store before it reads on. */
+#define IMPORT_SEGMENTS_WAITING_MAX 2
+
 #endif

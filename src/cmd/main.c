@@ -17,6 +17,11 @@ static int encode_chunk(int argc, char **argv)
     return encode_child();
 }
 
+static int read_recording(int argc, char **argv)
+{
+    return recording_child();
+}
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -31,6 +36,7 @@ static const struct {
     {"bench", cmd_bench, cmd_bench_help, "measures, beside others of its kind"},
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},
     {"encode-chunk", encode_chunk, NULL, NULL},
+    {"read-recording", read_recording, NULL, NULL},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

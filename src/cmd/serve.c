@@ -167,7 +167,7 @@ static enum err open_ladder(struct house *h, const char *program)
     return e;
 }
 
-static enum err open_engines(struct house *h, struct live_options *live)
+static enum err open_engines(struct house *h, struct live_options *live, const char *program)
 {
     char *storage = url_of(h, "storage", "file", "store");
     char *database = url_of(h, "database", "sqlite", "matinee.db");
@@ -185,6 +185,7 @@ static enum err open_engines(struct house *h, struct live_options *live)
     live->store = h->store;
     live->db = h->db;
     live->data_dir = h->data_dir;
+    live->reader = (struct recording_reader){recording_read, program};
     e = live_open(&h->live, live, h->why);
 out:
     free(storage);
@@ -324,7 +325,7 @@ int cmd_serve(int argc, char **argv)
         log_set_level(LOG_DEBUG);
     av_log_set_callback(on_av_log);
     block_signals(&signals);
-    if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live) != ERR_OK ||
+    if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live, program) != ERR_OK ||
         open_ladder(&h, program) != ERR_OK || open_doors(&h, program) != ERR_OK)
         goto out;
     announce(&h);

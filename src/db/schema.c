@@ -43,7 +43,16 @@ static const char *const step_2[] = {
     NULL,
 };
 
-static const char *const *const steps[] = {step_1, step_2};
+/* Uploads. videos.state is 'importing' until the file has become segments; upload_bytes is the file's size, segment_ms the length
+ * of segments it began with. */
+static const char *const step_3[] = {
+    "ALTER TABLE videos ADD COLUMN upload_bytes INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE videos ADD COLUMN segment_ms INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE events ADD COLUMN upload_problem TEXT NOT NULL DEFAULT ''",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2, step_3};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
 

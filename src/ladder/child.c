@@ -42,7 +42,7 @@ static enum err start(const struct child_job *job, struct child *c)
     if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0)
         goto out;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, job->file ? *job->file : in[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
     if (posix_spawn(&c->pid, job->program, &actions, NULL, words, environ) == 0)
         e = ERR_OK;
@@ -76,7 +76,7 @@ static void feed(struct child *c)
 }
 
 /* Takes what the child says; *ended when it has closed its output. */
-static enum err take(const struct child *c, size_t bytes_max, struct builder *answer, bool *ended)
+static enum err take(const struct child *c, const struct child_job *job, struct builder *answer, bool *ended)
 {
     uint8_t piece[65536];
     ssize_t n = read(c->from, piece, sizeof piece);
@@ -84,7 +84,9 @@ static enum err take(const struct child *c, size_t bytes_max, struct builder *an
     *ended = n == 0;
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? ERR_OK : ERR_IO;
-    if (builder_bytes(answer).size + (size_t)n > bytes_max)
+    if (job->heard != NULL && n > 0)
+        return job->heard(job->ctx, bytes_of(piece, (size_t)n));
+    if (builder_bytes(answer).size + (size_t)n > job->answer_bytes_max)
         return ERR_LIMIT;
     builder_add(answer, bytes_of(piece, (size_t)n));
     return ERR_OK;
@@ -123,7 +125,7 @@ static enum err converse(const struct child_job *job, struct child *c, struct bu
         if (fds[1].revents != 0)
             feed(c);
         if (fds[0].revents != 0)
-            e = take(c, job->answer_bytes_max, answer, &ended);
+            e = take(c, job, answer, &ended);
     }
     return e;
 }

@@ -13,9 +13,12 @@
 struct child_job {
     const char *program, *command;       /* `program command` is run */
     struct bytes parts[CHILD_PARTS_MAX]; /* its standard input: these, one behind the other */
+    const int *file;                     /* instead of them: this one, to be read from its start */
     size_t answer_bytes_max;             /* of its standard output */
-    int64_t ms_max;                      /* until it has said all; 0: for as long as it takes */
-    bool (*keep_on)(void *ctx);          /* asked every 200 ms at most; NULL: always */
+    enum err (*heard)(void *ctx,
+                      struct bytes piece); /* instead of an answer: every piece as it comes; may block */
+    int64_t ms_max;                        /* until it has said all; 0: for as long as it takes */
+    bool (*keep_on)(void *ctx);            /* asked every 200 ms at most; NULL: always */
     void *ctx;
 };
 
@@ -25,9 +28,8 @@ struct child_end {
     int64_t cpu_ms;        /* of all its life */
 };
 
-/* Runs it and waits for its end. ERR_OK: it closed its output; whether it is content, its status says.
- * ERR_TIMEOUT, ERR_LIMIT (it says too much), ERR_CLOSED (keep_on said no), ERR_IO: it was killed. Any
- * thread; several at once. */
+/* Runs it and waits for its end. ERR_OK: it closed its output; whether it is content, its status says. ERR_TIMEOUT, ERR_LIMIT (it
+ * says too much), ERR_CLOSED (keep_on said no), ERR_IO: it was killed, or what `heard` returned. Any thread; several at once. */
 must_check enum err child_run(const struct child_job *job, struct child_end *out);
 
 /* The child's side: all of standard input up to its end, and all of `out` to standard output. ERR_LIMIT:

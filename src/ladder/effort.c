@@ -88,6 +88,12 @@ enum err effort_tasks(struct store *store, const struct video_view *view, size_t
     return ERR_OK;
 }
 
+/* Viewers wait for what is live, and still for the last segments of a show that is just over; not for an upload. */
+static bool is_awaited(const struct video_view *view, int64_t captured_ms)
+{
+    return !view->imported && (view->live || clock_wall_ms() - captured_ms < LIVE_FOR_MS);
+}
+
 static struct effort *effort_new(struct ladder *l, struct watch *w, const struct video_view *view, size_t at,
                                  const struct task *tasks, size_t count)
 {
@@ -98,8 +104,7 @@ static struct effort *effort_new(struct ladder *l, struct watch *w, const struct
     f->number = s->number;
     segment_text(s, f->segment);
     f->captured_ms = s->wall_ms + (s->end - s->start) / (CMAF_VIDEO_TIMESCALE / 1000);
-    /* Viewers still wait for the last segments of a show that is just over. */
-    f->lane = view->live || clock_wall_ms() - f->captured_ms < LIVE_FOR_MS ? QUEUE_LIVE : QUEUE_ARCHIVE;
+    f->lane = is_awaited(view, f->captured_ms) ? QUEUE_LIVE : QUEUE_ARCHIVE;
     f->rung_count = tasks[0].rung_count;
     memcpy(f->rungs, tasks[0].rungs, sizeof f->rungs);
     names_of(f->rungs, f->rung_count, f->names, sizeof f->names);

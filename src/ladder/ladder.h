@@ -25,6 +25,15 @@ must_check enum err thumbnail_make(const char *program, struct bytes init, struc
  * status. */
 int thumbnail_child(void);
 
+/* --- uploaded recordings ------------------------------------------------------------------------------- */
+
+/* live/live.h's struct recording_reader: reads MP4, MOV, MKV, TS and FLV in a child. */
+must_check enum err recording_read(const char *program, int file, const struct recording_taker *taker,
+                                   char why[256]);
+
+/* The child's side: `matinee read-recording`; the file is its standard input. An exit status. */
+int recording_child(void);
+
 /* --- the leader: what has to be made of which video --------------------------------------------------- */
 
 struct ladder;

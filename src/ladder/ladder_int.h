@@ -9,6 +9,7 @@
  *   worker.c     threads that take tasks from the queue
  *   leader.c     what has to be made of which video, and what has become of it
  *   sandbox.c    what a process that decodes foreign bytes may do
+ *   recording.c  uploaded files from our side; recording_child.c, recording_file.c from the child's
  *   thumbnail.c  picture.c: the picture of a seek bar, by the same means */
 #ifndef MATINEE_LADDER_LADDER_INT_H
 #define MATINEE_LADDER_LADDER_INT_H

@@ -218,7 +218,7 @@ static enum err plan_video(struct ladder *l, struct watch *w, const struct video
     enum err e = ERR_OK;
 
     while (w->planned < stored && e == ERR_OK) {
-        if (!v->live && l->archive_jobs >= ARCHIVE_JOBS_MAX)
+        if ((!v->live || v->imported) && l->archive_jobs >= ARCHIVE_JOBS_MAX)
             return ERR_BUSY;
         e = plan_segment(l, w, v, w->planned);
         if (e == ERR_OK)
@@ -289,7 +289,7 @@ static unsigned could_shed(struct ladder *l, const struct watch *w)
     struct video_view *view = NULL;
     unsigned could = 0;
 
-    if (view_of(l->options.live, w->id, &view) == ERR_OK && view->live &&
+    if (view_of(l->options.live, w->id, &view) == ERR_OK && view->live && !view->imported &&
         view->rendition_count > atomic_load(&w->shed))
         could = (unsigned)view->rendition_count - atomic_load(&w->shed);
     video_view_unref(view);

@@ -19,13 +19,15 @@ void event_view_free(struct event_view *v)
 {
     free(v->title);
     free(v->videos);
+    free(v->upload.problem);
+    v->upload.problem = NULL;
     v->title = NULL;
     v->videos = NULL;
 }
 
 static enum event_state state_of(const struct event *e)
 {
-    if (e->video != NULL && e->video->live)
+    if (e->video != NULL && e->video->live && !e->video->importing)
         return EVENT_LIVE;
     return e->video != NULL || e->ended ? EVENT_ENDED : EVENT_SCHEDULED;
 }
@@ -42,6 +44,7 @@ static void copy_event(const struct live *l, const struct event *e, struct event
         .has_video = e->video != NULL,
         .health = e->health,
     };
+    upload_view_of(e, &out->upload);
     if (e->publication != NULL && e->health.publishing)
         out->health.heard_ms = clock_wall_ms() - (clock_mono_ms() - e->publication->heard_ms);
     for (size_t i = l->video_count; i > 0 && e->video != NULL; i--) {
@@ -261,7 +264,7 @@ static enum err end_publishing(struct live *l, struct ulid id)
     if ((e = make_leave(l, id)) == ERR_OK) {
         struct video *v = live_find_event(l, id)->video;
 
-        if (v != NULL && v->live)
+        if (v != NULL && v->live && !v->importing)
             live_end_video(l, v);
     }
     pthread_mutex_unlock(&l->lock);
@@ -371,7 +374,22 @@ static void wait_for_disk(struct live *l, uint64_t position)
         continue;
 }
 
-/* With the lock held: waits until no pool thread has the video in hand, and takes it out of the lists. */
+/* With the lock held: ends its import, and waits until no other thread has it in hand. NULL: it is gone. */
+static struct video *wait_for_hands(struct live *l, struct ulid id)
+{
+    struct video *v;
+
+    while ((v = live_find_video(l, id)) != NULL) {
+        if (v->importing)
+            import_cancel(l, v);
+        if (!v->spooling && l->importer.video != v)
+            break;
+        pthread_cond_wait(&l->changed, &l->lock);
+    }
+    return v;
+}
+
+/* With the lock held: takes the video out of the lists. */
 static enum err take_out(struct live *l, struct ulid id)
 {
     uint64_t position;
@@ -379,9 +397,7 @@ static enum err take_out(struct live *l, struct ulid id)
     struct buffer *nothing;
     struct record r = {.kind = RECORD_FORGET, .video = id};
 
-    while ((v = live_find_video(l, id)) != NULL && v->spooling)
-        pthread_cond_wait(&l->changed, &l->lock);
-    if (v == NULL)
+    if ((v = wait_for_hands(l, id)) == NULL)
         return ERR_MISSING;
     if (v->live)
         return ERR_BUSY;
@@ -408,6 +424,7 @@ enum err live_video_delete(struct live *l, struct ulid id)
     snprintf(prefix, sizeof prefix, "v/%s", ulid_text(id, text));
     if ((e = index_remove_video(l->options.db, id)) == ERR_OK)
         e = store_delete_all(l->options.store, prefix);
+    upload_remove_file(l, id);
     renditions_tell(l, id);
     return e;
 }
@@ -451,5 +468,6 @@ enum err live_event_delete(struct live *l, struct ulid id)
     if (gone != NULL)
         live_remove_event(l, gone);
     pthread_mutex_unlock(&l->lock);
+    upload_forget(l, id);
     return ERR_OK;
 }

@@ -59,6 +59,8 @@ static bool load_event(void *ctx, const struct db_row *r)
     memcpy(e->key_hash, hash.at, hash.size);
     e->created_at_ms = db_column_int(r, 5);
     e->ended = db_column_int(r, 6) != 0;
+    if (db_column_text(r, 7)[0] != '\0')
+        e->upload_problem = mem_string(db_column_text(r, 7));
     live_add_event(l, e);
     return true;
 }
@@ -75,9 +77,14 @@ static bool load_video(void *ctx, const struct db_row *r)
         return true;
     v = video_new(l, e, id);
     v->has_row = true;
-    v->live = strcmp(db_column_text(r, 2), "live") == 0;
+    v->importing = strcmp(db_column_text(r, 2), "importing") == 0;
+    v->live = v->importing || strcmp(db_column_text(r, 2), "live") == 0;
     v->created_at_ms = db_column_int(r, 3);
     v->target_duration_s = (uint32_t)db_column_int(r, 4);
+    v->upload_bytes = (uint64_t)db_column_int(r, 5);
+    v->segment_ms = db_column_int(r, 6);
+    if (v->importing)
+        v->needed_from = UINT64_MAX;
     live_add_video(l, v);
     return true;
 }
@@ -86,13 +93,15 @@ enum err index_load(struct live *l)
 {
     enum err e =
         db_read(l->options.db,
-                "SELECT id, title, access, starts_at, key_hash, created_at, ended FROM events ORDER BY id",
+                "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem FROM events"
+                " ORDER BY id",
                 NULL, 0, load_event, l);
 
     if (e == ERR_OK)
         e = db_read(l->options.db,
-                    "SELECT id, event_id, state, created_at, target_duration FROM videos ORDER BY id", NULL,
-                    0, load_video, l);
+                    "SELECT id, event_id, state, created_at, target_duration, upload_bytes, segment_ms"
+                    " FROM videos ORDER BY id",
+                    NULL, 0, load_video, l);
     return e;
 }
 
@@ -108,6 +117,36 @@ enum err index_add_video(struct db *d, const struct video *v)
         DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
                   db_int(v->created_at_ms)),
         NULL);
+}
+
+static enum err add_import(void *ctx, struct db *d)
+{
+    const struct video *v = ctx;
+    char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE];
+    enum err e =
+        db_run(d,
+               "INSERT INTO videos (id, event_id, state, created_at, upload_bytes, segment_ms)"
+               " VALUES (?,?,'importing',?,?,?) ON CONFLICT DO NOTHING",
+               DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
+                         db_int(v->created_at_ms), db_int((int64_t)v->upload_bytes), db_int(v->segment_ms)),
+               NULL);
+
+    if (e == ERR_OK)
+        e = db_run(d, "UPDATE events SET upload_problem = '' WHERE id = ?", DB_VALUES(db_str(event)), NULL);
+    return e;
+}
+
+enum err index_add_import(struct db *d, const struct video *v)
+{
+    return db_write(d, add_import, (void *)(uintptr_t)v);
+}
+
+enum err index_fail_import(struct db *d, struct ulid event, const char *problem)
+{
+    char id[ULID_TEXT_SIZE];
+
+    return db_do(d, "UPDATE events SET upload_problem = ? WHERE id = ?",
+                 DB_VALUES(db_str(problem), db_str(ulid_text(event, id))), NULL);
 }
 
 enum err index_end_video(struct db *d, struct ulid id, int64_t wall_ms)

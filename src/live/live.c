@@ -13,7 +13,8 @@
 /* Views of ended videos kept in memory; an evening's film has 720 segments, 100 KB. */
 #define LOADED_VIEWS_MAX 64
 
-METRIC(videos_live, METRIC_GAUGE, "matinee_videos_live", "Videos that are live or wait for their publisher");
+METRIC(videos_live, METRIC_GAUGE, "matinee_videos_live",
+       "Videos that are live, wait for their publisher, or are imported");
 
 /* --- lists ------------------------------------------------------------------------------------------- */
 
@@ -80,6 +81,7 @@ void live_remove_event(struct live *l, struct event *e)
     map_remove(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE));
     order_remove(l->event_order, &l->event_count, e->id);
     free(e->title);
+    free(e->upload_problem);
     free(e);
 }
 
@@ -122,6 +124,15 @@ void live_end_video(struct live *l, struct video *v)
     log_info("live", "video %s has ended at %.3f s", ulid_text(v->id, id),
              (double)v->position_90k / CMAF_VIDEO_TIMESCALE);
     spool_kick(l, v);
+}
+
+void live_abandon_video(struct live *l, struct video *v)
+{
+    v->live = v->importing = false;
+    segmenter_free(v->segmenter);
+    v->segmenter = NULL;
+    metric_add(&videos_live, -1);
+    pthread_cond_broadcast(&l->changed);
 }
 
 /* --- housekeeping ------------------------------------------------------------------------------------ */
@@ -253,11 +264,14 @@ enum err live_open(struct live **out, const struct live_options *options, char w
         snprintf(why, 256, "the index of events and videos could not be read: %s", err_text(e));
     else
         e = open_journal(l, why);
+    if (e == ERR_OK && (e = upload_sweep(l)) != ERR_OK)
+        snprintf(why, 256, "the folder for uploads in %.120s: %s", l->data_dir, err_text(e));
     if (e != ERR_OK) {
         live_close(l);
         return e;
     }
     loop_post(l->berths[0].loop, tick, l);
+    import_start(l);
     *out = l;
     return ERR_OK;
 }
@@ -278,8 +292,9 @@ void live_drain(struct live *l, int64_t patience_ms)
     int64_t due_ms = clock_wall_ms() + patience_ms;
     struct timespec due = {due_ms / 1000, due_ms % 1000 * 1000000};
 
-    pthread_mutex_lock(&l->lock);
     l->draining = true;
+    import_stop(l);
+    pthread_mutex_lock(&l->lock);
     for (size_t i = 0; i < l->event_count; i++) {
         const struct event *e = live_find_event(l, l->event_order[i]);
 
@@ -299,6 +314,8 @@ void live_close(struct live *l)
 {
     if (l == NULL)
         return;
+    l->draining = true;
+    import_stop(l);
     journal_close(l->journal);
     while (l->video_count > 0)
         live_remove_video(l, live_find_video(l, l->video_order[l->video_count - 1]));

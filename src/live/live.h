@@ -14,6 +14,33 @@
 
 struct live;
 
+/* --- what reads foreign files, for this room may not ------------------------------------------------- */
+
+/* What a recording holds: first its tracks, then its samples, in the order of their dts over both. */
+struct recorded {
+    enum { RECORDED_TRACK, RECORDED_SAMPLE } kind;
+    enum track track;
+    enum codec codec;     /* of a track */
+    bool keyframe;        /* of a sample */
+    int64_t dts, pts;     /* of a sample, in ticks of its track (struct sample), from 0 */
+    struct bytes payload; /* a track's decoder configuration, or the sample */
+};
+
+struct recording_taker {
+    enum err (*take)(void *ctx, const struct recorded *r); /* anything but ERR_OK ends the reading */
+    bool (*keep_on)(void *ctx); /* asked every 200 ms at most; false ends the reading: ERR_CLOSED */
+    void *ctx;
+    int64_t ms_max; /* 0: for as long as it takes */
+};
+
+struct recording_reader {
+    /* Reads the open `file` from its start to its end, or to the taker's first error, which it returns. ERR_BAD,
+     * ERR_UNSUPPORTED, ERR_LIMIT: the file's fault, and `why` says what. ERR_IO, ERR_TIMEOUT: what reads it broke down.
+     * Blocks. */
+    enum err (*read)(const char *program, int file, const struct recording_taker *taker, char why[256]);
+    const char *program; /* our own executable */
+};
+
 struct live_options {
     struct net *net;
     struct store *store;
@@ -21,6 +48,7 @@ struct live_options {
     const char *data_dir;
     int64_t segment_ms;
     int64_t grace_ms;
+    struct recording_reader reader; /* read NULL: no recordings are taken */
 };
 
 /* Opens the room, brings back what the journal holds beyond the store, and lists it: when this returns, all
@@ -106,6 +134,14 @@ struct health {
     const char *notes[4];       /* static texts with advice; NULL where there is no more */
 };
 
+/* The newest upload of a recording to an event. */
+struct upload_view {
+    enum { UPLOAD_NONE, UPLOAD_RECEIVING, UPLOAD_IMPORTING, UPLOAD_FAILED } state;
+    uint64_t received, total; /* receiving */
+    struct ulid video;        /* importing */
+    char *problem;            /* failed: what is wrong with the file */
+};
+
 /* A copy of an event as it is now. */
 struct event_view {
     struct ulid id;
@@ -118,6 +154,7 @@ struct event_view {
     size_t video_count;
     bool has_video; /* videos[0] is the video of this event; false before the first */
     struct health health;
+    struct upload_view upload;
 };
 
 void event_view_free(struct event_view *v); /* frees what it holds */
@@ -210,7 +247,8 @@ struct video_view {
     atomic_uint references;
     struct ulid id, event;
     enum event_access access;
-    bool live; /* false: ended */
+    bool live;     /* false: ended */
+    bool imported; /* it was uploaded, and is live while it is imported: nobody waits for its edge */
     int64_t created_at_ms;
     uint32_t target_duration_s; /* 0 while there is no segment */
     struct init *inits[TRACK_COUNT];
@@ -242,6 +280,37 @@ size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct u
 
 /* Takes the video out of every list, then deletes its objects. ERR_BUSY while it is live. Blocks. */
 must_check enum err live_video_delete(struct live *l, struct ulid id);
+
+/* --- uploads of finished recordings ------------------------------------------------------------------- */
+
+/* A file on its way to an event; one at a time. What has come outlives a broken connection and the server. */
+struct upload;
+
+#define UPLOAD_ASKS UINT64_MAX
+
+/* Takes the event's place for an upload of `total` bytes of which `from` on will be sent; `from` UPLOAD_ASKS: it is only asked
+ * how far it got. `anew` throws away what an earlier one left. What live_upload_have() says afterwards is durable.
+ * ERR_MISSING: no event. ERR_BUSY: it is live, or another upload is running. ERR_STALE: what came is of a file of another size.
+ * ERR_FULL: it does not fit on the disk. `why` says more. Blocks. */
+must_check enum err live_upload_open(struct live *l, struct ulid event, uint64_t total, uint64_t from,
+                                     bool anew, struct upload **out, char why[256]);
+uint64_t live_upload_have(const struct upload *u); /* bytes that have come */
+
+/* Appends. ERR_LIMIT: more than `total`; ERR_FULL. Blocks. */
+must_check enum err live_upload_write(struct upload *u, struct bytes piece);
+must_check enum err live_upload_sync(struct upload *u); /* makes durable what has come; blocks */
+
+/* Once everything is there: looks into the file and begins a video of it, which is imported from then on. When this returns
+ * ERR_OK both are durable. ERR_BAD, ERR_UNSUPPORTED, ERR_LIMIT: it is no recording that is taken, `why` says why, and nothing of
+ * it is left. Others: it can be tried again. Blocks. */
+must_check enum err live_upload_finish(struct upload *u, struct ulid *video, char why[256]);
+
+/* Gives the event's place back, and keeps what came. Any thread; quick. Accepts NULL. */
+void live_upload_close(struct upload *u);
+
+/* The video that was made of the event's last upload, if that had `total` bytes and nothing has come since: what a sender asks
+ * who did not hear the answer. Blocks. */
+bool live_uploaded(struct live *l, struct ulid event, uint64_t total, struct ulid *video);
 
 /* --- renditions -------------------------------------------------------------------------------------- */
 

@@ -11,6 +11,8 @@
  *   publish.c    publishers: who may, who is dead, what they sent
  *   events.c     what producers do
  *   recover.c    what a crash left in the journal
+ *   upload.c     files of recordings, until they are whole
+ *   import.c     a whole file becomes a video
  *   live.c       opens and closes the room, keeps its lists, ends videos whose grace is over */
 #ifndef MATINEE_LIVE_LIVE_INT_H
 #define MATINEE_LIVE_LIVE_INT_H
@@ -219,6 +221,8 @@ struct event {
     struct publication *publication; /* NULL: nobody publishes */
     struct video *video;             /* the newest one, or NULL */
     struct health health;
+    struct upload *upload; /* NULL: nobody uploads */
+    char *upload_problem;  /* what was wrong with the last one; NULL: nothing */
 };
 
 struct video {
@@ -250,6 +254,11 @@ struct video {
     bool has_row, end_to_tell;  /* its row is there; the row must still be told that it ended */
     uint64_t needed_from;       /* the journal's position from which it would have to be replayed, */
                                 /* as long as somebody publishes or something waits to be stored */
+    /* Of an upload; such a video has nothing in the journal: */
+    uint64_t upload_bytes; /* of its file; 0: it was published */
+    int64_t segment_ms;    /* as it was when the import began: it may begin again with other options */
+    bool importing;        /* live, and made by import.c */
+    _Atomic bool import_cancelled; /* it is being deleted */
 };
 
 struct live {
@@ -274,6 +283,11 @@ struct live {
     _Atomic bool disk_full;
     void (*changed_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
     void *changed_ctx;
+    struct {
+        pthread_t thread;
+        bool runs;
+        struct video *video; /* in hand, by the lock; not to be freed meanwhile */
+    } importer;
     struct timer tick; /* on the first loop */
     _Atomic bool draining;
     bool drained; /* the pool is about to end: nothing is given to it any more */
@@ -283,11 +297,12 @@ struct live {
 struct event *live_find_event(const struct live *l, struct ulid id); /* NULL: none */
 struct video *live_find_video(const struct live *l, struct ulid id);
 void live_add_event(struct live *l, struct event *e);
-void live_add_video(struct live *l, struct video *v);    /* becomes its event's newest */
-void live_remove_event(struct live *l, struct event *e); /* frees it */
-void live_remove_video(struct live *l, struct video *v); /* frees it */
-void live_end_video(struct live *l, struct video *v);    /* nobody publishes it */
-void live_release_journal(struct live *l);               /* without the lock; blocks */
+void live_add_video(struct live *l, struct video *v);     /* becomes its event's newest */
+void live_remove_event(struct live *l, struct event *e);  /* frees it */
+void live_remove_video(struct live *l, struct video *v);  /* frees it */
+void live_end_video(struct live *l, struct video *v);     /* nobody publishes it */
+void live_abandon_video(struct live *l, struct video *v); /* not live any more, to be deleted */
+void live_release_journal(struct live *l);                /* without the lock; blocks */
 
 /* video.c */
 struct video *video_new(struct live *l, struct event *e, struct ulid id);
@@ -310,12 +325,32 @@ must_check enum err renditions_load(struct db *d, struct video *v, const struct 
                                     size_t count);
 void renditions_tell(struct live *l, struct ulid video); /* live_on_change(); without the lock */
 
+/* upload.c */
+/* Opens the file of an uploaded video for reading; -1: it is not there. */
+int upload_file(struct live *l, struct ulid video);
+void upload_remove_file(struct live *l, struct ulid video);
+/* Removes what was uploaded to the event, whole or not. */
+void upload_forget(struct live *l, struct ulid event);
+/* While the room opens: makes the folder, and removes files that nobody needs any more. */
+must_check enum err upload_sweep(struct live *l);
+void upload_view_of(const struct event *e, struct upload_view *out); /* with the lock held */
+
+/* import.c */
+void import_start(struct live *l); /* the thread that imports, one video at a time */
+/* Ends it; what is under way is taken up again at the next start. Blocks. Harmless when it does not run. */
+void import_stop(struct live *l);
+/* With the lock held: ends the import of a video that is to be deleted. It is not live afterwards. */
+void import_cancel(struct live *l, struct video *v);
+
 /* index.c: rows. All block. */
 enum err index_load(struct live *l);
 enum err index_add_event(struct db *d, const struct event *e);
 enum err index_change_event(struct db *d, const struct event *e);
 enum err index_remove_event(struct db *d, struct ulid id);
 enum err index_add_video(struct db *d, const struct video *v);
+/* The video of an upload, to be imported; its event has no upload's problem any more. */
+enum err index_add_import(struct db *d, const struct video *v);
+enum err index_fail_import(struct db *d, struct ulid event, const char *problem);
 enum err index_end_video(struct db *d, struct ulid id, int64_t wall_ms);
 enum err index_remove_video(struct db *d, struct ulid id);
 enum err index_add_segment(struct db *d, const struct video *v, const struct segment *s,

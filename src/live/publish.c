@@ -330,7 +330,7 @@ static void take_video(struct publication *p)
     char id[ULID_TEXT_SIZE];
 
     pthread_mutex_lock(&l->lock);
-    if (e->video != NULL && e->video->live) {
+    if (e->video != NULL && e->video->live && !e->video->importing) {
         p->video = e->video;
     } else {
         p->video = video_new(l, e, ulid_new());

@@ -457,7 +457,7 @@ enum err recovery_finish(struct recovery *r)
 
         if (e == ERR_OK)
             e = store_replay(l, p);
-        if (v->live)
+        if (v->live && !v->importing)
             v->ends_at_ms = clock_mono_ms() + l->options.grace_ms;
         replay_free(p);
     }

@@ -169,7 +169,7 @@ def packets(url, stream):
             over, under = line.split(':')[1].strip().split('/')
             scale = int(over) / int(under)
         elif not line.startswith('#'):
-            _, _, pts, _, size, md5 = [part.strip() for part in line.split(',')]
+            _, _, pts, _, size, md5, *_ = [part.strip() for part in line.split(',')]
             rows.append((int(pts) * scale, int(size), md5))
     return rows
 
