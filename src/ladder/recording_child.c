@@ -248,7 +248,7 @@ int recording_child(void)
     enum err e;
 
     av_log_set_level(AV_LOG_QUIET);
-    if ((e = sandbox_enter(CPU_SECONDS_MAX, MEMORY_BYTES_MAX, SANDBOX_ONE_THREAD)) != ERR_OK)
+    if (sandbox_enter(CPU_SECONDS_MAX, MEMORY_BYTES_MAX, SANDBOX_ONE_THREAD) != ERR_OK)
         return 1;
     e = say_end(&r, read_all(&r));
     for (int t = 0; t < TRACK_COUNT; t++)
