@@ -7,6 +7,8 @@ import {bitrate, length, quality} from '/assets/format.js';
 import {getThumbnails, getVideo} from '/assets/api.js';
 import {Seekbar} from '/assets/seekbar.js';
 
+/* So much of what is buffered stays when another quality is chosen, and the picture goes on meanwhile. */
+const SWITCH_S = 4;
 /* Closer than this to the live edge is live: a viewer cannot tell, and the edge moves in steps. */
 const EDGE_S = 7;
 const IDLE_MS = 2800;
@@ -328,7 +330,7 @@ export class Player {
     #choose(track) {
         this.shaka.configure('abr.enabled', !track);
         if (track)
-            this.shaka.selectVideoTrack(track, true);
+            this.shaka.selectVideoTrack(track, true, SWITCH_S);
         this.#qualities();
     }
 

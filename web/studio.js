@@ -1,6 +1,6 @@
 /* studio.js - the producer's side: announce a show, connect the encoder, watch over the stream. */
 import {advise, known} from '/assets/advice.js';
-import {call, getEvent, listEvents} from '/assets/api.js';
+import {call, getEvent, getVideo, listEvents} from '/assets/api.js';
 import {$, copyText, every, h, icon, toast} from '/assets/dom.js';
 import {ago, bitrate, clock, date, length} from '/assets/format.js';
 import {Player} from '/assets/player.js';
@@ -16,6 +16,7 @@ let stopRefresh = null;
 let player = null;
 let previewed = null;
 const history = new Map(); /* event id: bitrates */
+const videos = new Map(); /* video id: what the server last said of it */
 
 /* --- the door --- */
 
@@ -308,6 +309,37 @@ function drawHealth(event) {
         h('div', {}, title ? h('b', {}, title) : null, h('p', {}, text)))));
 }
 
+/* --- the ladder --- */
+
+const RUNGS = {making: ['badge badge-soon', 'Being made'], live: ['badge badge-live', 'With the show'], ready: ['badge', 'Whole']};
+
+/* What a rendition's lag comes to, in words. */
+function behind(rendition) {
+    if (rendition.gaps)
+        return `${rendition.gaps} left out: ${rendition.reason}`;
+    if (rendition.state === 'ready')
+        return '';
+    return rendition.lag < 1 ? 'up to the edge' : `${length(rendition.lag)} behind`;
+}
+
+/* One row a quality; the publisher's own first. */
+function drawLadder(video) {
+    const place = $('.ladder-place');
+    const renditions = (video?.renditions ?? []).filter((r) => r.height);
+
+    place.hidden = renditions.length < 2;
+    $('tbody', place).replaceChildren(...renditions.map((r) => {
+        const [style, word] = RUNGS[r.state];
+        const {number, unit} = bitrate(r.bandwidth);
+
+        return h('tr', {},
+            h('th', {scope: 'row'}, r.name === 'source' ? `${Math.min(r.width, r.height)}p, as you send it` : r.name),
+            h('td', {class: 'size'}, `${r.width}×${r.height}`),
+            h('td', {class: 'rate'}, r.bandwidth ? `${number} ${unit}` : ''),
+            h('td', {class: 'state'}, h('span', {class: style}, word), h('span', {class: 'behind'}, r.name === 'source' ? '' : behind(r))));
+    }));
+}
+
 /* --- the preview --- */
 
 function closePreview() {
@@ -369,7 +401,8 @@ function drawDesk(event) {
                 h('button', {class: 'button button-small', type: 'button', onclick: () => copyText(url, 'Link')}, icon('link'), 'Copy link'),
                 h('a', {class: 'button button-small', href: `/watch/${event.id}`, target: '_blank'}, icon('arrow'), 'Open page'))),
         h('div', {class: 'desk-columns'},
-            h('div', {class: 'column'}, h('div', {class: 'stage'}), h('section', {class: 'card panel health'}, h('h2', {}, 'Stream'), h('div', {class: 'numbers-place'}), h('div', {class: 'advice-place', role: 'status'}))),
+            h('div', {class: 'column'}, h('div', {class: 'stage'}), h('section', {class: 'card panel health'}, h('h2', {}, 'Stream'), h('div', {class: 'numbers-place'}), h('div', {class: 'advice-place', role: 'status'})),
+                h('section', {class: 'card panel ladder-place', hidden: true}, h('h2', {}, 'Qualities'), h('table', {class: 'ladder'}, h('tbody')))),
             h('div', {class: 'column'}, connect(event), danger(event))))));
 }
 
@@ -391,6 +424,7 @@ function draw() {
     drawn = now;
     preview(event, $('.stage', place));
     drawHealth(event);
+    drawLadder(event.video ? videos.get(event.video) : null);
 }
 
 function remember(event) {
@@ -399,6 +433,11 @@ function remember(event) {
     if (event.health?.publishing)
         values.push(event.health.bitrate);
     history.set(event.id, values.slice(-HISTORY));
+}
+
+async function lookAtVideo(event) {
+    if (event?.video)
+        videos.set(event.video, await getVideo(event.video));
 }
 
 let turns = 0;
@@ -415,6 +454,7 @@ async function refresh() {
         }
         events.sort((a, b) => ORDER[a.state] - ORDER[b.state] || (a.id < b.id ? 1 : -1));
         events.forEach(remember);
+        await lookAtVideo(events.find((e) => e.id === chosen) ?? events[0]);
         $('.offline')?.remove();
     } catch (problem) {
         if (problem.status === 404) {

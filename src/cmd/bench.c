@@ -1,5 +1,6 @@
 /* cmd/bench.c - `matinee bench NAME`: measurements anyone can repeat; picks one. */
 #include "cmd/bench_int.h"
+#include "cmd/bench_ladder_int.h"
 #include "cmd/bench_load_int.h"
 #include "cmd/cmd.h"
 
@@ -13,6 +14,7 @@ static const struct {
 } benchmarks[] = {
     {"http", bench_http, "requests per CPU-second and memory per connection, beside nginx"},
     {"ingest", bench_ingest, "CPU and memory per publisher, beside nginx-rtmp"},
+    {"ladder", bench_ladder, "CPU of making renditions, beside ffmpeg"},
 };
 
 #define BENCHMARK_COUNT (sizeof benchmarks / sizeof *benchmarks)

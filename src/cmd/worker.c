@@ -97,7 +97,7 @@ int cmd_worker(int argc, char **argv)
             log_set_level(LOG_DEBUG);
         status = work(count, why);
     }
-    if (why[0] != '\0')
+    if (status != 0)
         fprintf(stderr, "matinee worker: %s\n", why);
     config_free(options);
     return status;

@@ -1,4 +1,5 @@
-/* ladder/child_int.h - a process of ours that does one thing with foreign bytes: from the server's side and its own. */
+/* ladder/child_int.h - a process of ours that does one thing with foreign bytes: from the server's side
+ * and its own. */
 #ifndef MATINEE_LADDER_CHILD_INT_H
 #define MATINEE_LADDER_CHILD_INT_H
 
@@ -31,8 +32,8 @@ struct child_end {
  * says too much), ERR_CLOSED (keep_on said no), ERR_IO: it was killed, or what `heard` returned. Any thread; several at once. */
 must_check enum err child_run(const struct child_job *job, struct child_end *out);
 
-/* The child's side: all of standard input up to its end, and all of `out` to standard output. ERR_LIMIT: more than
- * bytes_max. */
+/* The child's side: all of standard input up to its end, and all of `out` to standard output. ERR_LIMIT:
+ * more than bytes_max. */
 must_check enum err child_read(struct builder *in, size_t bytes_max);
 must_check enum err child_write(struct bytes out);
 

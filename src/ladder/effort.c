@@ -264,16 +264,28 @@ static void sweep(struct ladder *l, const struct effort *f)
     }
 }
 
-/* It is made again from the beginning: a chunk is lost or damaged, or its video is gone, which will be seen. */
+/* It is made again from the beginning: a chunk is lost or damaged, the queue lost it, or its video is gone, which will be
+ * seen. */
 static void start_over(struct ladder *l, struct effort *f, enum err why)
 {
-    log_warn("ladder", "segment %s as %s is made again: its chunks: %s", f->segment, f->names, err_text(why));
+    log_warn("ladder", "segment %s as %s is begun anew: %s", f->segment, f->names, err_text(why));
     for (unsigned i = 0; i < f->of; i++)
         if (queue_drop(l->options.queue, f->jobs[i].key) != ERR_OK)
             break; /* its old result will be found unfit once more */
     f->watch->planned = 0;
     f->watch->look_ms = 0;
     effort_free(l, f);
+}
+
+void effort_start_over_all(struct ladder *l)
+{
+    list_each(&l->efforts, at, after)
+    {
+        struct effort *f = container_of(at, struct effort, link);
+
+        if (f->arrived < f->of && f->reason[0] == '\0')
+            start_over(l, f, ERR_TIMEOUT);
+    }
 }
 
 /* Lists what was made, and lets the queue forget it. */

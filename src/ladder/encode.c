@@ -15,7 +15,8 @@
 /* The request's head: a few words for each rung. */
 #define HEAD_BYTES_MAX 4096u
 
-/* Beyond this the chunk is not one that anybody waits for: the longest, of 60 s, takes ten times that long on a slow core. */
+/* Beyond this the chunk is not one that anybody waits for: the longest, of 60 s, takes ten times that long
+ * on a slow core. */
 #define CPU_SECONDS_MAX 1800
 
 /* Reading ingest's sockets goes before. */
@@ -95,8 +96,9 @@ enum err encode_run(const char *program, const struct encode_request *request, b
 
 /* --- the child's side -------------------------------------------------------------------------------- */
 
-/* Address space: the decoder's pictures (of 8K, a gigabyte), and for each rung some sixty pictures that its encoder looks ahead
- * over, keeps and refers to, with what it knows of each; the chunk once in the request, once in parts, once encoded. */
+/* Address space: the decoder's pictures (of 8K, a gigabyte), and for each rung some sixty pictures that
+ * its encoder looks ahead over, keeps and refers to, with what it knows of each; the chunk once in the
+ * request, once in parts, once encoded. */
 static size_t bytes_for(const struct encode_request *r)
 {
     size_t bytes = (size_t)3 << 29;
@@ -134,8 +136,8 @@ static void encode(const struct encode_request *request, struct builder *out)
     }
 }
 
-/* The request's head is ours and read before the doors are locked, for it says how much room is needed; no foreign
- * byte has been looked at by then. */
+/* The request's head is ours and read before the doors are locked, for it says how much room is needed; no
+ * foreign byte has been looked at by then. */
 int encode_child(void)
 {
     struct builder in = {0}, out = {0};

@@ -1,5 +1,5 @@
-/* ladder/encode_frame.c - requests and answers of encode_run() as bytes. Numbers are big-endian; a word has a byte of
- * length before it and a NUL behind it, so that a reader can point to it. */
+/* ladder/encode_frame.c - requests and answers of encode_run() as bytes. Numbers are big-endian; a word
+ * has a byte of length before it and a NUL behind it, so that a reader can point to it. */
 #include "ladder/encode_int.h"
 
 #include "base/limits.h"

@@ -7,7 +7,8 @@
 /* A request, but for the init segment and the chunk, which follow it in this order. */
 void encode_request_write(struct builder *out, const struct encode_request *request);
 
-/* Reads a whole request into *out; `rungs` is where its rungs go, and with them points into `in`. ERR_BAD: it is none. */
+/* Reads a whole request into *out; `rungs` is where its rungs go, and with them points into `in`. ERR_BAD:
+ * it is none. */
 must_check enum err encode_request_parse(struct encode_request *out, struct rung rungs[RUNGS_MAX],
                                          struct bytes in);
 
@@ -21,7 +22,8 @@ struct encode_answer {
 
 void encode_answer_write(struct builder *out, const struct encode_answer *answer);
 
-/* Reads a whole answer; it points into `in`. ERR_BAD: it is none, cut short, or of another number of renditions. */
+/* Reads a whole answer; it points into `in`. ERR_BAD: it is none, cut short, or of another number of
+ * renditions. */
 must_check enum err encode_answer_parse(struct encode_answer *out, size_t count, struct bytes in);
 
 #endif

@@ -52,7 +52,7 @@ int map_filter(struct store *store, const char *program, FILE *in, FILE *out)
 
 /* The chunks of one segment of one rendition, as they come. */
 struct heap {
-    struct piece *pieces; /* by chunk; `of` 0: not come */
+    struct piece pieces[SEGMENT_CHUNKS_MAX]; /* by chunk; `of` 0: not come */
     unsigned of, have;
 };
 
@@ -102,8 +102,10 @@ static bool reduce_heap(struct store *store, struct heap *h, FILE *out)
 
 static void heap_begin(struct heap *h, unsigned of)
 {
-    free(h->pieces);
-    *h = (struct heap){mem_new(of * sizeof *h->pieces), of, 0};
+    for (unsigned i = 0; i < h->of; i++)
+        h->pieces[i].of = 0;
+    h->of = of;
+    h->have = 0;
 }
 
 static void heap_add(struct heap *h, const struct piece *p)
@@ -119,7 +121,7 @@ static void heap_add(struct heap *h, const struct piece *p)
 
 int reduce_filter(struct store *store, FILE *in, FILE *out)
 {
-    struct heap heap = {0};
+    struct heap *heap = mem_new(sizeof *heap);
     char *line = NULL;
     size_t room = 0;
     int status = 0;
@@ -136,18 +138,18 @@ int reduce_filter(struct store *store, FILE *in, FILE *out)
             status = 1;
             continue;
         }
-        const struct piece *any = any_of(&heap);
+        const struct piece *any = any_of(heap);
 
         if (any == NULL || !same_segment(any, &p) || any->of != p.of) {
-            if (!reduce_heap(store, &heap, out))
+            if (!reduce_heap(store, heap, out))
                 status = 1;
-            heap_begin(&heap, p.of);
+            heap_begin(heap, p.of);
         }
-        heap_add(&heap, &p);
+        heap_add(heap, &p);
     }
-    if (!reduce_heap(store, &heap, out))
+    if (!reduce_heap(store, heap, out))
         status = 1;
-    free(heap.pieces);
+    free(heap);
     free(line);
     return ferror(in) || fflush(out) != 0 ? 1 : status;
 }

@@ -21,6 +21,9 @@
 /* A live task that has waited this long is a sign of too few workers; calm is when none waits even this long. */
 #define CROWDED_MS 15000
 #define CALM_MS    3000
+/* A queue that says nothing for so long, though something is under way and no worker holds anything, has lost it: a broker
+ * that was killed may forget what it had handed out. */
+#define SILENT_MS (2 * QUEUE_LEASE_MS)
 /* Between two renditions that are left out, and before one is taken up again. */
 #define SHED_EVERY_MS 10000
 #define CALM_FOR_MS   30000
@@ -337,6 +340,12 @@ static void balance(struct ladder *l, int64_t now_ms)
     metric_set(&oldest, stats.oldest_ms);
     metric_set(&failures, (long long)stats.failures);
     metric_set(&deaths, (long long)stats.deaths);
+    if (stats.held > 0 || list_empty(&l->efforts))
+        l->news_ms = now_ms;
+    if (now_ms - l->news_ms > SILENT_MS && !l->queue_away) {
+        l->news_ms = now_ms;
+        effort_start_over_all(l);
+    }
     if (stats.oldest_ms > CALM_MS)
         l->calm_ms = now_ms;
     if (stats.oldest_ms > CROWDED_MS && now_ms - l->shed_ms >= SHED_EVERY_MS) {
@@ -366,6 +375,7 @@ static void listen_to_queue(struct ladder *l)
     enum err e = queue_listen(l->options.queue, LISTEN_MS, &report);
 
     if (e == ERR_OK) {
+        l->news_ms = clock_mono_ms();
         effort_report(l, &report);
         queue_report_free(&report);
     } else if (e == ERR_CLOSED) {

@@ -48,6 +48,7 @@ struct ladder {
     struct pace paces[PACES_MAX];
     int64_t shed_ms, calm_ms; /* when something was last left out; since when nothing waits long */
     int64_t straggled_ms;     /* when stragglers were last looked for */
+    int64_t news_ms;          /* when the queue last told anything */
     bool queue_away;          /* it was said */
 };
 
@@ -94,6 +95,8 @@ void effort_report(struct ladder *l, struct queue_report *r);
 bool effort_has(const struct ladder *l, const struct watch *w, uint32_t number, const char *name);
 /* Writes down once more what could not be written down before. */
 void effort_retry(struct ladder *l, int64_t now_ms);
+/* Puts all anew that is under way: the queue has lost it. */
+void effort_start_over_all(struct ladder *l);
 /* Asks for second workers where the first ones are late. */
 void effort_hurry(struct ladder *l, int64_t now_ms);
 /* Forgets everything of a video that is gone, in the queue too. */

@@ -9,7 +9,8 @@
 /* From here on pictures come so fast that the bits of a slower source would not do. */
 #define FPS_FAST 35u
 
-/* Bits a second at most, for H.264 of 16:9 at 30 pictures a second; heights between two rows get what lies between. */
+/* Bits a second at most, for H.264 of 16:9 at 30 pictures a second; heights between two rows get what lies
+ * between. */
 static const struct row {
     uint32_t height, kilobits;
 } rows[] = {
@@ -19,7 +20,8 @@ static const struct row {
 
 #define ROW_COUNT (sizeof rows / sizeof *rows)
 
-/* How each encoder is asked for about the same picture: in its own scale, at a speed that keeps up with live. */
+/* How each encoder is asked for about the same picture: in its own scale, at a speed that keeps up with
+ * live. */
 static const struct format {
     const char *name; /* behind the colon; the first is meant when there is none */
     enum codec codec;
@@ -59,15 +61,19 @@ static bool wish_parse(struct wish *out, struct bytes word)
     return false;
 }
 
-/* Takes the next word of a list that is separated by commas, without the spaces around it; false behind the last. */
+/* Takes the next word of a list that is separated by commas, without the spaces around it; false behind
+ * the last. */
 static bool next_word(struct bytes *list, struct bytes *word)
 {
-    long comma = bytes_find(*list, ',');
-
     if (list->at == NULL)
         return false;
+    long comma = bytes_find(*list, ',');
+
     *word = comma < 0 ? *list : bytes_head(*list, (size_t)comma);
-    *list = comma < 0 ? (struct bytes){0} : bytes_of(list->at + comma + 1, list->size - (size_t)comma - 1);
+    if (comma < 0)
+        list->at = NULL;
+    else
+        *list = bytes_of(list->at + comma + 1, list->size - (size_t)comma - 1);
     while (word->size > 0 && word->at[0] == ' ')
         *word = bytes_from(*word, 1);
     while (word->size > 0 && word->at[word->size - 1] == ' ')
@@ -165,7 +171,7 @@ static struct rung rung_of(const struct wish *wish, uint32_t width, uint32_t hei
     bits = bits * other * 9 / (wish->height * 16ull); /* more or fewer pixels than of 16:9 */
     bits = fps >= FPS_FAST ? bits * 3 / 2 : bits;
     r.bitrate_max = (uint32_t)(bits / 1000 * 1000);
-    r.buffer_bits = r.bitrate_max * 2; /* two seconds: what a player has before it begins */
+    r.buffer_bits = r.bitrate_max / 2 * 3; /* more would let a chunk of two seconds take twice its rate */
     snprintf(r.name, sizeof r.name, f == formats ? "%hup" : "%hup-%s", (unsigned short)wish->height, f->name);
     return r;
 }
@@ -187,9 +193,30 @@ size_t plan_rungs(const char *ladder, uint32_t width, uint32_t height, uint32_t 
 
 /* --- tasks ---------------------------------------------------------------------------------------------- */
 
+/* A task does its work on one core. So much of it, of a chunk of two seconds at 30 pictures a second, is done in
+ * about four: 1080p, 720p and 480p together, or 1440p alone. */
+#define GROUP_PIXELS_MAX 4000000u
+
+/* What a rung costs, in pixels that x264 would encode in that time. */
+static uint64_t cost_of(const struct rung *r)
+{
+    return (uint64_t)r->width * r->height * (r->codec == CODEC_H264 ? 1 : 3);
+}
+
 size_t plan_groups(const struct rung *rungs, size_t count, size_t group[RUNGS_MAX])
 {
-    for (size_t i = 0; i < count; i++)
-        group[i] = 0;
-    return count > 0;
+    uint64_t taken[RUNGS_MAX] = {0};
+    size_t groups = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t g = 0;
+
+        while (g < groups && taken[g] + cost_of(&rungs[i]) > GROUP_PIXELS_MAX)
+            g++;
+        if (g == groups)
+            groups++;
+        taken[g] += cost_of(&rungs[i]);
+        group[i] = g;
+    }
+    return groups;
 }

@@ -1,5 +1,6 @@
 /* ladder/sandbox.c - what a process that decodes foreign bytes may still do: compute, and use the pipes it
- * has. Everything else is refused by the kernel (seccomp), and memory and time are bounded by it (rlimits). */
+ * has. Everything else is refused by the kernel (seccomp), and memory and time are bounded by it
+ * (rlimits). */
 #include "ladder/ladder_int.h"
 
 #include <errno.h>
@@ -29,8 +30,8 @@ static bool limit_memory(size_t bytes)
 #endif
 }
 
-/* Threads of this process and no other processes: clone() with CLONE_THREAD. clone3() hides its flags from the filter, and libc takes
- * clone() where it is said not to exist. */
+/* Threads of this process and no other processes: clone() with CLONE_THREAD. clone3() hides its flags from
+ * the filter, and libc takes clone() where it is said not to exist. */
 static bool allow_threads(scmp_filter_ctx filter)
 {
     static const int needed[] = {SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(sched_getparam),

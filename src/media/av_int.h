@@ -31,6 +31,7 @@ void demux_close(struct demux *d);
 
 struct timing {
     int64_t *pts; /* of every picture, rising, none twice; owned */
+    int64_t *dts; /* of every sample, in its order; owned */
     size_t count;
     size_t leading; /* so many of them come before the first sample's: an open GOP's, perhaps not decodable */
     int64_t ticks;  /* what the samples last together */
@@ -55,8 +56,9 @@ struct scaler;
 struct scaler *scaler_new(const struct rung *rung);
 void scaler_free(struct scaler *s); /* accepts NULL */
 
-/* `from` in the rung's size as 8-bit 4:2:0, its time and colours with it; *out belongs to the scaler and is valid until the
- * next call. The colour range of the first picture is kept. */
+/* `from` in the rung's size as 8-bit 4:2:0, its time and colours with it; *out belongs to the scaler, or is
+ * `from` where nothing is to be done, and is valid until the next call. The colour range of the first picture
+ * is kept. */
 must_check enum err scaler_picture(struct scaler *s, const AVFrame *from, const AVFrame **out);
 
 /* --- one rendition, rendition.c ------------------------------------------------------------------------ */
@@ -73,7 +75,8 @@ must_check enum err rendition_add(struct rendition *r, const AVFrame *picture);
 /* After the last one. */
 must_check enum err rendition_finish(struct rendition *r, struct transcoded *out);
 
-/* Opens the encoder of `rung` for pictures like `like`; the caller's. NULL: it is not there, or refuses. encoder.c */
+/* Opens the encoder of `rung` for pictures like `like`; the caller's. NULL: it is not there, or refuses.
+ * encoder.c */
 AVCodecContext *encoder_open(const struct rung *rung, const AVFrame *like, AVRational rate);
 
 /* The decoder configuration of what `encoder` makes, as it stands in MP4. record.c */

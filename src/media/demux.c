@@ -1,5 +1,5 @@
-/* media/demux.c - stored media through libavformat, from memory. What is read here was muxed by cmaf.c; nothing is
- * decoded, and no stream is probed. */
+/* media/demux.c - stored media through libavformat, from memory. What is read here was muxed by cmaf.c;
+ * nothing is decoded, and no stream is probed. */
 #include "media/av_int.h"
 
 #include "base/limits.h"

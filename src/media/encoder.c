@@ -1,7 +1,7 @@
 /* media/encoder.c - a rung in the words of its encoder: x264, x265, SVT-AV1, by libavcodec.
  *
- * What goes into the decoder configuration (level, rate, order of pictures) comes from the rung alone and never from
- * the chunk: every chunk of a rendition is played with the record of the first. */
+ * What goes into the decoder configuration (level, rate, order of pictures) comes from the rung alone and
+ * never from the chunk: every chunk of a rendition is played with the record of the first. */
 #include "media/av_int.h"
 
 #include "base/limits.h"
@@ -9,7 +9,8 @@
 #include <libavutil/opt.h>
 #include <stdio.h>
 
-/* H.264 table A-1: macroblocks a second, of a picture, of the decoded picture buffer, and 1000 bits a second. */
+/* H.264 table A-1: macroblocks a second, of a picture, of the decoded picture buffer, and 1000 bits a
+ * second. */
 static const struct level {
     int number;
     uint32_t rate, size, stored, kilobits;
@@ -35,6 +36,14 @@ static const struct level {
 /* A few reference pictures, and one that waits for its turn. */
 #define STORED_PICTURES 5
 
+/* How full a player's buffer is taken to be where a chunk begins: each is encoded without knowing what the one before it
+ * took, and may take so much more than its rate. */
+#define VBV_INIT "0.6"
+
+/* The last pictures of a chunk are not referred to by any later one as far as its encoder knows, which makes them a little
+ * coarser than within a stream. This much finer, chunks come out as good as a stream of the rung's crf. */
+#define CRF_FINER 0.25
+
 static int level_of(const struct rung *r)
 {
     uint32_t blocks = (r->width + 15) / 16 * ((r->height + 15) / 16);
@@ -54,7 +63,7 @@ static void set_x264(AVCodecContext *c, const struct rung *r, AVRational rate)
 
     snprintf(
         text, sizeof text,
-        "threads=1:lookahead-threads=1:cpu-independent=1:keyint=infinite:open-gop=0:bframes=%u:b-pyramid=none",
+        "threads=1:lookahead-threads=1:cpu-independent=1:keyint=infinite:open-gop=0:bframes=%u:b-pyramid=none:vbv-init=" VBV_INIT,
         r->bframes);
     av_opt_set(c->priv_data, "x264-params", text, 0);
     c->level = level_of(r);
@@ -63,8 +72,8 @@ static void set_x264(AVCodecContext *c, const struct rung *r, AVRational rate)
     c->rc_buffer_size = (int)r->buffer_bits;
 }
 
-/* x265 writes the rate that it is told into the record, and takes each picture to last that long: told the rung's
- * highest rate, it is given as much more to spend. */
+/* x265 writes the rate that it is told into the record, and takes each picture to last that long: told the
+ * rung's highest rate, it is given as much more to spend. */
 static void set_x265(AVCodecContext *c, const struct rung *r, AVRational rate)
 {
     char text[256];
@@ -75,7 +84,7 @@ static void set_x265(AVCodecContext *c, const struct rung *r, AVRational rate)
     snprintf(
         text, sizeof text,
         "pools=none:frame-threads=1:wpp=0:info=0:log-level=none:keyint=-1:open-gop=0:bframes=%u:b-pyramid=0:"
-        "vbv-maxrate=%.0f:vbv-bufsize=%.0f",
+        "vbv-maxrate=%.0f:vbv-bufsize=%.0f:vbv-init=" VBV_INIT,
         r->bframes, r->bitrate_max * scale / 1000, r->buffer_bits * scale / 1000);
     av_opt_set(c->priv_data, "x265-params", text, 0);
     c->framerate = (AVRational){(int)r->fps_max, 1};
@@ -123,7 +132,7 @@ AVCodecContext *encoder_open(const struct rung *r, const AVFrame *like, AVRation
     c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
     av_opt_set(c->priv_data, "preset", r->preset, 0);
     av_opt_set(c->priv_data, "profile", r->profile, 0);
-    av_opt_set_double(c->priv_data, "crf", r->crf, 0);
+    av_opt_set_double(c->priv_data, "crf", r->crf - (r->codec == CODEC_AV1 ? 0 : CRF_FINER), 0);
     if (r->codec == CODEC_H264)
         set_x264(c, r, rate);
     else if (r->codec == CODEC_HEVC)

@@ -143,13 +143,14 @@ struct transcoded {
     struct buffer *chunk;  /* one moof and mdat, as cmaf_end_chunk() makes them */
 };
 
-/* Decodes one chunk of video (`init` and `chunk` as they are stored) once, and encodes it as each of `rungs`.
- * Every picture keeps its pts to the tick; dts grow strictly, over the chunks of a video too; the first picture
- * is a keyframe and no other has to be. The same input gives the same bytes on every machine: one thread, no
- * clock. dts run one picture ahead of pts where the rung has B-frames, and are never below zero. ERR_BAD: not decodable (cut short,
- * damaged, another stream than `init` says), ERR_UNSUPPORTED: decodable and not to be had (HDR), ERR_LIMIT: no memory;
- * `why` says what. Leading pictures of an open GOP may be missing. A picture whose size changed within the chunk is scaled to the rung.
- * Takes seconds; only in a process that may be killed (ladder/sandbox.c). */
+/* Decodes one chunk of video (`init` and `chunk` as they are stored) once, and encodes it as each of
+ * `rungs`. Every picture keeps its pts to the tick; dts grow strictly, over the chunks of a video too; the
+ * first picture is a keyframe and no other has to be. The same input gives the same bytes on every
+ * machine: one thread, no clock. dts run one picture ahead of pts where the rung has B-frames, and are
+ * never below zero. ERR_BAD: not decodable (cut short, damaged, another stream than `init` says),
+ * ERR_UNSUPPORTED: decodable and not to be had (HDR), ERR_LIMIT: no memory; `why` says what. Leading
+ * pictures of an open GOP may be missing. A picture whose size changed within the chunk is scaled to the
+ * rung. Takes seconds; only in a process that may be killed (ladder/sandbox.c). */
 must_check enum err transcode(struct bytes init, struct bytes chunk, const struct rung *rungs, size_t count,
                               struct transcoded *out, char why[256]);
 

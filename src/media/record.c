@@ -1,15 +1,15 @@
 /* media/record.c - the decoder configuration of what an encoder makes, as MP4 stores it: avcC, hvcC, av1C. */
 #include "media/av_int.h"
 
-/* av1C (AV1-ISOBMFF §2.3) of 8-bit 4:2:0 in the main profile, which is all that we make. The level stands at a fixed
- * place, for the encoder writes no timing information (AV1 §5.5.1). */
+/* av1C (AV1-ISOBMFF §2.3) of 8-bit 4:2:0 in the main profile, which is all that we make. The level stands
+ * at a fixed place, for the encoder writes no timing information (AV1 §5.5.1). */
 static enum err av1_record(struct builder *out, struct bytes sequence_header)
 {
     struct bits b = bits_of(bytes_from(sequence_header, 2)); /* behind the OBU's head and size */
     uint32_t level, tier = 0, plain;
 
-    bits_skip(&b, 3 + 1);                                   /* profile, still picture */
-    plain = bits_take(&b, 1) == 0 && bits_take(&b, 1) == 0; /* neither reduced nor with timing */
+    bits_skip(&b, 3 + 1);          /* profile, still picture */
+    plain = bits_take(&b, 2) == 0; /* neither reduced nor with timing */
     bits_skip(&b, 1 + 5 + 12);
     level = bits_take(&b, 5);
     if (level > 7)

@@ -1,4 +1,5 @@
-/* media/rendition.c - one rendition of a chunk: encodes its pictures, gives them their times, writes the chunk. */
+/* media/rendition.c - one rendition of a chunk: encodes its pictures, gives them their times, writes the
+ * chunk. */
 #include "media/av_int.h"
 
 #include "base/mem.h"
@@ -106,53 +107,75 @@ enum err rendition_add(struct rendition *r, const AVFrame *picture)
 
 /* --- times ---------------------------------------------------------------------------------------------- */
 
-/* By how many pictures decoding runs ahead of showing; the same in every chunk of a rendition. AV1 hides the pictures
- * that are decoded early in the sample of one that is shown. */
+/* By how many pictures decoding runs ahead of showing; the same in every chunk of a rendition. AV1 hides
+ * the pictures that are decoded early in the sample of one that is shown. */
 static size_t depth_of(const struct rung *rung)
 {
     return rung->codec != CODEC_AV1 && rung->bframes > 0 ? 1 : 0;
 }
 
-/* Of a single picture half of what it lasts: at the very beginning, where it cannot be decoded earlier, the next chunk still
- * comes after it. */
-static int64_t smallest_interval(const struct rendition *r)
+/* When the source decodes the picture that is the `i`th to be shown of those that are kept. */
+static int64_t source_dts(const struct rendition *r, size_t i)
 {
-    int64_t least = r->picture_count > 1 ? r->timing->ticks : r->timing->ticks / 2;
-
-    for (size_t i = 1; i < r->picture_count; i++)
-        if (r->pts[i] - r->pts[i - 1] < least)
-            least = r->pts[i] - r->pts[i - 1];
-    return least;
+    return r->timing->dts[timing_find(r->timing, r->pts[i])];
 }
 
-/* When the picture at `i` in decoding order is decoded: when the one `depth` before it is shown. The first ones are as
- * far apart as the chunk's closest, so that behind a chunk of the same rate they follow on evenly. */
-static int64_t dts_of(const struct rendition *r, size_t i, int64_t step)
+/* When the picture at `i` in decoding order is decoded: as the source does it, so that a chunk takes its place in
+ * decoding time too, but not after it has to be shown. The first one has the source's time in any case: players
+ * lay renditions over each other by it. Where the source decodes nothing ahead, the second one has half of the
+ * first one's time. */
+static int64_t dts_of(const struct rendition *r, size_t i, int64_t before)
 {
     size_t depth = depth_of(r->rung);
+    int64_t shown, dts;
 
-    return i < depth ? r->pts[0] - (int64_t)(depth - i) * step : r->pts[i - depth];
+    if (i == 0)
+        return r->timing->dts[0];
+    shown = r->pts[i < depth ? 0 : i - depth];
+    dts = source_dts(r, i);
+    if (dts > shown)
+        dts = shown;
+    if (dts > before)
+        return dts;
+    return before + (r->pts[i] - before > 3 ? (r->pts[i] - before) / 2 : 1);
 }
 
-/* Sets the time of every sample. A chunk at the very beginning of time has no room for decoding ahead: times below
- * zero cannot be stored (tfdt), so its first pictures lie a tick apart. */
+/* The picture that is shown last must not last into the next chunk, be it by a tick: a player that goes on with another
+ * rendition there would drop it, and what depends on it, and show a hole instead. What is decoded after it comes earlier then. */
+static void end_in_time(const struct rendition *r, struct sample *samples)
+{
+    int64_t most, excess;
+    size_t last = 0;
+
+    for (size_t i = 1; i < r->coded_count; i++)
+        if (samples[i].pts > samples[last].pts)
+            last = i;
+    most = r->timing->pts[0] + r->timing->ticks - samples[last].pts;
+    excess = samples[last].duration - (most > 1 ? most : 1);
+    if (excess <= 0)
+        return;
+    samples[last].duration -= excess;
+    if (last + 1 < r->coded_count) {
+        samples[last + 1].dts -= excess;
+        samples[last + 1].duration += excess;
+    }
+}
+
 static enum err set_times(const struct rendition *r, struct sample *samples)
 {
-    int64_t step = smallest_interval(r), least = 0;
-    int64_t end = r->timing->pts[0] + r->timing->ticks - (int64_t)depth_of(r->rung) * step;
+    const struct timing *t = r->timing;
+    int64_t before = t->dts[0];
 
     for (size_t i = 0; i < r->coded_count; i++) {
-        samples[i].dts = dts_of(r, i, step);
-        if (samples[i].dts < least)
-            samples[i].dts = least;
-        least = samples[i].dts + 1;
         samples[i].pts = r->coded[i].pts;
+        samples[i].dts = before = dts_of(r, i, before);
         if (samples[i].pts < samples[i].dts)
             return ERR_IO; /* an order that was not asked for */
         if (i > 0)
             samples[i - 1].duration = samples[i].dts - samples[i - 1].dts;
     }
-    samples[r->coded_count - 1].duration = end > least ? end - least + 1 : 1;
+    samples[r->coded_count - 1].duration = t->dts[0] + t->ticks > before ? t->dts[0] + t->ticks - before : 1;
+    end_in_time(r, samples);
     return ERR_OK;
 }
 

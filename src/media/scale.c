@@ -18,9 +18,9 @@ struct shape {
 
 struct scaler {
     int width, height;
-    struct SwsContext *sws; /* NULL before the first picture */
+    struct SwsContext *sws; /* NULL before the first picture that is not right as it is */
     struct shape from;      /* which it was made for */
-    bool full;              /* what goes out, as the first picture was */
+    bool begun, full;       /* the range of what goes out, as the first picture was */
     AVFrame *to;
 };
 
@@ -117,13 +117,24 @@ static void carry_over(const struct scaler *s, const AVFrame *from)
     to->chroma_location = from->chroma_location;
 }
 
+static bool is_right(const struct scaler *s, const struct shape *shape)
+{
+    return shape->width == s->width && shape->height == s->height && shape->format == AV_PIX_FMT_YUV420P &&
+           shape->full == s->full;
+}
+
 enum err scaler_picture(struct scaler *s, const AVFrame *from, const AVFrame **out)
 {
     struct shape shape = shape_of(from);
     enum err e = ERR_OK;
 
-    if (s->sws == NULL)
+    if (!s->begun)
         s->full = shape.full && !is_rgb(from->format);
+    s->begun = true;
+    if (is_right(s, &shape)) {
+        *out = from;
+        return ERR_OK;
+    }
     if (s->sws == NULL || shape.width != s->from.width || shape.height != s->from.height ||
         shape.format != s->from.format || shape.full != s->from.full)
         e = prepare(s, &shape);

@@ -1,5 +1,5 @@
-/* media/timing.c - when the pictures of a chunk are shown, known before any of them is decoded: what came out of the
- * decoder is held against it, and pictures above the rate are left out by it. */
+/* media/timing.c - when the pictures of a chunk are shown, known before any of them is decoded: what came
+ * out of the decoder is held against it, and pictures above the rate are left out by it. */
 #include "media/av_int.h"
 
 #include "base/limits.h"
@@ -32,12 +32,11 @@ static bool is_whole(struct bytes in)
     return true;
 }
 
-/* The pts of every sample as it is stored, and what all of them last. */
+/* The times of every sample as they are stored, and what all of them last. */
 static enum err collect(struct timing *t, AVFormatContext *format)
 {
     const AVStream *stream = format->streams[0];
     AVPacket *packet = av_packet_alloc();
-    int64_t first_dts = 0;
     enum err e = ERR_OK;
 
     if (packet == NULL)
@@ -47,16 +46,16 @@ static enum err collect(struct timing *t, AVFormatContext *format)
             e = ERR_LIMIT;
         else if (packet->pts == AV_NOPTS_VALUE || packet->flags & AV_PKT_FLAG_CORRUPT)
             e = ERR_BAD;
-        else
+        else {
+            t->dts[t->count] = packet->dts;
             t->pts[t->count++] = packet->pts;
-        if (t->count == 1)
-            first_dts = packet->dts;
+        }
     }
     av_packet_free(&packet);
     if (e == ERR_OK && (t->count == 0 || (size_t)avformat_index_get_entries_count(stream) != t->count ||
                         stream->time_base.num != 1 || stream->time_base.den != CMAF_VIDEO_TIMESCALE))
         e = ERR_BAD;
-    t->ticks = stream->duration - first_dts; /* the demuxer counts the durations as it meets them */
+    t->ticks = stream->duration - t->dts[0]; /* the demuxer counts the durations as it meets them */
     return e;
 }
 
@@ -91,7 +90,8 @@ enum err timing_read(struct timing *out, struct bytes init, struct bytes chunk, 
     struct demux demux = {0};
     enum err e = ERR_BAD;
 
-    *out = (struct timing){.pts = mem_new(CMAF_CHUNK_SAMPLES_MAX * sizeof *out->pts)};
+    *out = (struct timing){.pts = mem_new(CMAF_CHUNK_SAMPLES_MAX * sizeof *out->pts),
+                           .dts = mem_new(CMAF_CHUNK_SAMPLES_MAX * sizeof *out->dts)};
     if (is_whole(chunk) && (e = demux_open(&demux, init, chunk)) == ERR_OK)
         e = collect(out, demux.format);
     demux_close(&demux);
@@ -112,6 +112,7 @@ enum err timing_read(struct timing *out, struct bytes init, struct bytes chunk, 
 void timing_drop(struct timing *t)
 {
     free(t->pts);
+    free(t->dts);
     *t = (struct timing){0};
 }
 

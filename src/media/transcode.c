@@ -1,5 +1,5 @@
-/* media/transcode.c - one chunk, decoded once and encoded as several renditions. Decoding, scaling and encoding go
- * picture by picture, so that memory holds a few of them whatever the chunk's length. */
+/* media/transcode.c - one chunk, decoded once and encoded as several renditions. Decoding, scaling and
+ * encoding go picture by picture, so that memory holds a few of them whatever the chunk's length. */
 #include "media/av_int.h"
 
 #include "base/limits.h"

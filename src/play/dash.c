@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 
+#include <assert.h>
+
 /* A run of segments that one Period holds. */
 struct run {
     size_t from, to;
@@ -143,6 +145,7 @@ static void print_pictures(struct builder *b, const struct video_view *v, struct
         bool opened = false;
 
         for (size_t i = 0; i < count; i++) {
+            assert(choices[i].config != NULL);
             if (choices[i].config->codec != codecs[k])
                 continue;
             if (!opened)

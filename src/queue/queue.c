@@ -48,7 +48,10 @@ enum err queue_open(struct queue **out, const struct queue_options *options, cha
     }
     if (strncmp(url, "local:", 6) == 0 && url[6] != '\0')
         return queue_local_open(out, options, why);
-    snprintf(why, 256, "--queue %.100s: this build keeps its jobs in local:FILE", url);
+    if ((strncmp(url, "nats://", 7) == 0 && url[7] != '\0') ||
+        (strncmp(url, "tls://", 6) == 0 && url[6] != '\0'))
+        return queue_nats_open(out, options, why);
+    snprintf(why, 256, "--queue %.100s: jobs are kept in local:FILE or by nats://HOST:PORT", url);
     return ERR_UNSUPPORTED;
 }
 

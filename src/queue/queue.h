@@ -5,7 +5,9 @@
  * two workers at once (a backup): the first result wins, and what a job does must be idempotent.
  *
  * local:FILE   embedded: jobs and results are durable in SQLite, leases live in this process, and so do workers.
- * nats://…     JetStream: workers on any machine.
+ *              The file belongs to one process at a time. A worker is a thread that takes.
+ * nats://…     JetStream: workers on any machine. A worker is an open queue. What is durable survives a kill of the server, and
+ *              a power loss as far as the server's own settings go. Streams are made where they are missing.
  *
  * A queue that is away is waited for: every call says ERR_IO then, and may be repeated. Calls block, a few
  * milliseconds unless they say more: threads of their own, never a loop's. Any thread, except where said. */
@@ -51,12 +53,13 @@ void queue_stop(struct queue *q);
 /* --- the leader -------------------------------------------------------------------------------------- */
 
 /* Adds a job, durable when this returns ERR_OK. A key that is there already, or has a result that is not settled,
- * stays as it is: ERR_OK too. A higher `rank` goes first within its lane; equal ones in the order they were put. */
+ * stays as it is: ERR_OK too. A higher `rank` goes first within its lane; equal ones in the order they were put. Over NATS
+ * each rank in use costs idle workers a request: a few dozen at most. */
 must_check enum err queue_put(struct queue *q, enum queue_lane lane, int rank, const char *key,
                               struct bytes task);
 
 /* Offers a job that somebody works at to one more worker, before everything else of its lane. ERR_MISSING: it is not being
- * worked at. The same worker is not given its own job again while it holds it. */
+ * worked at. The same worker is not given its own job again while it holds it. ERR_OK without a further backup when enough are at it. */
 must_check enum err queue_again(struct queue *q, const char *key);
 
 /* The job is over, whatever its state: it is not handed out any more, and its workers learn it from queue_beat(). Its
@@ -84,7 +87,8 @@ void queue_report_free(struct queue_report *r); /* frees what it holds */
  * not shown twice by one process. */
 must_check enum err queue_listen(struct queue *q, int64_t wait_ms, struct queue_report *out);
 
-/* The leader has acted durably on the results of these keys: they are forgotten, in one commit. */
+/* The leader has acted durably on the results of these keys: they are forgotten, locally in one commit, over NATS one by one.
+ * On failure some may be left; it may be repeated. */
 must_check enum err queue_settle(struct queue *q, const char *const *keys, size_t count);
 
 struct queue_stats {
@@ -113,7 +117,8 @@ must_check enum err queue_take(struct queue *q, int64_t wait_ms, struct queue_jo
  * worker was first, it was dropped, or the lease was lost): stop, and give it back. ERR_IO changes nothing. */
 must_check enum err queue_beat(struct queue *q, struct queue_job *job);
 
-/* Done. ERR_OK: durable (or another worker was first). ERR_IO: not delivered; the job will be done again by somebody. */
+/* Done. ERR_OK: durable (or another worker was first). ERR_IO: not delivered; the job will be done again by somebody.
+ * ERR_LIMIT: larger than QUEUE_BYTES_MAX; counted as a failure. */
 must_check enum err queue_done(struct queue *q, struct queue_job *job, struct bytes result);
 /* It cannot be done, and that is the task's fault as far as this worker can see: counts towards failures_max. `died` when
  * the process that did it was killed or broke down: counts towards deaths_max instead. */

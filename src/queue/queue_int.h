@@ -26,6 +26,7 @@ struct queue {
     const struct queue_kind *kind;
 };
 
+must_check enum err queue_nats_open(struct queue **out, const struct queue_options *options, char why[256]);
 must_check enum err queue_local_open(struct queue **out, const struct queue_options *options, char why[256]);
 
 /* --- ledger.c: the SQLite file of a local queue --------------------------------------------------------- */

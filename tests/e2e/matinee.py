@@ -222,3 +222,61 @@ def end_process(process):
     if process.poll() is None:
         process.kill()
     process.wait()
+
+
+class Nats:
+    """A NATS server with JetStream, of our own, on a free port that it keeps over restarts."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir()
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            self.port = s.getsockname()[1]
+        self.url = f'nats://127.0.0.1:{self.port}'
+        self.process = None
+
+    def start(self):
+        log = self.folder / 'log'
+        log.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            ['nats-server', '-a', '127.0.0.1', '-p', str(self.port), '-js', '-sd', str(self.folder / 'store'), '-l', str(log)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: log.exists() and 'Server is ready' in log.read_text(), 20, 'NATS being ready')
+        return self
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+
+class Worker:
+    """One `matinee worker`."""
+
+    def __init__(self, queue, storage, log, *options):
+        self.log = open(log, 'ab')
+        self.process = subprocess.Popen([MATINEE, 'worker', '--queue', queue, '--storage', storage, '--workers', '1', *options],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
+        for line in iter(self.process.stdout.readline, b''):
+            if line == b'ready\n':
+                break
+        else:
+            raise AssertionError(f'the worker ended with {self.process.wait()}')
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(20)
+        finally:
+            if self.process.poll() is None:
+                self.kill()
+            self.log.close()

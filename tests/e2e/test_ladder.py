@@ -266,3 +266,54 @@ def test_a_wrong_option_is_said_in_one_line(tmp_path, words):
     done = subprocess.run([matinee.MATINEE, 'serve', '--data', str(tmp_path / 'd'), '--http', '127.0.0.1:0', '--rtmp',
                            '127.0.0.1:0', *words], capture_output=True, timeout=20)
     assert done.returncode in (1, 2) and done.stderr.count(b'\n') == 1, done.stderr
+
+
+# --- NATS: workers of their own -------------------------------------------------------------------------
+
+@pytest.fixture
+def nats(tmp_path):
+    server = matinee.Nats(tmp_path / 'nats')
+    yield server.start()
+    server.close()
+
+
+def test_two_workers_over_nats_make_a_ladder_while_one_is_killed_and_nats_is_restarted(make_server, nats):
+    server = make_server('--segment', '2', '--ladder', LADDER, '--workers', '0', '--queue', nats.url)
+    storage = f'file:{server.data}/store'
+    workers = [matinee.Worker(nats.url, storage, pathlib.Path(f'{server.data}-worker{i}.log')) for i in range(2)]
+    try:
+        event = server.make_event()
+        publisher = matinee.ffmpeg(*matinee.drawn(14, size='1280x720', gop=30), event['url'])
+        matinee.until(lambda: server.metric('matinee_ladder_segments_published_total') > 0, 60, 'the first segment being made')
+        workers[0].kill()
+        matinee.until(lambda: server.metric('matinee_ladder_segments_published_total') > 3, 60, 'one worker going on')
+        nats.kill()
+        assert publisher.poll() is None  # the show is still on
+        matinee.until(lambda: 'the queue is away' in server.said(), 30, 'the server saying that the queue is away')
+        assert server.request('GET', '/healthz')[0] == 200
+        nats.start()
+        assert publisher.wait(60) == 0, publisher.stderr.read()
+        server.end(event)
+        video = server.video(event)
+        whole(server, video, ('240p', '144p'))
+        same_everywhere(server, video, ('240p', '144p'))
+        assert server.metric('matinee_ladder_gaps_total') == 0
+    finally:
+        codes = [w.stop() for w in workers]
+    assert codes[1] == 0  # SIGTERM gives back what is in hand, and ends well
+
+
+@pytest.mark.parametrize('words, reason', [((), 'needed'), (('--queue', 'local:x', '--storage', 'file:s'), 'needed'),
+                                           (('--queue', 'nats://', '--storage', 'file:s'), 'nats')])
+def test_a_worker_called_wrongly_says_so_in_one_line(tmp_path, words, reason):
+    done = subprocess.run([matinee.MATINEE, 'worker', *words], capture_output=True, timeout=20, cwd=tmp_path)
+    assert done.returncode in (1, 2) and done.stderr.count(b'\n') == 1 and reason.encode() in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize('lines', [b'nonsense\n', b'a\tb\n', b'01ARZ3NDEKTSV4RRFFQ69G5FAV/000000/0-1/144p\tv/x 0 1 h264 zz 0 144p\n',
+                                   b'\xff\xfe\n', b'x' * 100000 + b'\n'])
+def test_a_filter_refuses_what_is_no_task_and_goes_on(tmp_path, lines):
+    for command in ('map', 'reduce'):
+        done = subprocess.run([matinee.MATINEE, command, '--storage', f'file:{tmp_path}/s'], input=lines * 2, capture_output=True,
+                              timeout=20)
+        assert done.returncode == 1 and done.stdout == b'' and done.stderr.count(b'\n') >= 2, (command, done.stderr[:300])

@@ -1,5 +1,5 @@
-/* encode_run(): a chunk is encoded in a child, and whatever becomes of the child is told. The program is the built
- * matinee, given as the only argument. */
+/* encode_run(): a chunk is encoded in a child, and whatever becomes of the child is told. The program is
+ * the built matinee, given as the only argument. */
 #include "unit.h"
 
 #include "../media/chunks.h"
@@ -8,6 +8,7 @@
 #include "ladder/ladder_int.h"
 
 #include <fcntl.h>
+#include <libavutil/log.h>
 #include <signal.h>
 
 static const char *program;
@@ -184,6 +185,7 @@ static void the_sandbox_has_no_files_processes_or_more_memory(void **state)
 
 static int make_sources(void **state)
 {
+    av_log_set_level(AV_LOG_QUIET);
     source =
         chunks_make("-f lavfi -i testsrc2=r=30:s=640x360:d=1 -c:v libx264 -preset ultrafast -bf 2 -g 30");
     longer = chunks_make("-f lavfi -i testsrc2=r=30:s=1280x720:d=20 -c:v libx264 -preset ultrafast -g 600");

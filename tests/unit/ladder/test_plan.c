@@ -124,6 +124,19 @@ static void every_rung_is_in_a_group_and_groups_are_without_gaps(void **state)
     assert_int_equal(plan_groups(r, 0, group), 0);
 }
 
+static void renditions_share_a_task_until_it_would_be_late(void **state)
+{
+    struct rung r[RUNGS_MAX];
+    size_t group[RUNGS_MAX], count = plan_rungs("1440p,1080p,720p,480p", 3840, 2160, 30, r);
+
+    assert_int_equal(plan_groups(r, count, group), 2);
+    assert_int_equal(group[0], 0);
+    for (size_t i = 1; i < count; i++)
+        assert_int_equal(group[i], 1);
+    count = plan_rungs("720p,480p,360p,240p", 1920, 1080, 30, r);
+    assert_int_equal(plan_groups(r, count, group), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +147,7 @@ int main(void)
         cmocka_unit_test(another_codec_is_asked_for_behind_a_colon),
         cmocka_unit_test(what_is_no_ladder_is_said_with_the_word),
         cmocka_unit_test(every_rung_is_in_a_group_and_groups_are_without_gaps),
+        cmocka_unit_test(renditions_share_a_task_until_it_would_be_late),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* tests/unit/media/chunks.h - chunks of video as ffmpeg makes them, and what stands in chunks that we made. */
+/* tests/unit/media/chunks.h - chunks of video as ffmpeg makes them, and what stands in chunks that we
+ * made. */
 #ifndef MATINEE_UNIT_CHUNKS_H
 #define MATINEE_UNIT_CHUNKS_H
 
@@ -83,7 +84,8 @@ static inline struct buffer *chunks_read_file(const char *path)
     return builder_finish(&b);
 }
 
-/* Runs ffmpeg with these words (at most 50, spaces between them) into a fragmented MP4, one fragment for each keyframe. */
+/* Runs ffmpeg with these words (at most 50, spaces between them) into a fragmented MP4, one fragment for
+ * each keyframe. */
 static inline struct chunks chunks_make(const char *words)
 {
     char path[] = "/tmp/matinee-chunks-XXXXXX";

@@ -1,5 +1,5 @@
-/* transcode(): every picture keeps its instant, times run on over chunks, damage is told, and the same input gives the
- * same bytes. Sources are made by ffmpeg. */
+/* transcode(): every picture keeps its instant, times run on over chunks, damage is told, and the same
+ * input gives the same bytes. Sources are made by ffmpeg. */
 #include "unit.h"
 
 #include "chunks.h"
@@ -70,9 +70,28 @@ static void same_instants(const struct shown *a, const struct shown *b)
     free(right);
 }
 
-/* Encodes every chunk of a source as `rung` and holds it against the source: instants, first keyframe, dts over all chunks
- * rising, none after its pts; `even`: durations sum to the source's from the second chunk on. */
-static void check_source(const char *words, struct rung rung, bool even)
+static int64_t shown_until(const struct shown *s)
+{
+    int64_t end = 0;
+
+    for (size_t i = 0; i < s->count; i++) {
+        int64_t duration = i + 1 < s->count ? s->dts[i + 1] - s->dts[i] : s->dts[0] + s->ticks - s->dts[i];
+
+        if (s->pts[i] + duration > end)
+            end = s->pts[i] + duration;
+    }
+    return end;
+}
+
+/* A picture that lasts into the next chunk would be dropped by a player that goes on with another rendition there. */
+static void ends_with(const struct shown *from, const struct shown *to)
+{
+    assert_true(shown_until(to) <= shown_until(from));
+}
+
+/* Encodes every chunk of a source as `rung` and holds it against the source: instants, first keyframe, dts
+ * over all chunks rising, none after its pts, and where in the timeline the chunk begins and ends. */
+static void check_source(const char *words, struct rung rung)
 {
     struct chunks source = chunks_make(words);
     struct buffer *record = NULL;
@@ -97,8 +116,9 @@ static void check_source(const char *words, struct rung rung, bool even)
             assert_true(to->dts[k] > last_dts && to->dts[k] <= to->pts[k]);
             last_dts = to->dts[k];
         }
-        if (even && i > 0)
-            assert_int_equal(to->ticks, from->ticks);
+        assert_int_equal(to->dts[0], from->dts[0]);
+        assert_true(to->ticks <= from->ticks);
+        ends_with(from, to);
         if (record == NULL)
             record = buffer_ref(made.record);
         assert_true(bytes_equal(buffer_bytes(record), buffer_bytes(made.record)));
@@ -115,18 +135,18 @@ static void check_source(const char *words, struct rung rung, bool even)
 
 static void pictures_keep_their_instants_with_b_frames(void **state)
 {
-    check_source(TEST_SOURCE("30", "640x360", "4") X264("30", "3"), rung_small, true);
+    check_source(TEST_SOURCE("30", "640x360", "4") X264("30", "3"), rung_small);
 }
 
 static void pictures_keep_their_instants_without_b_frames(void **state)
 {
-    check_source(TEST_SOURCE("25", "640x360", "3") X264("25", "0"), rung_small, true);
-    check_source(TEST_SOURCE("25", "640x360", "3") X264("25", "0"), rung_with(CODEC_H264, 256, 144, 0), true);
+    check_source(TEST_SOURCE("25", "640x360", "3") X264("25", "0"), rung_small);
+    check_source(TEST_SOURCE("25", "640x360", "3") X264("25", "0"), rung_with(CODEC_H264, 256, 144, 0));
 }
 
 static void a_rate_that_is_no_whole_number_keeps_its_instants(void **state)
 {
-    check_source(TEST_SOURCE("30000/1001", "640x360", "3") X264("30", "2"), rung_small, true);
+    check_source(TEST_SOURCE("30000/1001", "640x360", "3") X264("30", "2"), rung_small);
 }
 
 /* Frame distances of 33, 66 and 166 ms. */
@@ -134,31 +154,30 @@ static void a_variable_rate_keeps_its_instants(void **state)
 {
     check_source(TEST_SOURCE("30", "640x360",
                              "4") "-vf select='not(mod(n,5))+not(mod(n,7))' -vsync vfr " X264("10", "2"),
-                 rung_small, false);
+                 rung_small);
 }
 
 static void a_chunk_of_one_picture_is_encoded(void **state)
 {
-    check_source(TEST_SOURCE("5", "640x360", "2") X264("1", "0"), rung_small, true);
+    check_source(TEST_SOURCE("5", "640x360", "2") X264("1", "0"), rung_small);
 }
 
 static void portrait_and_odd_sizes_are_encoded(void **state)
 {
-    check_source(TEST_SOURCE("30", "360x640", "1") X264("30", "2"), rung_with(CODEC_H264, 144, 256, 3), true);
+    check_source(TEST_SOURCE("30", "360x640", "1") X264("30", "2"), rung_with(CODEC_H264, 144, 256, 3));
     check_source(TEST_SOURCE("30", "641x359", "1") "-pix_fmt yuv444p " X264("30", "2"),
-                 rung_with(CODEC_H264, 258, 144, 3), true);
+                 rung_with(CODEC_H264, 258, 144, 3));
 }
 
 static void other_encoders_keep_the_instants_too(void **state)
 {
-    check_source(TEST_SOURCE("30", "640x360", "2") X264("30", "2"), rung_with(CODEC_HEVC, 256, 144, 3), true);
-    check_source(TEST_SOURCE("30", "640x360", "2") X264("30", "2"), rung_with(CODEC_AV1, 256, 144, 0), true);
+    check_source(TEST_SOURCE("30", "640x360", "2") X264("30", "2"), rung_with(CODEC_HEVC, 256, 144, 3));
+    check_source(TEST_SOURCE("30", "640x360", "2") X264("30", "2"), rung_with(CODEC_AV1, 256, 144, 0));
 }
 
 static void a_minute_in_one_chunk_is_encoded(void **state)
 {
-    check_source(TEST_SOURCE("30", "320x180", "60") X264("1800", "2"), rung_with(CODEC_H264, 256, 144, 3),
-                 true);
+    check_source(TEST_SOURCE("30", "320x180", "60") X264("1800", "2"), rung_with(CODEC_H264, 256, 144, 3));
 }
 
 /* --- colours -------------------------------------------------------------------------------------------- */
@@ -289,10 +308,10 @@ static void damaged_bytes_do_no_harm(void **state)
 
             victim->data[at] = (uint8_t)(victim->data[at] ^ (1u << (seed & 7)));
         }
-        if (transcode(buffer_bytes(init), buffer_bytes(chunk), &rung_small, 1, &made, why) == ERR_OK)
-            assert_non_null(made.chunk);
-        else
-            assert_true(why[0] != '\0' && made.chunk == NULL && made.record == NULL);
+        enum err e = transcode(buffer_bytes(init), buffer_bytes(chunk), &rung_small, 1, &made, why);
+
+        assert_true(e == ERR_OK ? made.chunk != NULL && made.record != NULL
+                                : why[0] != '\0' && made.chunk == NULL && made.record == NULL);
         made_free(&made);
         buffer_unref(init);
         buffer_unref(chunk);
@@ -308,12 +327,31 @@ static void leading_pictures_of_an_open_gop_may_be_missing(void **state)
     struct transcoded made;
     char why[256];
 
-    assert_true(source.count >= 2);
+    assert(source.count >= 2 && source.chunks[1] != NULL);
     assert_int_equal(
         transcode(buffer_bytes(source.init), buffer_bytes(source.chunks[1]), &rung_small, 1, &made, why),
         ERR_OK);
+    struct shown *from = chunks_shown(buffer_bytes(source.init), buffer_bytes(source.chunks[1]));
+    struct shown *to = shown_of(&made, CODEC_H264);
+    size_t leading = 0;
+
+    for (size_t i = 0; i < from->count; i++)
+        leading += from->pts[i] < from->pts[0];
+    assert_true(leading > 0);
+    assert_in_range(to->count, from->count - leading, from->count);
+    assert_int_equal(to->decoded, to->count);
+    free(from);
+    free(to);
     made_free(&made);
     chunks_free(&source);
+}
+
+/* x265 3.5 keeps some of its parameters for good. */
+const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libx265";
 }
 
 int main(void)

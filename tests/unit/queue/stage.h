@@ -4,6 +4,8 @@
 
 #include "queue/queue.h"
 
+#include <stdio.h>
+
 #define STAGE_WORKERS 8
 /* Longer than any story that does not wait for a lease to run out. */
 #define LEASE_LONG_MS 30000
@@ -19,6 +21,8 @@ struct stage {
     struct queue_options options;
     int server; /* the NATS server's pid, or 0 */
     int port;
+    FILE *said; /* by the server */
+    bool bare;  /* without JetStream */
     struct queue *leader;
     struct queue *worker[STAGE_WORKERS]; /* local: the leader's own */
 };
@@ -30,7 +34,7 @@ void stage_open(struct stage *s, enum stage_kind kind, int64_t lease_ms, unsigne
 void stage_restart(struct stage *s);
 void stage_close(struct stage *s);
 
-/* SIGKILL, and a new one on the same port and folder. */
+/* SIGKILL, and a new one on the same folder and port; on a free one the first time. */
 void stage_server_kill(struct stage *s);
 void stage_server_start(struct stage *s);
 

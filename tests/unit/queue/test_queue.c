@@ -19,6 +19,12 @@ static int play_local(void **state)
     return 0;
 }
 
+static int play_nats(void **state)
+{
+    kind = STAGE_NATS;
+    return 0;
+}
+
 /* --- words of the stories ------------------------------------------------------------------------------ */
 
 static void put(struct stage *s, const char *key)
@@ -118,6 +124,18 @@ static void wait_stats(struct stage *s, size_t open, size_t held)
             queue_report_free(&r);
     }
     fail_msg("open %zu, held %zu", stats.open[QUEUE_LIVE] + stats.open[QUEUE_ARCHIVE], stats.held);
+}
+
+static void refuse(const char *url, enum err expected, const char *words)
+{
+    struct queue_options options = {url, "worker", 1000, 3, 5};
+    struct queue *q = (void *)&options;
+    char why[256] = "";
+
+    assert_int_equal(queue_open(&q, &options, why), expected);
+    assert_null(q);
+    if (strstr(why, words) == NULL)
+        fail_msg("'%s' does not say '%s'", why, words);
 }
 
 /* --- the promises --------------------------------------------------------------------------------------- */
@@ -528,10 +546,12 @@ static void bad_keys_and_too_much_are_refused(void **state)
 
 /* --- a crowd --------------------------------------------------------------------------------------------- */
 
-#define CROWD_JOBS 1000
+#define CROWD_JOBS  1000
+#define KILLED_JOBS 400
 
 struct crowd {
     struct stage stage;
+    unsigned jobs;
     atomic_uint seed;
     atomic_uint settled;
 };
@@ -572,7 +592,7 @@ static void lead(struct crowd *c, void (*midway)(struct crowd *c, unsigned settl
 {
     unsigned results[CROWD_JOBS] = {0};
 
-    while (c->settled < CROWD_JOBS) {
+    while (c->settled < c->jobs) {
         struct queue_report r;
         const char *key = r.key;
         enum err e = hear(c->stage.leader, PATIENCE_MS, &r);
@@ -595,9 +615,9 @@ static void lead(struct crowd *c, void (*midway)(struct crowd *c, unsigned settl
     }
 }
 
-static void play_crowd(int64_t lease_ms, void (*midway)(struct crowd *c, unsigned settled))
+static void play_crowd(unsigned jobs, int64_t lease_ms, void (*midway)(struct crowd *c, unsigned settled))
 {
-    struct crowd c = {.seed = (unsigned)getpid()};
+    struct crowd c = {.jobs = jobs, .seed = (unsigned)getpid()};
     struct member members[STAGE_WORKERS];
 
     print_message("seed %u\n", c.seed);
@@ -606,10 +626,10 @@ static void play_crowd(int64_t lease_ms, void (*midway)(struct crowd *c, unsigne
         members[i] = (struct member){.crowd = &c, .queue = c.stage.worker[i]};
         pthread_create(&members[i].thread, NULL, work, &members[i]);
     }
-    for (int i = 0; i < CROWD_JOBS; i++) {
+    for (unsigned i = 0; i < jobs; i++) {
         char key[32];
 
-        snprintf(key, sizeof key, "job-%d", i);
+        snprintf(key, sizeof key, "job-%u", i);
         assert_int_equal(
             queue_put(c.stage.leader, i % 2 ? QUEUE_LIVE : QUEUE_ARCHIVE, i % 3, key, bytes_text(key)),
             ERR_OK);
@@ -625,7 +645,62 @@ static void play_crowd(int64_t lease_ms, void (*midway)(struct crowd *c, unsigne
 
 static void a_thousand_jobs_and_workers_that_vanish_make_a_thousand_results(void **state)
 {
-    play_crowd(400, NULL);
+    play_crowd(CROWD_JOBS, 400, NULL);
+}
+
+static void kill_the_server_now_and_then(struct crowd *c, unsigned settled)
+{
+    if (settled % 150 != 0)
+        return;
+    stage_server_kill(&c->stage);
+    stage_server_start(&c->stage);
+}
+
+static void kill_9_of_the_server_loses_and_doubles_nothing(void **state)
+{
+    play_crowd(KILLED_JOBS, 600, kill_the_server_now_and_then);
+}
+
+static void a_server_that_is_away_is_waited_for(void **state)
+{
+    struct queue_options options;
+    struct queue_report r;
+    struct queue_job job;
+    struct queue *late;
+    struct stage s;
+    char why[256];
+    enum err e;
+
+    stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 3, 5, 1);
+    put(&s, "before");
+    stage_server_kill(&s);
+    assert_int_equal(queue_take(s.worker[0], 0, &job), ERR_IO);
+    assert_int_equal(queue_put(s.leader, QUEUE_LIVE, 0, "away", bytes_text("x")), ERR_IO);
+    options = s.options;
+    options.worker = "late";
+    assert_int_equal(queue_open(&late, &options, why), ERR_OK);
+    stage_server_start(&s);
+    assert_int_equal(queue_take(late, PATIENCE_MS, &job), ERR_OK);
+    assert_string_equal(job.key, "before");
+    done(late, &job, "1");
+    while ((e = hear(s.leader, PATIENCE_MS, &r)) == ERR_IO)
+        ;
+    assert_int_equal(e, ERR_OK);
+    queue_report_free(&r);
+    queue_close(late);
+    stage_close(&s);
+}
+
+static void a_server_without_jetstream_is_refused_with_advice(void **state)
+{
+    struct stage s = {.folder = folder_new(), .bare = true};
+
+    stage_server_start(&s);
+    snprintf(s.url, sizeof s.url, "nats://somebody:secret@127.0.0.1:%d", s.port);
+    refuse(s.url, ERR_UNSUPPORTED, "nats-server with -js");
+    stage_server_kill(&s);
+    folder_remove(s.folder);
+    refuse("nats://127.0.0.1:notaport", ERR_BAD, "127.0.0.1:notaport");
 }
 
 /* --- kill -9 --------------------------------------------------------------------------------------------- */
@@ -666,7 +741,6 @@ static void live_until_killed(const char *url, int fd, unsigned number, unsigned
     for (;;) {
         const char *name = r.key;
         uint64_t found;
-        enum err e;
 
         for (int i = rand_r(&seed) % 4; i > 0 && number < KILL_JOBS; i--, number++) {
             number_key(key, number);
@@ -677,7 +751,7 @@ static void live_until_killed(const char *url, int fd, unsigned number, unsigned
         if (queue_take(q, 0, &job) == ERR_OK &&
             queue_done(q, &job, rand_r(&seed) % 9 ? bytes_text("1") : bytes_text("22")) != ERR_OK)
             _exit(4);
-        if ((e = hear(q, 0, &r)) == ERR_OK) {
+        if (hear(q, 0, &r) == ERR_OK) {
             if (!bytes_to_u64(bytes_text(r.key + 2), KILL_JOBS, &found))
                 _exit(5);
             say(fd, SHOWN, (unsigned)found);
@@ -769,18 +843,6 @@ static void kill_9_of_the_process_loses_and_doubles_nothing(void **state)
 
 /* --- what belongs to one kind ---------------------------------------------------------------------------- */
 
-static void refuse(const char *url, enum err expected, const char *words)
-{
-    struct queue_options options = {url, "worker", 1000, 3, 5};
-    struct queue *q = (void *)&options;
-    char why[256] = "";
-
-    assert_int_equal(queue_open(&q, &options, why), expected);
-    assert_null(q);
-    if (strstr(why, words) == NULL)
-        fail_msg("'%s' does not say '%s'", why, words);
-}
-
 static void a_bad_url_is_refused_with_advice(void **state)
 {
     char *folder = folder_new(), url[160], file[128];
@@ -790,6 +852,7 @@ static void a_bad_url_is_refused_with_advice(void **state)
     FILE *f;
 
     refuse("", ERR_UNSUPPORTED, "local:FILE");
+    refuse("nats://", ERR_UNSUPPORTED, "nats://HOST:PORT");
     refuse("local:", ERR_UNSUPPORTED, "local:FILE");
     refuse("redis://x", ERR_UNSUPPORTED, "local:FILE");
     refuse("local:/nowhere/at/all", ERR_DENIED, "folder must be there");
@@ -836,5 +899,14 @@ int main(void)
         PROMISES,
     };
 
-    return cmocka_run_group_tests_name("local", local, play_local, NULL);
+    const struct CMUnitTest nats[] = {
+        PROMISES,
+        cmocka_unit_test(kill_9_of_the_server_loses_and_doubles_nothing),
+        cmocka_unit_test(a_server_that_is_away_is_waited_for),
+        cmocka_unit_test(a_server_without_jetstream_is_refused_with_advice),
+    };
+    int failed = cmocka_run_group_tests_name("local", local, play_local, NULL);
+
+    failed += cmocka_run_group_tests_name("nats", nats, play_nats, NULL);
+    return failed;
 }

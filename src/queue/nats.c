@@ -1,0 +1,538 @@
+/* queue/nats.c - the connection to NATS JetStream: opening it, waiting its absences out, and the few requests the kind is made of.
+ *
+ * The library reconnects for ever. What it cannot know, that streams and consumers may be gone after a reconnect, is asked
+ * anew by the next call. See nats_int.h for what is on the wire. */
+#include "queue/nats_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define RECONNECT_MS 200
+/* The ear looks up so often, to notice a reconnect and its end. */
+#define EAR_MS 100
+
+/* --- subjects ------------------------------------------------------------------------------------------- */
+
+struct bytes part_of(const char *subject, size_t at)
+{
+    const char *from = parts_from(subject, at);
+
+    return bytes_of(from, strcspn(from, "."));
+}
+
+const char *parts_from(const char *subject, size_t at)
+{
+    for (; at > 0; at--) {
+        const char *dot = strchr(subject, '.');
+
+        if (dot == NULL)
+            return "";
+        subject = dot + 1;
+    }
+    return subject;
+}
+
+void id_make(struct job_id *out, const char *key, uint64_t birth)
+{
+    snprintf(out->text, sizeof out->text, "%s.%016llx", key, (unsigned long long)birth);
+    for (size_t i = 0; key[i] != '\0'; i++)
+        if (key[i] == '.')
+            out->text[i] = '%';
+}
+
+bool id_key(const char *id, char key[QUEUE_KEY_MAX + 1])
+{
+    size_t size = strcspn(id, ".");
+
+    if (size == 0 || size > QUEUE_KEY_MAX || id[size] != '.' ||
+        strlen(id) >= sizeof((struct job_id *)NULL)->text)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        key[i] = (char)(id[i] == '%' ? '.' : id[i]);
+    key[size] = '\0';
+    return true;
+}
+
+/* --- requests ------------------------------------------------------------------------------------------- */
+
+natsMsg *nats_message(const char *subject, struct bytes content)
+{
+    natsMsg *m = NULL;
+
+    /* It fails for want of memory only, and then this house ends. */
+    if (natsMsg_Create(&m, subject, NULL, (const char *)content.at, (int)content.size) != NATS_OK)
+        abort();
+    return m;
+}
+
+unsigned nats_header_number(natsMsg *m, const char *name)
+{
+    const char *text = NULL;
+    uint64_t number = 0;
+
+    if (natsMsgHeader_Get(m, name, &text) != NATS_OK || !bytes_to_u64(bytes_text(text), UINT32_MAX, &number))
+        return 0;
+    return (unsigned)number;
+}
+
+/* Streams may be gone, or the server is: the next call looks. */
+static enum err away(struct nats_queue *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->ready = n->jobs_checked = false;
+    pthread_mutex_unlock(&n->lock);
+    return ERR_IO;
+}
+
+enum err nats_store(struct nats_queue *n, natsMsg *m, bool once)
+{
+    jsErrCode code = 0;
+    jsPubAck *ack = NULL;
+    jsPubOptions options;
+    natsStatus s;
+
+    jsPubOptions_Init(&options);
+    options.MaxWait = ANSWER_MS;
+    options.ExpectNoMessage = once;
+    s = js_PublishMsg(&ack, n->js, m, &options, &code);
+    jsPubAck_Destroy(ack);
+    natsMsg_Destroy(m);
+    if (s == NATS_OK)
+        return ERR_OK;
+    if (code == JSStreamWrongLastSequenceErr)
+        return ERR_EXISTS;
+    log_debug("queue", "storing: %s (%d)", natsStatus_GetText(s), (int)code);
+    return s == NATS_MAX_PAYLOAD ? ERR_LIMIT : away(n);
+}
+
+enum err nats_pull(struct nats_queue *n, const char *stream, const char *consumer, natsMsg **out)
+{
+    static const char ask[] = "{\"batch\":1,\"no_wait\":true}";
+    char subject[SUBJECT_MAX];
+    const char *status = NULL;
+    natsStatus s;
+
+    snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer);
+    s = natsConnection_RequestString(out, n->connection, subject, ask, ANSWER_MS);
+    if (s != NATS_OK) {
+        *out = NULL;
+        return away(n);
+    }
+    if (natsMsgHeader_Get(*out, "Status", &status) == NATS_OK && natsMsg_GetDataLength(*out) == 0) {
+        natsMsg_Destroy(*out); /* nothing there, or others are asking: the next time */
+        *out = NULL;
+    }
+    return ERR_OK;
+}
+
+enum err nats_purge(struct nats_queue *n, const char *stream, const char *subject)
+{
+    jsOptions options;
+
+    jsOptions_Init(&options);
+    options.Wait = ANSWER_MS;
+    options.Stream.Purge.Subject = subject;
+    return js_PurgeStream(n->js, stream, &options, NULL) == NATS_OK ? ERR_OK : away(n);
+}
+
+enum err nats_subjects(struct nats_queue *n, const char *stream, const char *filter,
+                       void (*each)(void *ctx, const char *subject, uint64_t count), void *ctx)
+{
+    jsStreamInfo *info = NULL;
+    jsOptions options;
+
+    jsOptions_Init(&options);
+    options.Wait = ANSWER_MS;
+    options.Stream.Info.SubjectsFilter = filter;
+    if (js_GetStreamInfo(&info, n->js, stream, &options, NULL) != NATS_OK)
+        return away(n);
+    for (int i = 0; info->State.Subjects != NULL && i < info->State.Subjects->Count; i++)
+        each(ctx, info->State.Subjects->List[i].Subject, info->State.Subjects->List[i].Msgs);
+    jsStreamInfo_Destroy(info);
+    return ERR_OK;
+}
+
+/* What is told may be lost: whoever misses it asks within SWEEP_MS. */
+void nats_tell(struct nats_queue *n, const char *kind, const char *text)
+{
+    char subject[64];
+
+    snprintf(subject, sizeof subject, "matinee.tell.%s", kind);
+    if (natsConnection_PublishString(n->connection, subject, text) != NATS_OK)
+        log_debug("queue", "%s: not told: %s", subject, text);
+}
+
+void nats_answer(struct nats_queue *n, const char *reply, const char *text)
+{
+    if (natsConnection_PublishString(n->connection, reply, text) != NATS_OK)
+        log_debug("queue", "not answered: %s", text);
+}
+
+void nats_return(struct nats_queue *n, const char *reply)
+{
+    natsMsg *heard = NULL;
+
+    if (natsConnection_RequestString(&heard, n->connection, reply, "-NAK", ANSWER_MS) != NATS_OK)
+        log_debug("queue", "a task's return was not heard; its lease will run out");
+    natsMsg_Destroy(heard);
+}
+
+/* --- streams and consumers ------------------------------------------------------------------------------ */
+
+static natsStatus make_stream(struct nats_queue *n, const char *name, const char *subject, jsErrCode *code)
+{
+    const char *subjects[] = {subject};
+    jsStreamConfig config;
+    natsStatus s;
+
+    jsStreamConfig_Init(&config);
+    config.Name = name;
+    config.Subjects = subjects;
+    config.SubjectsLen = 1;
+    config.Storage = js_FileStorage;
+    s = js_AddStream(NULL, n->js, &config, NULL, code);
+    /* Whoever runs the server may have given it replicas or limits: theirs to decide. */
+    return *code == JSStreamNameExistErr ? NATS_OK : s;
+}
+
+/* Keeps the names in the order in which they are asked. */
+static void class_note(struct nats_queue *n, const char *name)
+{
+    size_t at = 0;
+
+    pthread_mutex_lock(&n->lock);
+    while (at < n->class_count && strcmp(n->class[at], name) < 0)
+        at++;
+    if (strlen(name) < sizeof n->class[0] && n->class_count < CLASSES_MAX &&
+        (at == n->class_count || strcmp(n->class[at], name) != 0)) {
+        memmove(n->class[at + 1], n -> class[at], (n->class_count - at) * sizeof n->class[0]);
+        snprintf(n->class[at], sizeof n->class[0], "%s", name);
+        n->class_count++;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+enum err nats_class(struct nats_queue *n, const char *name)
+{
+    char filter[64];
+    jsConsumerConfig config;
+    jsErrCode code = 0;
+    bool known = false;
+
+    pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; i < n->class_count; i++)
+        known = known || strcmp(n->class[i], name) == 0;
+    pthread_mutex_unlock(&n->lock);
+    if (known)
+        return ERR_OK;
+    snprintf(filter, sizeof filter, "matinee.job.%.1s.%s.>", name, name + 2);
+    jsConsumerConfig_Init(&config);
+    config.Durable = name;
+    config.AckPolicy = js_AckExplicit;
+    config.AckWait = n->lease_ms * 1000000;
+    config.MaxAckPending = -1;
+    config.FilterSubject = filter;
+    if (js_AddConsumer(NULL, n->js, JOBS_STREAM, &config, NULL, &code) != NATS_OK)
+        return away(n);
+    class_note(n, name);
+    return ERR_OK;
+}
+
+enum err nats_read_classes(struct nats_queue *n)
+{
+    jsConsumerNamesList *names = NULL;
+    natsStatus s = js_ConsumerNames(&names, n->js, JOBS_STREAM, NULL, NULL);
+
+    if (s != NATS_OK && s != NATS_NOT_FOUND)
+        return ERR_IO;
+    for (int i = 0; names != NULL && i < names->Count; i++)
+        class_note(n, names->List[i]);
+    jsConsumerNamesList_Destroy(names);
+    return ERR_OK;
+}
+
+/* Makes what is missing. `code` says what the server had against it. */
+static enum err set_up(struct nats_queue *n, jsErrCode *code)
+{
+    uint64_t reconnects;
+
+    pthread_mutex_lock(&n->lock);
+    reconnects = n->reconnects;
+    n->class_count = 0; /* consumers may be gone */
+    pthread_mutex_unlock(&n->lock);
+    if (make_stream(n, JOBS_STREAM, "matinee.job.>", code) != NATS_OK ||
+        make_stream(n, NEWS_STREAM, "matinee.news.>", code) != NATS_OK || nats_read_classes(n) != ERR_OK)
+        return ERR_IO;
+    pthread_mutex_lock(&n->lock);
+    n->ready = reconnects == n->reconnects;
+    pthread_mutex_unlock(&n->lock);
+    return ERR_OK;
+}
+
+enum err nats_ready(struct nats_queue *n)
+{
+    jsErrCode code = 0;
+    bool ready;
+
+    pthread_mutex_lock(&n->lock);
+    ready = n->ready;
+    pthread_mutex_unlock(&n->lock);
+    if (natsConnection_Status(n->connection) != NATS_CONN_STATUS_CONNECTED)
+        return ERR_IO;
+    return ready ? ERR_OK : set_up(n, &code);
+}
+
+/* --- the ear -------------------------------------------------------------------------------------------- */
+
+bool nats_wait(struct nats_queue *n, uint64_t wakes, int64_t deadline_ms)
+{
+    int64_t now_ms = clock_mono_ms(), wait_ms = deadline_ms - now_ms;
+    struct timespec until;
+
+    if (wait_ms <= 0)
+        return false;
+    if (wait_ms > SWEEP_MS)
+        wait_ms = SWEEP_MS;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += wait_ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&n->lock);
+    while (!n->stopped && n->wakes == wakes && pthread_cond_timedwait(&n->changed, &n->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&n->lock);
+    return true;
+}
+
+static void wake(struct nats_queue *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->wakes++;
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void notice_reconnect(struct nats_queue *n)
+{
+    natsStatistics *counts = NULL;
+    uint64_t reconnects = 0;
+    bool news;
+
+    if (natsStatistics_Create(&counts) != NATS_OK)
+        return;
+    if (natsConnection_GetStats(n->connection, counts) == NATS_OK)
+        (void)natsStatistics_GetCounts(counts, NULL, NULL, NULL, NULL, &reconnects);
+    natsStatistics_Destroy(counts);
+    pthread_mutex_lock(&n->lock);
+    news = reconnects != n->reconnects;
+    if (news) {
+        n->reconnects = reconnects;
+        n->ready = n->jobs_checked = false;
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (news)
+        wake(n);
+}
+
+static void hear(struct nats_queue *n, natsMsg *m)
+{
+    const char *kind = parts_from(natsMsg_GetSubject(m), 2);
+    char *text = mem_text(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
+
+    if (strcmp(kind, "over") == 0)
+        worker_told_over(n, text);
+    else if (strcmp(kind, "wake") != 0)
+        leader_told(n, kind, text);
+    else if (text[0] != '\0')
+        class_note(n, text);
+    free(text);
+    if (strcmp(kind, "beat") != 0)
+        wake(n);
+}
+
+static void *ear(void *ctx)
+{
+    struct nats_queue *n = ctx;
+    bool closing = false;
+
+    while (!closing) {
+        natsMsg *m = NULL;
+
+        if (natsSubscription_NextMsg(&m, n->told, EAR_MS) == NATS_OK)
+            hear(n, m);
+        natsMsg_Destroy(m);
+        notice_reconnect(n);
+        pthread_mutex_lock(&n->lock);
+        closing = n->closing;
+        pthread_mutex_unlock(&n->lock);
+    }
+    return NULL;
+}
+
+/* --- the beginning and the end -------------------------------------------------------------------------- */
+
+static void nats_stop(struct queue *q)
+{
+    struct nats_queue *n = nats_of(q);
+
+    pthread_mutex_lock(&n->lock);
+    n->stopped = true;
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void nats_close(struct queue *q)
+{
+    struct nats_queue *n = nats_of(q);
+
+    pthread_mutex_lock(&n->lock);
+    n->closing = true;
+    pthread_mutex_unlock(&n->lock);
+    if (n->ear_runs)
+        pthread_join(n->ear, NULL);
+    if (n->connection != NULL) /* what was answered last shall arrive */
+        (void)natsConnection_FlushTimeout(n->connection, ANSWER_MS);
+    natsSubscription_Destroy(n->told);
+    jsCtx_Destroy(n->js);
+    natsConnection_Destroy(n->connection);
+    worker_free(n);
+    leader_free(n);
+    pthread_cond_destroy(&n->changed);
+    pthread_mutex_destroy(&n->lock);
+    free(n);
+}
+
+static const struct queue_kind nats_kind = {
+    .close = nats_close,
+    .stop = nats_stop,
+    .put = nats_put,
+    .again = nats_again,
+    .drop = nats_drop,
+    .listen = nats_listen,
+    .settle = nats_settle,
+    .stats = nats_stats,
+    .take = nats_take,
+    .beat = nats_beat,
+    .done = nats_done,
+    .fail = nats_fail,
+    .give_back = nats_give_back,
+};
+
+/* The part of a URL that may be shown: without its password. */
+static const char *shown(const char *url)
+{
+    const char *at = strrchr(url, '@');
+
+    return at != NULL ? at + 1 : url;
+}
+
+/* With no callback at all the library would wait inside the call. */
+static void connected_late(natsConnection *connection, void *ctx)
+{
+    log_info("queue", "the NATS server is there now");
+}
+
+static natsStatus connect_to(struct nats_queue *n, const char *url, bool waiting)
+{
+    natsOptions *options = NULL;
+    natsStatus s = natsOptions_Create(&options);
+
+    if (s == NATS_OK)
+        s = natsOptions_SetURL(options, url);
+    if (s == NATS_OK && strncmp(url, "tls:", 4) == 0)
+        s = natsOptions_SetSecure(options, true);
+    if (s == NATS_OK)
+        s = natsOptions_SetMaxReconnect(options, -1);
+    if (s == NATS_OK)
+        s = natsOptions_SetReconnectWait(options, RECONNECT_MS);
+    if (s == NATS_OK)
+        s = natsOptions_SetTimeout(options, ANSWER_MS);
+    if (s == NATS_OK)
+        s = natsOptions_SetName(options, n->worker);
+    if (s == NATS_OK && waiting)
+        s = natsOptions_SetRetryOnFailedConnect(options, true, connected_late, NULL);
+    if (s == NATS_OK)
+        s = natsConnection_Connect(&n->connection, options);
+    if (s == NATS_NOT_YET_CONNECTED)
+        s = NATS_OK;
+    natsOptions_Destroy(options);
+    return s;
+}
+
+static enum err refused(natsStatus s, jsErrCode code, const char *url, char why[256])
+{
+    const char *advice = natsStatus_GetText(s);
+
+    if (s == NATS_CONNECTION_AUTH_FAILED)
+        advice = "the server refuses this user or password";
+    else if (code == JSNotEnabledErr || code == JSNotEnabledForAccountErr || s == NATS_NO_RESPONDERS)
+        advice = "JetStream is off there; start nats-server with -js";
+    else if (code != 0)
+        advice = "the server refuses to make our streams; its log says why";
+    snprintf(why, 256, "--queue %.100s: %s", shown(url), advice);
+    return s == NATS_CONNECTION_AUTH_FAILED ? ERR_DENIED : code != 0 ? ERR_UNSUPPORTED : ERR_BAD;
+}
+
+/* Connects, or begins to try for ever where the server is away. */
+static enum err begin(struct nats_queue *n, const char *url, char why[256])
+{
+    natsStatus s = connect_to(n, url, false);
+    bool there = s == NATS_OK;
+
+    if (s == NATS_INVALID_ARG || s == NATS_ERR || s == NATS_CONNECTION_AUTH_FAILED || s == NATS_SSL_ERROR)
+        return refused(s, 0, url, why);
+    if (!there) {
+        log_warn("queue", "%s is not there (%s); waiting for it", shown(url), natsStatus_GetText(s));
+        s = connect_to(n, url, true);
+    }
+    if (s == NATS_OK)
+        s = natsConnection_JetStream(&n->js, n->connection, NULL);
+    if (s == NATS_OK)
+        s = natsConnection_SubscribeSync(&n->told, n->connection, "matinee.tell.*");
+    if (s != NATS_OK)
+        return refused(s, 0, url, why);
+    if (there) {
+        jsErrCode code = 0;
+
+        if (set_up(n, &code) != ERR_OK && code != 0)
+            return refused(NATS_OK, code, url, why);
+    }
+    n->ear_runs = pthread_create(&n->ear, NULL, ear, n) == 0;
+    snprintf(why, 256, "no thread for the queue");
+    return n->ear_runs ? ERR_OK : ERR_IO;
+}
+
+enum err queue_nats_open(struct queue **out, const struct queue_options *options, char why[256])
+{
+    struct nats_queue *n = mem_new(sizeof *n);
+    pthread_condattr_t monotonic;
+    enum err e;
+
+    n->queue.kind = &nats_kind;
+    snprintf(n->worker, sizeof n->worker, "%s", options->worker);
+    n->lease_ms = options->lease_ms;
+    n->failures_max = options->failures_max;
+    n->deaths_max = options->deaths_max;
+    list_init(&n->attempts);
+    list_init(&n->started);
+    n->jobs = map_new();
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&n->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if ((e = begin(n, options->url, why)) != ERR_OK) {
+        nats_close(&n->queue);
+        return e;
+    }
+    *out = &n->queue;
+    return ERR_OK;
+}
