@@ -206,6 +206,7 @@ struct booking_call {
     struct waiter_view waiter;
     struct booking_left left[BOOKING_LEFT_MAX];
     size_t left_count;
+    unsigned rounds; /* it took: 1 where nobody was in the way */
     void (*done)(struct booking_call *c);
     void *ctx;
     struct booking_op *op; /* the box office's own */

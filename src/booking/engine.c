@@ -84,8 +84,9 @@ void op_answer(struct booking *b, struct booking_op *op)
     quantities_free(&op->wants);
     quantities_free(&op->picks);
     free(op->due);
-    free(op);
     c->op = NULL;
+    c->rounds = op->tries;
+    free(op);
     c->done(c);
 }
 
