@@ -18,7 +18,9 @@ struct booking;
 
 /* Opens the box office over `d`, which outlives it, and starts its threads. Blocks. */
 must_check enum err booking_open(struct booking **out, struct db *d, char why[256]);
-/* Answers what was handed in, ends the threads, frees. Nothing is handed in any more. Accepts NULL. */
+/* Answers what was handed in and ends the threads; nothing is handed in any more, reads still work. Accepts NULL. */
+void booking_stop(struct booking *b);
+/* The same, and frees. Accepts NULL. */
 void booking_close(struct booking *b);
 
 /* --- inventories ------------------------------------------------------------------------------------- */
@@ -36,12 +38,13 @@ bool booking_locking_parse(const char *name, enum booking_locking *out);
 enum inventory_kind { INVENTORY_UNITS, INVENTORY_POOL, INVENTORY_SEATS, INVENTORY_NIGHTS };
 const char *inventory_kind_name(enum inventory_kind k);
 
-#define UNIT_KEY_SIZE       257 /* up to 64 characters, and a NUL */
-#define UNIT_KEY_CHARS_MAX  64
-#define INVENTORY_UNITS_MAX 100000
-#define UNIT_CAPACITY_MAX   1000000000
-#define HOLD_SECONDS_MAX    86400
-#define NIGHT_SIZE          11 /* YYYY-MM-DD and a NUL */
+#define UNIT_KEY_SIZE         257 /* up to 64 characters, and a NUL */
+#define UNIT_KEY_CHARS_MAX    64
+#define INVENTORY_UNITS_MAX   100000
+#define UNIT_CAPACITY_MAX     1000000000
+#define HOLD_SECONDS_MAX      86400
+#define HOLD_SECONDS_STANDARD 600
+#define NIGHT_SIZE            11 /* YYYY-MM-DD and a NUL */
 
 struct inventory_unit {
     const char *key; /* 1 to 64 characters, no control characters */
@@ -184,6 +187,7 @@ struct booking_left {
 #define BOOKING_BODY_SIZE   16
 #define CUSTOMER_CHARS_MAX  200
 #define BOOKING_ANY_VERSION (-1)
+#define BOOKING_NO_VERSION  (-2) /* matches nothing */
 
 struct booking_call {
     enum booking_kind kind;

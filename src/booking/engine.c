@@ -223,6 +223,7 @@ static void lane_stop(struct lane *l)
     pthread_cond_destroy(&l->some);
     pthread_mutex_destroy(&l->lock);
     free(l->threads);
+    l->booking = NULL;
 }
 
 /* --- calls ------------------------------------------------------------------------------------------- */
@@ -332,6 +333,15 @@ enum err booking_open(struct booking **out, struct db *d, char why[256])
     return ERR_OK;
 }
 
+void booking_stop(struct booking *b)
+{
+    if (b == NULL)
+        return;
+    expiry_stop(b);
+    lane_stop(&b->direct); /* it hands ops on to the other */
+    lane_stop(&b->combining);
+}
+
 void booking_close(struct booking *b)
 {
     struct bytes key;
@@ -339,9 +349,7 @@ void booking_close(struct booking *b)
 
     if (b == NULL)
         return;
-    expiry_stop(b);
-    lane_stop(&b->direct); /* it hands ops on to the other */
-    lane_stop(&b->combining);
+    booking_stop(b);
     assert(atomic_load(&b->running) == 0);
     for (size_t at = 0; map_next(b->inventories, &at, &key, &value);)
         inventory_free(value);

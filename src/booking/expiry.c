@@ -146,4 +146,5 @@ void expiry_stop(struct booking *b)
     pthread_mutex_unlock(&b->expiry_lock);
     if (b->expiry_started)
         pthread_join(b->expiry_thread, NULL);
+    b->expiry_started = false;
 }
