@@ -13,12 +13,12 @@
 static json_t *inventory_json(const struct inventory_view *v)
 {
     char id[ULID_TEXT_SIZE], created[CLOCK_TEXT_SIZE];
-    json_t *document =
-        json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "id", ulid_text(v->id, id), "name",
-                  v->name, "kind", inventory_kind_name(v->kind), "locking", booking_locking_name(v->locking),
-                  "holdSeconds", (json_int_t)v->hold_seconds, "unitCount", (json_int_t)v->unit_count, "capacity",
-                  (json_int_t)v->capacity, "held", (json_int_t)v->held, "sold", (json_int_t)v->sold,
-                  "version", (json_int_t)v->version, "createdAt", clock_text(v->created_ms, created));
+    json_t *document = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "id", ulid_text(v->id, id),
+                                 "name", v->name, "kind", inventory_kind_name(v->kind), "locking",
+                                 booking_locking_name(v->locking), "holdSeconds", (json_int_t)v->hold_seconds,
+                                 "unitCount", (json_int_t)v->unit_count, "capacity", (json_int_t)v->capacity,
+                                 "held", (json_int_t)v->held, "sold", (json_int_t)v->sold, "version",
+                                 (json_int_t)v->version, "createdAt", clock_text(v->created_ms, created));
 
     if (v->kind == INVENTORY_SEATS)
         json_object_set_new(

@@ -89,8 +89,7 @@ static void reply_sold_out(struct call *c, const struct booking_call *b)
         json_array_append_new(
             left, json_pack("{s:s,s:I}", "key", b->left[i].key, "left", (json_int_t)b->left[i].left));
     call_problem_with(c, 409, "sold-out", json_pack("{s:o}", "left", left),
-                      "There is not enough left%s%s: take fewer or others, or get into the waitlist.",
-                      b->left_count > 0 ? " of " : "", b->left_count > 0 ? b->left[0].key : "");
+                      "There is not enough left: take fewer or others, or get into the waitlist.");
 }
 
 static void reply(struct call *c, const struct booking_call *b)

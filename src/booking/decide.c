@@ -410,6 +410,22 @@ static int64_t inventory_version(const struct board *b, const struct inventory *
     return version;
 }
 
+/* Where any seats would do, the refusal names those there are. */
+static void name_free(struct booking_op *op, const struct board *b)
+{
+    struct booking_call *c = op->call;
+
+    c->left_count = 0;
+    for (uint32_t unit = 0; unit < op->inventory->unit_count && c->left_count < BOOKING_LEFT_MAX; unit++) {
+        struct booking_left *l = &c->left[c->left_count];
+
+        if ((l->left = board_left(b, op->inventory, unit)) <= 0)
+            continue;
+        snprintf(l->key, sizeof l->key, "%s", op->inventory->units[unit].key);
+        c->left_count++;
+    }
+}
+
 /* Sets op->wants where any seats will do. False: the verdict says what is in the way. */
 static bool seats_set(struct booking_op *op, struct board *b)
 {
@@ -418,7 +434,7 @@ static bool seats_set(struct booking_op *op, struct board *b)
     if (op->wide) {
         if (board_choose(b, op->inventory, op->call->quantity, &op->wants))
             return true;
-        op->call->left_count = 0;
+        name_free(op, b);
         short_of(op);
         return false;
     }
