@@ -180,7 +180,7 @@ class Life:
 
     def __init__(self, row):
         self.row = row
-        self.born = (0, FOREVER)
+        self.born = (FOREVER, FOREVER)  # (first asked for, first answered)
         self.changes, self.ends, self.confirms = [], [], []
 
 
@@ -253,8 +253,7 @@ class Checker:
                     continue
                 life = self.lives[row['id']]
                 answered = c.answered if c.status == 201 else FOREVER
-                life.born = (max(life.born[0], 0) or c.invoked, min(life.born[1], answered))
-                life.born = (min(life.born[0], c.invoked), life.born[1])
+                life.born = (min(life.born[0], c.invoked), min(life.born[1], answered))
             elif c.kind in ('cancel', 'confirm', 'change') and c.what['id'] in self.lives:
                 life, end = self.lives[c.what['id']], c.answered if c.status is not None else FOREVER
                 if c.kind == 'cancel' and (c.status in (204, None)):
@@ -281,8 +280,10 @@ class Checker:
         over = (FOREVER, FOREVER)
         if row['state'] == 'cancelled':
             over = (min(i for i, _ in ends), min(a for _, a in ends)) if ends else (0, FOREVER)
-        elif row['state'] == 'expired':
-            over = (row['expires'], row['expires']) if self.timely else (0, FOREVER)
+        elif row['state'] == 'expired' and not self.timely:
+            over = (0, FOREVER)
+        elif row['state'] != 'confirmed' and self.timely:
+            over = (row['expires'], row['expires'])
         changes = sorted(c for c in life.changes)
         had, born = row['first'], life.born
         if not changes:
