@@ -363,7 +363,7 @@ function drawCounts() {
 }
 
 function draw() {
-    const common = {units, chosen};
+    const common = {units, chosen, yours: (key) => (mine?.state === 'held' || mine?.state === 'confirmed') && mine.units.some((u) => u.key === key)};
 
     document.title = `${inventory.name} · matinee`;
     plan = inventory.kind === 'seats' ? drawSeats({...common, seats: inventory.seats, choose: toggleSeat})

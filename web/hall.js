@@ -31,7 +31,7 @@ function bend(place, perRow) {
     return -off * off * STEP * 3.2;
 }
 
-export function drawSeats({units, seats, chosen, choose}) {
+export function drawSeats({units, seats, chosen, yours, choose}) {
     const marks = new Map();
     const width = seats.perRow * STEP + 2 * MARGIN, dip = -bend(0, seats.perRow);
     const height = TOP + dip + seats.rows * STEP + 16;
@@ -43,7 +43,7 @@ export function drawSeats({units, seats, chosen, choose}) {
 
     function mark(key) {
         const unit = units.get(key), seat = marks.get(key);
-        const state = chosen.has(key) ? 'chosen' : left(unit) > 0 ? 'free' : unit.sold ? 'sold' : 'held';
+        const state = chosen.has(key) || yours(key) ? 'chosen' : left(unit) > 0 ? 'free' : unit.sold ? 'sold' : 'held';
 
         if (seat.dataset.state === state)
             return;

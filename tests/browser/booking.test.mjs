@@ -193,6 +193,37 @@ test('five thousand seats are drawn, and fit a phone', LIMIT, async () => {
     await page.context().close();
 });
 
+test('the studio opens a box office and shows its sales', LIMIT, async () => {
+    const page = await house.page('/studio?office=', {token: true});
+
+    await page.getByRole('tab', {name: 'Box office'}).waitFor();
+    await page.getByRole('button', {name: 'New box office'}).click();
+    await page.getByLabel('Name', {exact: true}).fill('Great hall, Saturday');
+    await page.getByLabel('Rows').fill('15');
+    await page.getByLabel('Seats in a row').fill('24');
+    await picture(page, 'studio-office-form');
+    await page.getByRole('button', {name: 'Open the box office'}).click();
+    await page.getByRole('heading', {name: 'Great hall, Saturday'}).waitFor();
+    const {items} = await house.call('GET', '/inventories?limit=1');
+
+    for (let i = 0; i < 30; i++) {
+        const r = await reserve(items[0], {quantity: 6});
+
+        if (i % 3)
+            await fetch(`${house.http}/api/v1/reservations/${r.id}/confirm`, {method: 'POST'});
+    }
+    await page.locator('.tile-number', {hasText: 'Sold'}).getByText('120').waitFor();
+    await picture(page, 'studio-office');
+    await page.getByRole('button', {name: 'Change'}).click();
+    await page.getByLabel('Locking').selectOption('combining');
+    await page.getByRole('button', {name: 'Save'}).click();
+    await page.locator('.facts', {hasText: 'Combining'}).waitFor();
+    await page.getByRole('tab', {name: 'Shows'}).click();
+    await page.getByText('Your first show').waitFor();
+    assert.deepEqual(page.troubles, []);
+    await page.context().close();
+});
+
 test('an unknown box office says so', LIMIT, async () => {
     const page = await house.page('/book/00000000000000000000000000');
 
