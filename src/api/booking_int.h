@@ -9,6 +9,9 @@
  * is absent. */
 bool body_number(struct call *c, const char *name, int64_t least, int64_t most, int64_t *out);
 
+/* Makes the inventory that `body` describes, as POST /inventories does. False: it has replied. */
+bool inventory_of_body(struct call *c, json_t *body, struct ulid *id);
+
 /* Replies with an inventory and its ETag. */
 void reply_inventory(struct call *c, int status, const struct inventory_view *v);
 

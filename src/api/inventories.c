@@ -169,35 +169,71 @@ static bool check_id(struct call *c)
     return call_id(c, "inventory");
 }
 
-static void reply_made(struct call *c, enum err e, int status, struct inventory_view *v, const char *why)
+static void reply_failed(struct call *c, enum err e, const char *why)
 {
     if (e == ERR_BAD && why[0] != '\0')
         call_problem(c, 422, "bad-field", "%s.", why);
-    else if (e != ERR_OK)
-        call_error(c, e, "inventory");
     else
-        reply_inventory(c, status, v);
+        call_error(c, e, "inventory");
+}
+
+static void reply_now(struct call *c, enum err e, struct inventory_view *v, const char *why)
+{
+    if (e == ERR_OK)
+        reply_inventory(c, 200, v);
+    else
+        reply_failed(c, e, why);
     inventory_view_free(v);
 }
 
-static void create(struct call *c)
+/* Makes one of what c->body says, and replies where that fails. */
+static bool make(struct call *c, struct inventory_view *v)
 {
     static const char *const allowed[] = {"name", "locking", "holdSeconds", "units",
                                           "pool", "seats",   "nights",      NULL};
     struct inventory_plan plan = {.locking = LOCKING_ADAPTIVE, .hold_seconds = HOLD_SECONDS_STANDARD};
     struct inventory_unit *units = NULL;
-    struct inventory_view v = {.name = NULL};
-    char why[256], id[ULID_TEXT_SIZE];
-    enum err e;
+    char why[256];
+    bool made = false;
 
+    *v = (struct inventory_view){.name = NULL};
     if (body_only(c, allowed) && body_text(c, "name", 200, &plan.name) && read_locking(c, &plan.locking) &&
         body_number(c, "holdSeconds", 1, HOLD_SECONDS_MAX, &plan.hold_seconds) &&
         read_kind(c, &plan, &units)) {
-        if ((e = booking_create(c->api->options.booking, &plan, &v, why)) == ERR_OK)
-            call_field(c, "Location", "/api/v1/inventories/%s", ulid_text(v.id, id));
-        reply_made(c, e, 201, &v, why);
+        enum err e = booking_create(c->api->options.booking, &plan, v, why);
+
+        made = e == ERR_OK;
+        if (!made)
+            reply_failed(c, e, why);
     }
     free(units);
+    return made;
+}
+
+bool inventory_of_body(struct call *c, json_t *body, struct ulid *id)
+{
+    struct inventory_view v;
+    json_t *whole = c->body;
+    bool made;
+
+    c->body = body;
+    made = make(c, &v);
+    c->body = whole;
+    *id = v.id;
+    inventory_view_free(&v);
+    return made;
+}
+
+static void create(struct call *c)
+{
+    struct inventory_view v;
+    char id[ULID_TEXT_SIZE];
+
+    if (make(c, &v)) {
+        call_field(c, "Location", "/api/v1/inventories/%s", ulid_text(v.id, id));
+        reply_inventory(c, 201, &v);
+    }
+    inventory_view_free(&v);
 }
 
 static void change(struct call *c)
@@ -211,15 +247,15 @@ static void change(struct call *c)
 
     if (body_only(c, allowed) && body_text(c, "name", 200, &name) && read_locking(c, &locking) &&
         body_number(c, "holdSeconds", 1, HOLD_SECONDS_MAX, &hold_seconds))
-        reply_made(c, booking_change(c->api->options.booking, c->id, name, locking, hold_seconds, &v, why),
-                   200, &v, why);
+        reply_now(c, booking_change(c->api->options.booking, c->id, name, locking, hold_seconds, &v, why), &v,
+                  why);
 }
 
 static void get(struct call *c)
 {
     struct inventory_view v;
 
-    reply_made(c, booking_inventory(c->api->options.booking, c->id, &v), 200, &v, "");
+    reply_now(c, booking_inventory(c->api->options.booking, c->id, &v), &v, "");
 }
 
 static void list(struct call *c)

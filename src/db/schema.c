@@ -70,6 +70,7 @@ static const char *const step_4[] = {
     " place INTEGER NOT NULL, version INTEGER NOT NULL, quantity INTEGER NOT NULL, units TEXT NOT NULL,"
     " reservation_id TEXT) WITHOUT ROWID",
     "CREATE INDEX waiters_in_line ON waiters (inventory_id, state, place)",
+    "ALTER TABLE events ADD COLUMN inventory_id TEXT NOT NULL DEFAULT ''",
     NULL,
 };
 

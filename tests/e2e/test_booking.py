@@ -302,6 +302,19 @@ def test_the_feed_tells_every_change(house):
     assert house.request('GET', '/api/v1/inventories/' + '0' * 26 + '/units/live')[0] == 404
 
 
+def test_an_event_has_an_inventory(house):
+    path = make(house, pool=5)
+    event = house.make_event('With tickets', inventory=path.split('/')[-1])
+    assert event['inventory'] == path.split('/')[-1]
+    made = house.make_event('With seats', inventory={'name': 'Its own', 'seats': {'rows': 2, 'perRow': 2}})
+    assert house.json(f"/api/v1/inventories/{made['inventory']}")['capacity'] == 4
+    status, _, body = house.request('PATCH', f"/api/v1/events/{event['id']}", {'inventory': None}, admin=True)
+    assert status == 200 and json.loads(body)['inventory'] is None
+    for wrong in ('0' * 26, 'x', 5, {'name': 'x'}, {'name': 'x', 'pool': 0}):
+        status, _, body = house.request('POST', '/api/v1/events', {'title': 'x', 'inventory': wrong}, admin=True)
+        assert status == 422, body
+
+
 def test_everything_survives_kill_9(make_server):
     server = make_server()
     path = make(server, seats={'rows': 3, 'perRow': 3})
