@@ -1,7 +1,16 @@
-/* db/db.h - SQL, on SQLite: one writer, any number of readers, WAL with synchronous=FULL.
+/* db/db.h - SQL, on SQLite or MariaDB.
  *
- * A statement is text with ? places and its values; rows come back one by one. Calls block: pool threads
- * only (and the main thread at start). */
+ *   sqlite:FILE                            embedded: one writer, any number of readers, WAL with synchronous=FULL
+ *   mysql://[user[:password]@]host[:port]/database[?socket=FILE]
+ *                                          MariaDB 10.11: as many writers as connections, READ COMMITTED; several
+ *                                          servers may share one
+ *
+ * A statement is text with ? places and its values; rows come back one by one. It is written once for both
+ * engines: words in braces stand for what differs (see db_words in db_int.h), {lock} above all, which is FOR
+ * UPDATE where there are several writers and nothing where there is one. Statements are prepared once for each
+ * connection and kept by their text, so a text that varies (a list of places) should vary little.
+ *
+ * Calls block: pool threads and threads of one's own only (and the main thread at start). */
 #ifndef MATINEE_DB_DB_H
 #define MATINEE_DB_DB_H
 
@@ -11,9 +20,12 @@
 struct db;
 struct db_row;
 
-/* Opens `url` ("sqlite:FILE") and brings its schema up to date. `why` says what to do on failure. */
+/* Opens `url` and brings its schema up to date. `why` says what to do on failure, and holds no password. */
 must_check enum err db_open(struct db **out, const char *url, char why[256]);
 void db_close(struct db *d); /* accepts NULL */
+
+/* Whether other processes may write too, so that what was read outside a transaction says nothing about now. */
+bool db_shared(const struct db *d);
 
 /* A value for a place. */
 struct db_value {
@@ -33,18 +45,27 @@ struct db_value {
     (const struct db_value[]){__VA_ARGS__},                                                                  \
         sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value)
 
-/* Runs one statement that gives rows; `row` is called for each and returns false to stop. Reads see the
- * last commit, and within db_write() what that transaction wrote. */
+/* Runs one statement that gives rows; `row` is called for each and returns false to stop; it runs no statement itself. Reads
+ * see the last commit, and with the handle that db_write() gives what that transaction wrote. */
 must_check enum err db_read(struct db *d, const char *sql, const struct db_value *values, size_t count,
                             bool (*row)(void *ctx, const struct db_row *r), void *ctx);
 
-/* Runs `work` in one transaction of the only writer: durable when this returns ERR_OK, undone when `work`
- * or the commit fails. `work` uses db_run() and db_read(), and never db_write(). */
-must_check enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *d), void *ctx);
+/* Runs `work` in one transaction: durable when this returns ERR_OK, undone when `work` or the commit fails.
+ * `work` gets a handle of the transaction and uses no other, with db_run(), db_run_rows() and db_read() only.
+ * ERR_BUSY: a deadlock, or a lock that did not come within DB_LOCK_MS_MAX; undone, may be tried again.
+ * ERR_IO: the engine is away or went away; where that was during the commit, nobody knows whether it is
+ * done, and the caller looks before it tries again. */
+must_check enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx);
 
-/* Runs one statement inside db_write(). ERR_EXISTS: a uniqueness rule said no. *changed may be NULL. */
-must_check enum err db_run(struct db *d, const char *sql, const struct db_value *values, size_t count,
+/* Runs one statement inside db_write(). ERR_EXISTS: a uniqueness rule said no (nothing else is undone by that). *changed (may be
+ * NULL) counts rows that the statement found, whether or not their values differ from before. */
+must_check enum err db_run(struct db *tx, const char *sql, const struct db_value *values, size_t count,
                            int64_t *changed);
+
+/* Runs one statement once for each of `rows` rows of `columns` values, in as few trips to the engine as it can.
+ * The first that fails ends it; the transaction should then be given up. *changed (may be NULL) is the sum. */
+must_check enum err db_run_rows(struct db *tx, const char *sql, const struct db_value *values, size_t columns,
+                                size_t rows, int64_t *changed);
 
 /* Runs one statement in a transaction of its own. */
 must_check enum err db_do(struct db *d, const char *sql, const struct db_value *values, size_t count,

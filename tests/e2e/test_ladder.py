@@ -117,18 +117,15 @@ def test_a_worker_killed_again_and_again_leaves_every_segment_published_once(mak
     event = server.make_event()
     publisher = matinee.ffmpeg(*matinee.drawn(14, size='1280x720', gop=30), event['url'])
     killed = 0
-    while publisher.poll() is None:
-        children = workers_of(server.process.pid)
-        if children and killed < 4:
-            try:
+    while publisher.poll() is None and killed < 4:
+        children = matinee.until(lambda: workers_of(server.process.pid) or [None] * (publisher.poll() is not None), 30, 'a worker at work')
+        try:
+            if children[0] is not None:
                 os.kill(draw.choice(children), signal.SIGKILL)
                 killed += 1
-            except ProcessLookupError:
-                pass
-        try:
-            publisher.wait(1)
-        except subprocess.TimeoutExpired:
-            pass
+        except ProcessLookupError:
+            pass  # it had just done its work
+    assert publisher.wait(60) == 0, publisher.stderr.read()
     server.end(event)
     video = server.video(event)
     whole(server, video, ('240p', '144p'))

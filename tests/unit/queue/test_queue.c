@@ -755,6 +755,8 @@ static void live_until_killed(const char *url, int fd, unsigned number, unsigned
             if (!bytes_to_u64(bytes_text(r.key + 2), KILL_JOBS, &found))
                 _exit(5);
             say(fd, SHOWN, (unsigned)found);
+            if (found >= number)
+                number = (unsigned)found + 1; /* put by one that was killed before it could say so */
             if (rand_r(&seed) % 3 != 0 || number >= KILL_JOBS) {
                 say(fd, SETTLING, (unsigned)found);
                 if (queue_settle(q, &name, 1) != ERR_OK)
@@ -781,7 +783,7 @@ static void write_down(struct book *b, struct word w)
 {
     assert_true(w.number < KILL_JOBS);
     assert_false(b->settled[w.number]); /* nothing is ever heard again of what was settled */
-    if (w.what == PUT) {
+    if (w.what == PUT || (w.what == SHOWN && w.number >= b->next)) {
         b->put[w.number] = true;
         b->next = w.number + 1;
     }
