@@ -2,97 +2,215 @@
 #include "cmd/admin_int.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
-void print_document(const json_t *document)
+/* --- printing ------------------------------------------------------------------------------------------ */
+
+static void add_line(struct table *t, const char *label, const char *text)
 {
-    char *text = json_dumps(document, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
-
-    if (text != NULL)
-        puts(text);
-    free(text);
+    if (text == NULL)
+        return;
+    table_add(t, label);
+    table_add(t, text);
 }
 
+static void add_upload(struct table *t, const json_t *upload)
+{
+    const char *state = text_of(upload, "state"), *problem = text_of(upload, "problem");
+
+    if (state == NULL)
+        return;
+    table_add(t, "upload");
+    if (problem != NULL)
+        table_printf(t, "%s: %s", state, problem);
+    else if (strcmp(state, "receiving") == 0)
+        table_printf(t, "%s, %.1f of %.1f MB", state,
+                     json_number_value(json_object_get(upload, "received")) / 1e6,
+                     json_number_value(json_object_get(upload, "total")) / 1e6);
+    else
+        table_add(t, state);
+}
+
+static void add_health(struct table *t, const json_t *health)
+{
+    const char *picture = text_of(health, "videoCodec"), *sound = text_of(health, "audioCodec");
+    const json_t *note;
+    size_t i;
+
+    if (!json_is_object(health))
+        return;
+    table_add(t, "publishing");
+    table_printf(t, "%d x %d, %.0f pictures a second, %.0f kbit/s, %s and %s",
+                 (int)json_integer_value(json_object_get(health, "width")),
+                 (int)json_integer_value(json_object_get(health, "height")),
+                 json_number_value(json_object_get(health, "fps")),
+                 json_number_value(json_object_get(health, "bitrate")) / 1000, picture ? picture : "?",
+                 sound ? sound : "?");
+    json_array_foreach(json_object_get(health, "notes"), i, note)
+        add_line(t, "note", json_string_value(note));
+}
+
+/* One event, a line for each thing that is known of it. */
+static void print_event(const json_t *event)
+{
+    struct table t = {.columns = 2};
+    const json_t *video;
+    size_t i;
+
+    add_line(&t, "id", text_of(event, "id"));
+    add_line(&t, "title", text_of(event, "title"));
+    add_line(&t, "state", text_of(event, "state"));
+    add_line(&t, "access", text_of(event, "access"));
+    add_line(&t, "starts at", text_of(event, "startsAt"));
+    add_line(&t, "created at", text_of(event, "createdAt"));
+    add_line(&t, "watch at", text_of(event, "watchUrl"));
+    add_line(&t, "publish to", text_of(event, "publishUrl"));
+    add_line(&t, "stream key", text_of(event, "streamKey"));
+    json_array_foreach(json_object_get(event, "videos"), i, video)
+        add_line(&t, "video", json_string_value(video));
+    add_upload(&t, json_object_get(event, "upload"));
+    add_health(&t, json_object_get(event, "health"));
+    print_table(&t);
+}
+
+/* Makes a call that answers with an event, and prints it. */
 static enum err print_answer(struct admin *a, const struct request *r, const char *method, const char *path)
 {
     struct answer answer;
     enum err e = admin_call(a, &answer, r, method, "%s", path);
 
-    if (e == ERR_OK)
-        print_document(answer.document);
+    if (e == ERR_OK && text_of(answer.document, "id") == NULL) {
+        snprintf(a->why, sizeof a->why, "%s answered, and not as a matinee server does", a->server);
+        e = ERR_DENIED;
+    } else if (e == ERR_OK && a->wants_json) {
+        print_body(&answer);
+    } else if (e == ERR_OK) {
+        print_event(answer.document);
+    }
     answer_free(&answer);
     return e;
 }
 
+/* --- verbs --------------------------------------------------------------------------------------------- */
+
+#define PATH_SIZE 96
+
 /* The path of the event that the first word names, with something behind it. */
-static const char *event_path(const struct admin *a, const char *behind, char path[128])
+static const char *event_path(const struct admin *a, const char *behind, char path[PATH_SIZE])
 {
-    snprintf(path, 128, "/api/v1/events/%.40s%s", a->words[0], behind);
+    snprintf(path, PATH_SIZE, "/api/v1/events/%.40s%s", a->words[0], behind);
     return path;
+}
+
+/* Sets members for the options that were given; `title` may be NULL. ERR_BAD: something is no UTF-8. */
+static enum err set_members(struct admin *a, json_t *document, const char *title)
+{
+    const char *start = config_text(a->options, "starts-at"), *access = config_text(a->options, "access");
+    bool is_unset = start != NULL && strcmp(start, "none") == 0;
+
+    if ((title == NULL || json_object_set_new(document, "title", json_string(title)) == 0) &&
+        (start == NULL ||
+         json_object_set_new(document, "startsAt", is_unset ? json_null() : json_string(start)) == 0) &&
+        (access == NULL || json_object_set_new(document, "access", json_string(access)) == 0))
+        return ERR_OK;
+    snprintf(a->why, sizeof a->why, "the title and the options want text in UTF-8");
+    return ERR_BAD;
 }
 
 enum err admin_event_create(struct admin *a)
 {
-    const char *access = config_text(a->options, "access");
-    struct request r = {.document = json_pack("{s:s}", "title", a->words[0])};
-    enum err e;
+    struct request r = {.document = json_object()};
+    enum err e = set_members(a, r.document, a->words[0]);
 
-    if (r.document == NULL) {
-        snprintf(a->why, sizeof a->why, "the title is no UTF-8");
-        return ERR_BAD;
-    }
-    if (access != NULL)
-        json_object_set_new(r.document, "access", json_string(access));
-    e = print_answer(a, &r, "POST", "/api/v1/events");
+    if (e == ERR_OK)
+        e = print_answer(a, &r, "POST", "/api/v1/events");
     json_decref(r.document);
     return e;
 }
 
-static enum err print_event(struct admin *a, json_t *item, void *ctx)
+enum err admin_event_change(struct admin *a)
 {
-    const char *id = json_string_value(json_object_get(item, "id")),
-               *state = json_string_value(json_object_get(item, "state")),
-               *title = json_string_value(json_object_get(item, "title"));
+    struct request r = {.document = json_object()};
+    char path[PATH_SIZE];
+    enum err e = set_members(a, r.document, config_text(a->options, "title"));
 
-    printf("%s\t%s\t%s\n", id, state ? state : "", title ? title : "");
+    if (e == ERR_OK)
+        e = print_answer(a, &r, "PATCH", event_path(a, "", path));
+    json_decref(r.document);
+    return e;
+}
+
+static enum err add_page(struct admin *a, const struct answer *answer, void *ctx)
+{
+    struct table *t = ctx;
+    const json_t *event;
+    size_t i;
+
+    if (a->wants_json) {
+        print_body(answer);
+        return ERR_OK;
+    }
+    json_array_foreach(json_object_get(answer->document, "items"), i, event)
+    {
+        table_add(t, text_of(event, "id"));
+        table_add(t, text_of(event, "state"));
+        table_add(t, text_of(event, "access"));
+        table_add(t, text_of(event, "startsAt"));
+        table_add(t, text_of(event, "video"));
+        table_add(t, text_of(event, "title"));
+    }
     return ERR_OK;
 }
 
 enum err admin_event_list(struct admin *a)
 {
-    return admin_each(a, "/api/v1/events", print_event, NULL);
+    static const char *const heads[] = {"ID", "STATE", "ACCESS", "STARTS AT", "VIDEO", "TITLE"};
+    struct table t = {.columns = sizeof heads / sizeof *heads};
+    enum err e;
+
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, heads[i]);
+    e = admin_pages(a, "/api/v1/events", add_page, &t);
+    if (e == ERR_OK && !a->wants_json)
+        print_table(&t);
+    table_free(&t);
+    return e;
 }
 
 enum err admin_event_show(struct admin *a)
 {
-    char path[128];
+    char path[PATH_SIZE];
 
     return print_answer(a, NULL, "GET", event_path(a, "", path));
 }
 
 enum err admin_event_end(struct admin *a)
 {
-    char path[128];
+    char path[PATH_SIZE];
 
-    return admin_do(a, "POST", event_path(a, "/end", path));
+    return print_answer(a, NULL, "POST", event_path(a, "/end", path));
 }
 
 enum err admin_event_delete(struct admin *a)
 {
-    char path[128];
-
-    return admin_do(a, "DELETE", event_path(a, "", path));
+    return admin_delete_all(a, "/api/v1/events");
 }
 
-enum err admin_event_key(struct admin *a)
+enum err admin_key_rotate(struct admin *a)
 {
-    char path[128];
+    char path[PATH_SIZE];
     struct answer answer;
     enum err e = admin_call(a, &answer, NULL, "POST", "%s", event_path(a, "/stream-key", path));
-    const char *key = json_string_value(json_object_get(answer.document, "streamKey"));
+    const char *key = text_of(answer.document, "streamKey");
 
-    if (e == ERR_OK && key != NULL)
+    if (e == ERR_OK && key == NULL) {
+        snprintf(a->why, sizeof a->why, "%s answered without a key", a->server);
+        e = ERR_DENIED;
+    } else if (e == ERR_OK && a->wants_json) {
+        print_body(&answer);
+    } else if (e == ERR_OK) {
         puts(key);
+    }
     answer_free(&answer);
     return e;
 }

@@ -1,8 +1,9 @@
-/* cmd/admin_upload.c - `matinee video upload EVENT FILE`: a file in pieces, each of which the server says it has on disk. What breaks is asked about
- * and gone on with. */
+/* cmd/admin_upload.c - `matinee video upload EVENT FILE`: a file in pieces, each of which the server says it has on
+ * disk. What breaks, here or there, is asked about and gone on with. */
 #include "cmd/admin_int.h"
 
-#include "base/err.h"
+#include "base/clock.h"
+#include "base/limits.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,125 +13,169 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* So much is sent again at most when a connection breaks, and waits for one sync. */
-#define PIECE_BYTES 16777216u
-/* Failures without a byte of progress between them; with the pauses, a minute. */
-#define FAILURES_MAX  12
-#define RETRY_SECONDS 5u
+/* Between two tries while the server is away. */
+#define RETRY_MS 1000
 
 struct sending {
     struct admin *admin;
     int file;
-    uint64_t size, have, first; /* `first`: what was there when we began */
-    struct line line;
-    unsigned failures;
-    bool anew, done;
+    uint64_t size, have; /* `have`: on the server's disk */
+    bool wants_anew, asks;
+    bool has_broken;  /* a connection of ours broke: for a while the server may take us for two */
+    int64_t stuck_ms; /* since when it gets no further; 0: it does */
+    struct progress progress;
 };
 
 static void show(void *ctx, uint64_t sent)
 {
     struct sending *s = ctx;
-    double size = (double)s->size;
 
-    line_show(&s->line, "uploading", (double)(s->have + sent) / size, (double)s->first / size);
+    progress_show(&s->progress, (double)(s->have + sent));
 }
 
 /* What the server says that it has: "bytes=0-N", or nothing. */
-static uint64_t have_of(const struct answer *answer)
+static uint64_t have_of(const struct answer *answer, uint64_t size)
 {
-    const char *dash = strchr(answer->range, '-');
+    struct bytes range = bytes_text(answer->range ? answer->range : "");
+    uint64_t last;
 
-    return dash != NULL ? strtoull(dash + 1, NULL, 10) + 1 : 0;
+    if (!bytes_starts(range, "bytes=0-") || !bytes_to_u64(bytes_from(range, 8), size - 1, &last))
+        return 0;
+    return last + 1;
 }
 
 /* One request: a question, a piece, or with --anew the whole file from its beginning. */
-static enum err send_one(struct sending *s, bool asks, struct answer *answer)
+static enum err send_one(struct sending *s, struct answer *answer)
 {
-    uint64_t left = s->size - s->have, size = asks                 ? 0
-                                              : s->anew            ? s->size
-                                              : left < PIECE_BYTES ? left
-                                                                   : PIECE_BYTES;
+    unsigned long long size = s->size, have = s->have, left = size - have;
+    struct request r = {.has_file = true, .file = s->file, .ctx = s, .moved = s->asks ? NULL : show};
     char range[96];
-    struct request r = {.file = s->file, .from = s->have, .size = size, .has_body = true, .ctx = s};
 
-    if (asks)
-        snprintf(range, sizeof range, "bytes */%llu", (unsigned long long)s->size);
-    else
-        snprintf(range, sizeof range, "bytes %llu-%llu/%llu", (unsigned long long)s->have,
-                 (unsigned long long)(s->have + size - 1), (unsigned long long)s->size);
-    r.range = s->anew ? NULL : range;
-    r.sent = asks ? NULL : show;
-    s->anew = false; /* if it breaks, what came is gone on with */
+    if (s->asks) {
+        snprintf(range, sizeof range, "bytes */%llu", size);
+    } else {
+        r.from = have;
+        r.size = s->wants_anew || left < ADMIN_PIECE_BYTES ? left : ADMIN_PIECE_BYTES;
+        snprintf(range, sizeof range, "bytes %llu-%llu/%llu", have, have + r.size - 1, size);
+    }
+    r.range = s->wants_anew ? NULL : range; /* without it, the server forgets what it had */
+    s->wants_anew = false;                  /* if this breaks, what came is gone on with */
     return admin_call(s->admin, answer, &r, "PUT", "/api/v1/events/%s/video", s->admin->words[0]);
 }
 
-static void take_progress(struct sending *s, bool asks, const struct answer *answer)
+static bool is_problem(const struct answer *answer, const char *type)
 {
-    uint64_t have = have_of(answer);
+    const char *there = text_of(answer->document, "type");
 
-    if (answer->status == 201) {
-        s->done = true;
-        s->have = s->size;
-    } else if (answer->status == 308) {
-        s->failures = have > s->have || asks ? 0 : s->failures + 1;
-        s->have = have < s->size ? have : s->size;
-    }
+    return there != NULL && strcmp(there, type) == 0;
 }
 
-/* Whether trying again may help: the server is away or busy, or still has our own broken connection. */
-static bool is_passing(enum err e, const struct answer *answer)
+/* 308: more is wanted. ERR_IO: it was to have more now, and has not, for long. */
+static enum err take_progress(struct sending *s, const struct answer *answer)
 {
-    const char *type = json_string_value(json_object_get(answer->document, "type"));
+    uint64_t have = have_of(answer, s->size);
+    bool has_more = have > s->have, has_asked = s->asks;
 
-    return e == ERR_IO || (e == ERR_BUSY && type != NULL && strcmp(type, "/problems/in-use") == 0);
+    s->have = have;
+    s->asks = false;
+    if (has_asked && !s->has_broken) {
+        s->progress.first = (double)have;
+        if (have > 0)
+            fprintf(stderr, "%.1f of %.1f MB are there already\n", (double)have / 1e6, (double)s->size / 1e6);
+    }
+    if (has_more)
+        s->stuck_ms = 0;
+    if (has_more || has_asked)
+        return ERR_OK;
+    snprintf(s->admin->why, sizeof s->admin->why, "the server takes no more of it");
+    return ERR_IO;
+}
+
+/* 201: it is whole. */
+static void print_video(struct sending *s, const struct answer *answer)
+{
+    const char *video = text_of(answer->document, "video");
+
+    progress_end(&s->progress);
+    if (s->asks && !s->has_broken)
+        fputs("the last upload to this event had this size, and is there; --anew sends it again\n", stderr);
+    if (s->admin->wants_json)
+        print_body(answer);
+    else if (video != NULL)
+        puts(video);
+}
+
+/* Whether trying again may help: the server was there and went away, or still has our own broken connection. Then it
+ * waits a moment, and has the server asked how far it got. */
+static bool waits(struct sending *s, enum err e, const struct answer *answer)
+{
+    if (!(e == ERR_IO && s->admin->was_answered) &&
+        !(e == ERR_BUSY && s->has_broken && is_problem(answer, "/problems/in-use")))
+        return false;
+    if (s->stuck_ms == 0) {
+        s->stuck_ms = clock_mono_ms();
+        progress_say(&s->progress, s->admin->why);
+    }
+    s->has_broken = s->asks = true;
+    if (clock_mono_ms() - s->stuck_ms > ADMIN_AWAY_MS_MAX)
+        return false;
+    admin_pause(RETRY_MS);
+    return true;
 }
 
 static enum err send_all(struct sending *s)
 {
-    bool asks = !s->anew;
-    enum err e = ERR_OK;
-
-    while (!s->done) {
+    for (;;) {
         struct answer answer;
-        bool again;
+        enum err e = send_one(s, &answer);
+        bool is_whole = e == ERR_OK && answer.status != 308;
 
-        e = send_one(s, asks, &answer);
-        again = is_passing(e, &answer);
-        if (e == ERR_OK)
-            take_progress(s, asks, &answer);
-        if (s->done)
-            puts(json_string_value(json_object_get(answer.document, "video")));
+        if (is_whole)
+            print_video(s, &answer);
+        else if (e == ERR_OK)
+            e = take_progress(s, &answer);
+        if (is_problem(&answer, "/problems/other-upload"))
+            snprintf(
+                s->admin->why, sizeof s->admin->why,
+                "an upload of another size to this event was begun: go on with that file, or send this one "
+                "with --anew");
+        bool goes_on = !is_whole && (e == ERR_OK || waits(s, e, &answer));
+
         answer_free(&answer);
-        if (e == ERR_OK && s->failures < FAILURES_MAX) {
-            if (asks)
-                s->first = s->have;
-            asks = false;
-            continue;
-        }
-        if (!again || ++s->failures >= FAILURES_MAX)
+        if (!goes_on)
             return e;
-        asks = true;
-        sleep(RETRY_SECONDS < s->failures ? RETRY_SECONDS : s->failures);
     }
-    return ERR_OK;
+}
+
+/* Opens the file and looks at its size. */
+static enum err open_file(struct sending *s, const char *name)
+{
+    struct stat status = {.st_size = 0};
+    const char *reason = NULL;
+
+    s->file = open(name, O_RDONLY | O_CLOEXEC);
+    if (s->file < 0 || fstat(s->file, &status) != 0)
+        reason = strerror(errno);
+    else if (!S_ISREG(status.st_mode))
+        reason = "it is no ordinary file";
+    else if (status.st_size == 0)
+        reason = "it is empty";
+    s->size = (uint64_t)status.st_size;
+    if (reason != NULL)
+        snprintf(s->admin->why, sizeof s->admin->why, "%.300s: %s", name, reason);
+    return reason == NULL ? ERR_OK : ERR_BAD;
 }
 
 enum err admin_video_upload(struct admin *a)
 {
-    struct sending s = {.admin = a, .file = -1, .anew = config_text(a->options, "anew") != NULL};
-    struct stat status;
-    enum err e = ERR_OK;
+    struct sending s = {.admin = a, .file = -1, .wants_anew = config_text(a->options, "anew") != NULL};
+    enum err e = open_file(&s, a->words[1]);
 
-    s.file = open(a->words[1], O_RDONLY | O_CLOEXEC);
-    if (s.file < 0 || fstat(s.file, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) {
-        snprintf(a->why, sizeof a->why, "%.200s: %s", a->words[1],
-                 s.file < 0 ? strerror(errno) : "it is no file, or empty");
-        e = ERR_BAD;
-    } else {
-        s.size = (uint64_t)status.st_size;
-        line_begin(&s.line);
+    if (e == ERR_OK) {
+        s.asks = !s.wants_anew;
+        progress_begin(&s.progress, "uploading", true, (double)s.size);
         e = send_all(&s);
-        line_end(&s.line);
+        progress_end(&s.progress);
     }
     if (s.file >= 0)
         close(s.file);
