@@ -243,14 +243,23 @@ static enum err explain_break(const struct transfer *t, CURLcode code)
     return ERR_IO;
 }
 
+/* Whatever answers at this address, it is some other program. */
+static enum err explain_stranger(struct admin *a, const struct answer *out)
+{
+    snprintf(a->why, sizeof a->why, "%s answered %ld, and not as a matinee server does", a->server,
+             out->status);
+    return ERR_DENIED;
+}
+
 /* The server has refused. */
 static enum err explain_refusal(struct admin *a, const struct answer *out)
 {
     const char *detail = text_of(out->document, "detail");
 
+    if (detail == NULL && out->status < 500)
+        return explain_stranger(a, out);
     if (detail == NULL)
-        snprintf(a->why, sizeof a->why, "%s answered %ld, and not as a matinee server does", a->server,
-                 out->status);
+        snprintf(a->why, sizeof a->why, "%s answered %ld", a->server, out->status);
     else if (out->status == 401)
         snprintf(a->why, sizeof a->why,
                  "%.400s --token-file FILE names it to this command, or MATINEE_TOKEN has it.", detail);
@@ -271,6 +280,17 @@ static enum err explain_refusal(struct admin *a, const struct answer *out)
     default:
         return out->status >= 500 ? ERR_IO : ERR_DENIED;
     }
+}
+
+/* Whether a good answer is one of the kind that was asked for. */
+static bool is_expected(const struct transfer *t)
+{
+    const struct request *r = t->request;
+    const char *type = NULL;
+
+    curl_easy_getinfo(t->admin->curl, CURLINFO_CONTENT_TYPE, &type);
+    return (r->wants == NULL || json_object_get(t->answer->document, r->wants) != NULL) &&
+           (r->type == NULL || (type != NULL && strncmp(type, r->type, strlen(r->type)) == 0));
 }
 
 enum err admin_call(struct admin *a, struct answer *out, const struct request *r, const char *method,
@@ -295,25 +315,24 @@ enum err admin_call(struct admin *a, struct answer *out, const struct request *r
         out->document = json_loadb((const char *)body.at, body.size, 0, NULL);
     if (code != CURLE_OK && out->status < 400) /* one that refuses need not have read all that we sent */
         return explain_break(&t, code);
-    if ((out->status >= 200 && out->status < 300) || out->status == 308)
+    if (out->status == 308)
         return ERR_OK;
-    return explain_refusal(a, out);
+    if (out->status < 200 || out->status >= 300)
+        return explain_refusal(a, out);
+    return is_expected(&t) ? ERR_OK : explain_stranger(a, out);
 }
 
 enum err admin_pages(struct admin *a, const char *path,
                      enum err (*page)(struct admin *a, const struct answer *answer, void *ctx), void *ctx)
 {
+    static const struct request list = {.wants = "items"};
     char *next = mem_printf("%s?limit=500", path);
     enum err e = ERR_OK;
 
     while (e == ERR_OK && next != NULL) {
         struct answer answer;
 
-        e = admin_call(a, &answer, NULL, "GET", "%s", next);
-        if (e == ERR_OK && !json_is_array(json_object_get(answer.document, "items"))) {
-            snprintf(a->why, sizeof a->why, "%s answered, and not as a matinee server does", a->server);
-            e = ERR_DENIED;
-        }
+        e = admin_call(a, &answer, &list, "GET", "%s", next);
         if (e == ERR_OK)
             e = page(a, &answer, ctx);
         free(next);

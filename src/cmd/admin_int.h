@@ -54,6 +54,8 @@ void admin_close(struct admin *a);
 
 /* What goes with a call; zero-initialised is nothing. */
 struct request {
+    /* A member that a good answer has, and its media type; without them the server is none of ours. NULL: any. */
+    const char *wants, *type;
     json_t *document; /* sent as JSON; stays the caller's */
     /* A body out of a file: `size` bytes from `from` on. */
     bool has_file;

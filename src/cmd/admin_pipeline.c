@@ -13,9 +13,10 @@
 
 enum err admin_video_tasks(struct admin *a)
 {
+    static const struct request r = {.type = "text/tab-separated-values"};
     struct answer answer;
-    enum err e = admin_call(a, &answer, NULL, "GET", "/api/v1/videos/%s/renditions/%s/tasks", a->words[0],
-                            a->words[1]);
+    enum err e =
+        admin_call(a, &answer, &r, "GET", "/api/v1/videos/%s/renditions/%s/tasks", a->words[0], a->words[1]);
     struct bytes lines = builder_bytes(&answer.body);
 
     if (e == ERR_OK && lines.size == 0)

@@ -143,8 +143,9 @@ static void take_state(struct goals *g, struct goal *goal, const struct answer *
 /* Looks at one video. A server that is away is waited for, for a while. */
 static enum err look_at(struct goals *g, struct goal *goal)
 {
+    static const struct request r = {.wants = "renditions"};
     struct answer answer;
-    enum err e = admin_call(g->admin, &answer, NULL, "GET", "/api/v1/videos/%s", goal->id);
+    enum err e = admin_call(g->admin, &answer, &r, "GET", "/api/v1/videos/%s", goal->id);
     int64_t now_ms = clock_mono_ms();
 
     if (e == ERR_OK) {

@@ -48,7 +48,8 @@ static uint64_t have_of(const struct answer *answer, uint64_t size)
 static enum err send_one(struct sending *s, struct answer *answer)
 {
     unsigned long long size = s->size, have = s->have, left = size - have;
-    struct request r = {.has_file = true, .file = s->file, .ctx = s, .moved = s->asks ? NULL : show};
+    struct request r = {
+        .has_file = true, .file = s->file, .ctx = s, .moved = s->asks ? NULL : show, .wants = "video"};
     char range[96];
 
     if (s->asks) {

@@ -126,8 +126,9 @@ static void print_video(const json_t *video)
 
 enum err admin_video_show(struct admin *a)
 {
+    static const struct request r = {.wants = "renditions"};
     struct answer answer;
-    enum err e = admin_call(a, &answer, NULL, "GET", "/api/v1/videos/%s", a->words[0]);
+    enum err e = admin_call(a, &answer, &r, "GET", "/api/v1/videos/%s", a->words[0]);
 
     if (e == ERR_OK && a->wants_json)
         print_body(&answer);
@@ -171,7 +172,8 @@ static void show_download(void *ctx, uint64_t bytes)
 static enum err download(struct admin *a, int sink)
 {
     struct progress progress;
-    struct request r = {.has_sink = true, .sink = sink, .moved = show_download, .ctx = &progress};
+    struct request r = {
+        .has_sink = true, .sink = sink, .moved = show_download, .ctx = &progress, .type = "video/mp4"};
     struct answer answer;
     enum err e;
 
