@@ -137,6 +137,17 @@ static size_t on_want(char *to, size_t one, size_t room, void *ctx)
     return (size_t)n;
 }
 
+/* A connection that had been open broke before the server read anything: libcurl begins anew on another. */
+static int on_seek(void *ctx, curl_off_t offset, int origin)
+{
+    struct transfer *t = ctx;
+
+    if (origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    t->moved = (uint64_t)offset;
+    return CURL_SEEKFUNC_OK;
+}
+
 /* --- the request --------------------------------------------------------------------------------------- */
 
 static struct curl_slist *add_field(struct curl_slist *fields, const char *name, const char *value)
@@ -167,6 +178,8 @@ static struct curl_slist *set_request(struct transfer *t, const char *text)
         curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
         curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_want);
         curl_easy_setopt(curl, CURLOPT_READDATA, t);
+        curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
+        curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
     }
     if (text == NULL)
         fields = curl_slist_append(fields, "Content-Type:"); /* libcurl takes a body for a form's */
@@ -251,11 +264,25 @@ static enum err explain_stranger(struct admin *a, const struct answer *out)
     return ERR_DENIED;
 }
 
+/* Where the last answer would have us go, or NULL. */
+static const char *redirection(const struct admin *a)
+{
+    const char *target = NULL;
+
+    curl_easy_getinfo(a->curl, CURLINFO_REDIRECT_URL, &target);
+    return target;
+}
+
 /* The server has refused. */
 static enum err explain_refusal(struct admin *a, const struct answer *out)
 {
-    const char *detail = text_of(out->document, "detail");
+    const char *detail = text_of(out->document, "detail"), *elsewhere = redirection(a);
 
+    if (elsewhere != NULL) { /* not followed: the token is for the server that was named */
+        snprintf(a->why, sizeof a->why, "%s sends us on to %.300s; if that is right, name it with --server",
+                 a->server, elsewhere);
+        return ERR_DENIED;
+    }
     if (detail == NULL && out->status < 500)
         return explain_stranger(a, out);
     if (detail == NULL)
@@ -315,7 +342,8 @@ enum err admin_call(struct admin *a, struct answer *out, const struct request *r
         out->document = json_loadb((const char *)body.at, body.size, 0, NULL);
     if (code != CURLE_OK && out->status < 400) /* one that refuses need not have read all that we sent */
         return explain_break(&t, code);
-    if (out->status == 308)
+    if (out->status == 308 && t.request->has_file &&
+        redirection(a) == NULL) /* of an upload: more is wanted */
         return ERR_OK;
     if (out->status < 200 || out->status >= 300)
         return explain_refusal(a, out);

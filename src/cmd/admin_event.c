@@ -35,7 +35,6 @@ static void add_health(struct table *t, const json_t *health)
 {
     const char *picture = text_of(health, "videoCodec"), *sound = text_of(health, "audioCodec");
     const json_t *note;
-    size_t i;
 
     if (!json_is_object(health))
         return;
@@ -46,7 +45,7 @@ static void add_health(struct table *t, const json_t *health)
                  json_number_value(json_object_get(health, "fps")),
                  json_number_value(json_object_get(health, "bitrate")) / 1000, picture ? picture : "?",
                  sound ? sound : "?");
-    json_array_foreach(json_object_get(health, "notes"), i, note)
+    for (size_t i = 0; (note = json_array_get(json_object_get(health, "notes"), i)) != NULL; i++)
         add_line(t, "note", json_string_value(note));
 }
 
@@ -55,7 +54,6 @@ static void print_event(const json_t *event)
 {
     struct table t = {.columns = 2};
     const json_t *video;
-    size_t i;
 
     add_line(&t, "id", text_of(event, "id"));
     add_line(&t, "title", text_of(event, "title"));
@@ -66,7 +64,7 @@ static void print_event(const json_t *event)
     add_line(&t, "watch at", text_of(event, "watchUrl"));
     add_line(&t, "publish to", text_of(event, "publishUrl"));
     add_line(&t, "stream key", text_of(event, "streamKey"));
-    json_array_foreach(json_object_get(event, "videos"), i, video)
+    for (size_t i = 0; (video = json_array_get(json_object_get(event, "videos"), i)) != NULL; i++)
         add_line(&t, "video", json_string_value(video));
     add_upload(&t, json_object_get(event, "upload"));
     add_health(&t, json_object_get(event, "health"));
@@ -141,14 +139,12 @@ static enum err add_page(struct admin *a, const struct answer *answer, void *ctx
 {
     struct table *t = ctx;
     const json_t *event;
-    size_t i;
 
     if (a->wants_json) {
         print_body(answer);
         return ERR_OK;
     }
-    json_array_foreach(json_object_get(answer->document, "items"), i, event)
-    {
+    for (size_t i = 0; (event = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
         table_add(t, text_of(event, "id"));
         table_add(t, text_of(event, "state"));
         table_add(t, text_of(event, "access"));

@@ -77,7 +77,7 @@ struct answer {
 };
 void answer_free(struct answer *a); /* frees what it holds */
 
-/* Calls `method` on `path`, made by printf's rules, and waits. ERR_OK: it was answered with 2xx or 308. Otherwise a->why has the
+/* Calls `method` on `path`, made by printf's rules, and waits. ERR_OK: it was answered with 2xx, or a file with 308. Otherwise a->why has the
  * problem's detail, or what kept us from reaching the server. ERR_IO: it may go another time; ERR_BAD: a file of
  * ours is at fault; ERR_MISSING is 404, ERR_BUSY 409, ERR_FULL 507, ERR_DENIED another refusal. *out is valid in
  * either case, and the caller's. */

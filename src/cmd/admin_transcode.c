@@ -45,10 +45,8 @@ static void add_goal(struct goals *g, const char *id, double duration)
 static enum err add_ended(struct admin *a, const struct answer *answer, void *ctx)
 {
     const json_t *video;
-    size_t i;
 
-    json_array_foreach(json_object_get(answer->document, "items"), i, video)
-    {
+    for (size_t i = 0; (video = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
         const char *id = text_of(video, "id"), *state = text_of(video, "state");
 
         if (id != NULL && state != NULL && strcmp(state, "ended") == 0)
@@ -124,11 +122,10 @@ static void finish_goal(struct goals *g, struct goal *goal, const struct answer 
 static void take_state(struct goals *g, struct goal *goal, const struct answer *answer)
 {
     const json_t *r;
-    size_t i;
 
     goal->duration = json_number_value(json_object_get(answer->document, "duration"));
-    json_array_foreach(json_object_get(answer->document, "renditions"), i, r)
-    {
+    for (size_t i = 0; (r = json_array_get(json_object_get(answer->document, "renditions"), i)) != NULL;
+         i++) {
         const char *name = text_of(r, "name"), *state = text_of(r, "state");
 
         if (name == NULL || state == NULL || strcmp(name, g->name) != 0)

@@ -18,10 +18,8 @@ static void add_renditions(struct table *t, const json_t *video)
     struct builder names = {0};
     bool is_live = strcmp(text_of(video, "state") ? text_of(video, "state") : "", "live") == 0;
     const json_t *r;
-    size_t i;
 
-    json_array_foreach(json_object_get(video, "renditions"), i, r)
-    {
+    for (size_t i = 0; (r = json_array_get(json_object_get(video, "renditions"), i)) != NULL; i++) {
         const char *name = text_of(r, "name"), *state = text_of(r, "state");
         bool is_whole = is_live || (state != NULL && strcmp(state, "ready") == 0);
 
@@ -37,14 +35,12 @@ static enum err add_page(struct admin *a, const struct answer *answer, void *ctx
     struct table *t = ctx;
     char duration[DURATION_TEXT_SIZE];
     const json_t *video;
-    size_t i;
 
     if (a->wants_json) {
         print_body(answer);
         return ERR_OK;
     }
-    json_array_foreach(json_object_get(answer->document, "items"), i, video)
-    {
+    for (size_t i = 0; (video = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
         table_add(t, text_of(video, "id"));
         table_add(t, text_of(video, "state"));
         table_add(t, duration_text(json_number_value(json_object_get(video, "duration")), duration));
@@ -76,12 +72,10 @@ static void print_renditions(const json_t *renditions)
     static const char *const heads[] = {"RENDITION", "SIZE", "KBIT/S", "CODECS", "STATE", "GAPS"};
     struct table t = {.columns = sizeof heads / sizeof *heads};
     const json_t *r;
-    size_t i;
 
-    for (i = 0; i < t.columns; i++)
+    for (size_t i = 0; i < t.columns; i++)
         table_add(&t, heads[i]);
-    json_array_foreach(renditions, i, r)
-    {
+    for (size_t i = 0; (r = json_array_get(renditions, i)) != NULL; i++) {
         long gaps = (long)json_integer_value(json_object_get(r, "gaps"));
         const char *reason = text_of(r, "reason");
 

@@ -221,7 +221,9 @@ class Stranger(http.server.BaseHTTPRequestHandler):
     def answer(self):
         body = b'<html>It works!</html>' if self.path.startswith('/api/v1/events') else b'[1]'
         self.rfile.read(int(self.headers.get('Content-Length') or 0))
-        self.send_response(200 if 'missing' not in self.server.moods else 404)
+        self.send_response(int(self.server.mood))
+        if self.server.mood == '308':
+            self.send_header('Location', 'https://elsewhere.example' + self.path)
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -237,12 +239,13 @@ def test_another_program_behind_the_address_is_told_from_a_server(server, tmp_pa
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Stranger) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
         url = f'http://127.0.0.1:{stranger.server_address[1]}'
-        for stranger.moods in ('', 'missing'):
+        for stranger.mood, reason in (('200', b'not as a matinee server does'), ('404', b'not as a matinee server does'),
+                                      ('308', b'sends us on to https://elsewhere.example/')):
             for words in (('event', 'list'), ('event', 'show', UNKNOWN), ('event', 'create', 'x'), ('key', 'rotate', UNKNOWN), ('video', 'list'),
                           ('video', 'show', UNKNOWN), ('video', 'upload', UNKNOWN, tmp_path / 'x'), ('video', 'tasks', UNKNOWN, '144p'),
                           ('video', 'transcode', UNKNOWN, '--rendition', '144p'), ('video', 'download', UNKNOWN, 'film.mp4')):
                 done = run(server, *words, '--server', url, cwd=tmp_path)
-                assert done.returncode == 1 and done.stdout == b'' and b'not as a matinee server does' in done.stderr.splitlines()[-1], done
+                assert done.returncode == 1 and done.stdout == b'' and reason in done.stderr.splitlines()[-1], done
         stranger.shutdown()
     assert not list(tmp_path.glob('film*'))
 
