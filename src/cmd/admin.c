@@ -302,7 +302,8 @@ static int run(struct admin *a, const struct verb *v)
         if (e == ERR_OK && flush(a) == ERR_OK)
             status = 0;
     }
-    admin_complain(a, NULL);
+    if (status != 0) /* what was got over stands in a->why, too */
+        admin_complain(a, NULL);
     admin_close(a);
     return status;
 }
@@ -329,6 +330,7 @@ static int admin(const char *noun, int argc, char **argv)
     } else if (check(&a, v)) {
         a.wants_json = config_text(options, "json") != NULL;
         status = run(&a, v);
+        a.why[0] = '\0';
     }
     admin_complain(&a, NULL);
     config_free(options);

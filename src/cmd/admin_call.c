@@ -137,17 +137,6 @@ static size_t on_want(char *to, size_t one, size_t room, void *ctx)
     return (size_t)n;
 }
 
-/* A connection that had been open broke before the server read anything: libcurl begins anew on another. */
-static int on_seek(void *ctx, curl_off_t offset, int origin)
-{
-    struct transfer *t = ctx;
-
-    if (origin != SEEK_SET)
-        return CURL_SEEKFUNC_CANTSEEK;
-    t->moved = (uint64_t)offset;
-    return CURL_SEEKFUNC_OK;
-}
-
 /* --- the request --------------------------------------------------------------------------------------- */
 
 static struct curl_slist *add_field(struct curl_slist *fields, const char *name, const char *value)
@@ -177,9 +166,7 @@ static struct curl_slist *set_request(struct transfer *t, const char *text)
         curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
         curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
         curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_want);
-        curl_easy_setopt(curl, CURLOPT_READDATA, t);
-        curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
-        curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
+        curl_easy_setopt(curl, CURLOPT_READDATA, t); /* no way back: libcurl would send it all again */
     }
     if (text == NULL)
         fields = curl_slist_append(fields, "Content-Type:"); /* libcurl takes a body for a form's */
