@@ -52,7 +52,29 @@ static const char *const step_3[] = {
     NULL,
 };
 
-static const char *const *const steps[] = {step_1, step_2, step_3};
+/* The box office. A unit's, a reservation's and a waiter's version grows with each change of it. reservations: `ikey` and `body`
+ * are the Idempotency-Key and a digest of its request, so that the key, the effect and the answer are one row; `units` are lines
+ * of key, tab and quantity, `first_units` those it was made with where they differ. waiters: `quantity` seats, whichever,
+ * or `units`. */
+static const char *const step_4[] = {
+    "CREATE TABLE inventories (id TEXT PRIMARY KEY, name TEXT NOT NULL, locking TEXT NOT NULL, hold_ms INTEGER NOT NULL,"
+    " kind TEXT NOT NULL, seat_rows INTEGER NOT NULL, per_row INTEGER NOT NULL, unit_count INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE units (inventory_id TEXT NOT NULL, ukey TEXT NOT NULL, capacity INTEGER NOT NULL, held INTEGER NOT NULL,"
+    " sold INTEGER NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (inventory_id, ukey)) WITHOUT ROWID",
+    "CREATE TABLE reservations (id TEXT PRIMARY KEY, inventory_id TEXT NOT NULL, ikey TEXT, body BLOB NOT NULL,"
+    " customer TEXT NOT NULL, state TEXT NOT NULL, expires_at INTEGER NOT NULL, created_at INTEGER NOT NULL,"
+    " version INTEGER NOT NULL, units TEXT NOT NULL, first_units TEXT, UNIQUE (inventory_id, ikey)) WITHOUT ROWID",
+    "CREATE INDEX reservations_by_end ON reservations (state, expires_at)",
+    "CREATE TABLE waiters (id TEXT PRIMARY KEY, inventory_id TEXT NOT NULL, customer TEXT NOT NULL, state TEXT NOT NULL,"
+    " place INTEGER NOT NULL, version INTEGER NOT NULL, quantity INTEGER NOT NULL, units TEXT NOT NULL,"
+    " reservation_id TEXT) WITHOUT ROWID",
+    "CREATE INDEX waiters_in_line ON waiters (inventory_id, state, place)",
+    "ALTER TABLE events ADD COLUMN inventory_id TEXT NOT NULL DEFAULT ''",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2, step_3, step_4};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
 

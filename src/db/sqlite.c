@@ -5,6 +5,7 @@
 #include "db/db_int.h"
 
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -14,18 +15,21 @@
 #include <stdlib.h>
 
 #define READERS_MAX 8
+/* Prepared statements that one connection keeps; all of matinee has about a hundred. */
+#define STATEMENTS_MAX 256
 
 struct connection {
     sqlite3 *sqlite;
+    struct map *statements; /* by their text */
     struct connection *next;
 };
 
+/* What callers hold: the database, or (with `tx`) a transaction of its only writer. */
 struct db {
+    struct connection *tx; /* NULL: no transaction's handle */
     char *file;
     pthread_mutex_t write_lock;
     struct connection writer;
-    pthread_t writing_thread; /* valid while `writing` */
-    _Atomic bool writing;
     pthread_mutex_t read_lock;
     pthread_cond_t reader_free;
     struct connection *free_readers;
@@ -78,8 +82,31 @@ static enum err open_connection(const char *file, struct connection *out)
         log_error("db", "%s: %s", file, out->sqlite ? sqlite3_errmsg(out->sqlite) : sqlite3_errstr(code));
         sqlite3_close(out->sqlite);
         out->sqlite = NULL;
+        return from_sqlite(code);
     }
-    return from_sqlite(code);
+    out->statements = map_new();
+    return ERR_OK;
+}
+
+static void forget_statements(struct connection *c)
+{
+    struct bytes sql;
+    void *statement;
+
+    for (size_t at = 0; map_next(c->statements, &at, &sql, &statement);)
+        sqlite3_finalize(statement);
+    map_free(c->statements);
+    c->statements = map_new();
+}
+
+/* The last connection that closes folds the WAL into the file. */
+static void close_connection(struct connection *c)
+{
+    if (c->sqlite == NULL)
+        return;
+    forget_statements(c);
+    map_free(c->statements);
+    sqlite3_close(c->sqlite);
 }
 
 /* Lends a reading connection; waits while all are out. NULL when none could be opened. */
@@ -139,76 +166,113 @@ static int bind(sqlite3_stmt *statement, const struct db_value *v, int at)
     return sqlite3_bind_null(statement, at);
 }
 
-/* Prepares, binds and steps one statement on one connection. */
+/* The text for SQLite: its one writer needs no {lock}. */
+static char *translated(const char *sql)
+{
+    static const char lock[] = "{lock}";
+    const char *at = strstr(sql, lock);
+
+    return at == NULL ? mem_string(sql) : mem_printf("%.*s%s", (int)(at - sql), sql, at + sizeof lock - 1);
+}
+
+/* The statement of that text, prepared once. */
+static int prepared(struct connection *c, const char *sql, sqlite3_stmt **out)
+{
+    struct bytes text = bytes_text(sql);
+    char *own;
+    int code;
+
+    if ((*out = map_get(c->statements, text)) != NULL)
+        return SQLITE_OK;
+    if (map_count(c->statements) >= STATEMENTS_MAX)
+        forget_statements(c);
+    own = translated(sql);
+    code = sqlite3_prepare_v3(c->sqlite, own, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+    free(own);
+    if (code == SQLITE_OK && *out != NULL)
+        map_put(c->statements, text, *out);
+    return code;
+}
+
+/* Binds and steps a statement, and makes it ready for the next time. */
+static int step(sqlite3_stmt *statement, const struct db_value *values, size_t count,
+                bool (*row)(void *ctx, const struct db_row *r), void *ctx)
+{
+    struct db_row r = {statement};
+    int code = SQLITE_OK;
+
+    for (size_t i = 0; i < count && code == SQLITE_OK; i++)
+        code = bind(statement, &values[i], (int)i + 1);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    while (code == SQLITE_ROW)
+        code = row != NULL && row(ctx, &r) ? sqlite3_step(statement) : SQLITE_DONE;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return code;
+}
+
 static enum err run(struct connection *c, const char *sql, const struct db_value *values, size_t count,
                     bool (*row)(void *ctx, const struct db_row *r), void *ctx)
 {
-    struct db_row r = {NULL};
-    int code = sqlite3_prepare_v2(c->sqlite, sql, -1, &r.statement, NULL);
+    sqlite3_stmt *statement = NULL;
+    int code = prepared(c, sql, &statement);
+    enum err e;
 
-    for (size_t i = 0; i < count && code == SQLITE_OK; i++)
-        code = bind(r.statement, &values[i], (int)i + 1);
     if (code == SQLITE_OK)
-        code = sqlite3_step(r.statement);
-    while (code == SQLITE_ROW) {
-        if (row != NULL && !row(ctx, &r))
-            code = SQLITE_DONE;
-        else
-            code = sqlite3_step(r.statement);
-    }
-
-    enum err e = from_sqlite(code);
-
+        code = step(statement, values, count, row, ctx);
+    e = from_sqlite(code);
     if (e != ERR_OK && e != ERR_EXISTS)
         log_error("db", "%s: %s", sqlite3_errmsg(c->sqlite), sql);
-    sqlite3_finalize(r.statement);
     return e;
-}
-
-static bool writing_here(const struct db *d)
-{
-    return d->writing && pthread_equal(d->writing_thread, pthread_self());
 }
 
 enum err db_read(struct db *d, const char *sql, const struct db_value *values, size_t count,
                  bool (*row)(void *ctx, const struct db_row *r), void *ctx)
 {
-    if (writing_here(d))
-        return run(&d->writer, sql, values, count, row, ctx);
+    struct connection *c;
+    enum err e;
 
-    struct connection *c = borrow(d);
-
-    if (c == NULL)
+    if (d->tx != NULL)
+        return run(d->tx, sql, values, count, row, ctx);
+    if ((c = borrow(d)) == NULL)
         return ERR_IO;
-
-    enum err e = run(c, sql, values, count, row, ctx);
-
+    e = run(c, sql, values, count, row, ctx);
     give_back(d, c);
     return e;
 }
 
-enum err db_run(struct db *d, const char *sql, const struct db_value *values, size_t count, int64_t *changed)
+enum err db_run_rows(struct db *tx, const char *sql, const struct db_value *values, size_t columns,
+                     size_t rows, int64_t *changed)
 {
-    assert(writing_here(d));
+    int64_t sum = 0;
+    enum err e = ERR_OK;
 
-    enum err e = run(&d->writer, sql, values, count, NULL, NULL);
-
+    assert(tx->tx != NULL);
+    for (size_t i = 0; i < rows && e == ERR_OK; i++) {
+        e = run(tx->tx, sql, values + i * columns, columns, NULL, NULL);
+        sum += e == ERR_OK ? sqlite3_changes64(tx->tx->sqlite) : 0;
+    }
     if (changed != NULL)
-        *changed = e == ERR_OK ? sqlite3_changes64(d->writer.sqlite) : 0;
+        *changed = e == ERR_OK ? sum : 0;
     return e;
 }
 
-enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *d), void *ctx)
+enum err db_run(struct db *tx, const char *sql, const struct db_value *values, size_t count, int64_t *changed)
 {
-    assert(!writing_here(d));
+    return db_run_rows(tx, sql, values, count, 1, changed);
+}
+
+enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx)
+{
+    struct db handle = {.tx = &d->writer};
+    enum err e;
+
+    assert(d->tx == NULL);
     pthread_mutex_lock(&d->write_lock);
-    d->writing_thread = pthread_self();
-    d->writing = true;
-
-    enum err e = run(&d->writer, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL);
-
+    e = run(&d->writer, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL);
     if (e == ERR_OK) {
-        if ((e = work(ctx, d)) == ERR_OK)
+        if ((e = work(ctx, &handle)) == ERR_OK)
             e = run(&d->writer, "COMMIT", NULL, 0, NULL, NULL);
         if (e != ERR_OK && !sqlite3_get_autocommit(d->writer.sqlite)) {
             enum err undone = run(&d->writer, "ROLLBACK", NULL, 0, NULL, NULL);
@@ -217,9 +281,13 @@ enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *d), void 
                 log_error("db", "a transaction could not be undone: %s", err_text(undone));
         }
     }
-    d->writing = false;
     pthread_mutex_unlock(&d->write_lock);
     return e;
+}
+
+bool db_shared(const struct db *d)
+{
+    return false; /* the file is ours alone */
 }
 
 struct one_statement {
@@ -229,11 +297,11 @@ struct one_statement {
     int64_t *changed;
 };
 
-static enum err run_one(void *ctx, struct db *d)
+static enum err run_one(void *ctx, struct db *tx)
 {
     const struct one_statement *o = ctx;
 
-    return db_run(d, o->sql, o->values, o->count, o->changed);
+    return db_run(tx, o->sql, o->values, o->count, o->changed);
 }
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): db_run() writes through it */
@@ -278,10 +346,10 @@ void db_close(struct db *d)
         return;
     for (struct connection *c = d->free_readers, *next; c != NULL; c = next) {
         next = c->next;
-        sqlite3_close(c->sqlite);
+        close_connection(c);
         free(c);
     }
-    sqlite3_close(d->writer.sqlite); /* the last one folds the WAL into the file */
+    close_connection(&d->writer);
     pthread_mutex_destroy(&d->write_lock);
     pthread_mutex_destroy(&d->read_lock);
     pthread_cond_destroy(&d->reader_free);

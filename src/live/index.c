@@ -12,27 +12,36 @@ static struct db_value start_value(const struct event *e)
     return e->starts_at_ms < 0 ? db_null() : db_int(e->starts_at_ms);
 }
 
+static struct db_value inventory_value(const struct event *e, char text[ULID_TEXT_SIZE])
+{
+    return db_str(ulid_is_zero(e->inventory) ? "" : ulid_text(e->inventory, text));
+}
+
 enum err index_add_event(struct db *d, const struct event *e)
 {
-    char id[ULID_TEXT_SIZE];
+    char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
 
-    return db_do(
-        d, "INSERT INTO events (id, title, access, starts_at, key_hash, created_at) VALUES (?,?,?,?,?,?)",
-        DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
-                  db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
-                  db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms)),
-        NULL);
+    return db_do(d,
+                 "INSERT INTO events (id, title, access, starts_at, key_hash, created_at, inventory_id)"
+                 " VALUES (?,?,?,?,?,?,?)",
+                 DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
+                           db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
+                           db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms),
+                           inventory_value(e, inventory)),
+                 NULL);
 }
 
 enum err index_change_event(struct db *d, const struct event *e)
 {
-    char id[ULID_TEXT_SIZE];
+    char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
 
     return db_do(
-        d, "UPDATE events SET title = ?, access = ?, starts_at = ?, key_hash = ?, ended = ? WHERE id = ?",
+        d,
+        "UPDATE events SET title = ?, access = ?, starts_at = ?, key_hash = ?, ended = ?, inventory_id = ?"
+        " WHERE id = ?",
         DB_VALUES(db_str(e->title), db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
                   db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->ended),
-                  db_str(ulid_text(e->id, id))),
+                  inventory_value(e, inventory), db_str(ulid_text(e->id, id))),
         NULL);
 }
 
@@ -61,6 +70,8 @@ static bool load_event(void *ctx, const struct db_row *r)
     e->ended = db_column_int(r, 6) != 0;
     if (db_column_text(r, 7)[0] != '\0')
         e->upload_problem = mem_string(db_column_text(r, 7));
+    if (!ulid_parse(bytes_text(db_column_text(r, 8)), &e->inventory))
+        e->inventory = (struct ulid){{0}};
     live_add_event(l, e);
     return true;
 }
@@ -91,11 +102,12 @@ static bool load_video(void *ctx, const struct db_row *r)
 
 enum err index_load(struct live *l)
 {
-    enum err e =
-        db_read(l->options.db,
-                "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem FROM events"
-                " ORDER BY id",
-                NULL, 0, load_event, l);
+    enum err e = db_read(
+        l->options.db,
+        "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem, inventory_id"
+        " FROM events"
+        " ORDER BY id",
+        NULL, 0, load_event, l);
 
     if (e == ERR_OK)
         e = db_read(l->options.db,
