@@ -123,12 +123,10 @@ enum err index_add_video(struct db *d, const struct video *v)
 {
     char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE];
 
-    return db_do(
-        d,
-        "INSERT INTO videos (id, event_id, state, created_at) VALUES (?,?,'live',?) ON CONFLICT DO NOTHING",
-        DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
-                  db_int(v->created_at_ms)),
-        NULL);
+    return db_do(d, "INSERT INTO videos (id, event_id, state, created_at) VALUES (?,?,'live',?) {or_keep:id}",
+                 DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
+                           db_int(v->created_at_ms)),
+                 NULL);
 }
 
 static enum err add_import(void *ctx, struct db *d)
@@ -138,7 +136,7 @@ static enum err add_import(void *ctx, struct db *d)
     enum err e =
         db_run(d,
                "INSERT INTO videos (id, event_id, state, created_at, upload_bytes, segment_ms)"
-               " VALUES (?,?,'importing',?,?,?) ON CONFLICT DO NOTHING",
+               " VALUES (?,?,'importing',?,?,?) {or_keep:id}",
                DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
                          db_int(v->created_at_ms), db_int((int64_t)v->upload_bytes), db_int(v->segment_ms)),
                NULL);
@@ -210,7 +208,7 @@ static enum err add_init(struct db *d, const struct segment_row *row, enum track
     return db_run(
         d,
         "INSERT INTO inits (video_id, track, number, codec, width, height, rate, channels, rfc6381, record)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+        " VALUES (?,?,?,?,?,?,?,?,?,?) {or_keep:video_id}",
         DB_VALUES(db_str(row->id), db_int(t), db_int(i->number), db_int(i->config.codec),
                   db_int(i->config.width), db_int(i->config.height), db_int(i->config.rate),
                   db_int(i->config.channels), db_str(i->config.rfc6381), db_blob(buffer_bytes(i->record))),
@@ -234,7 +232,7 @@ static enum err add_segment(void *ctx, struct db *d)
             d,
             "INSERT INTO segments (video_id, number, start, end, discontinuity, torn, wall_ms,"
             " video_init, video_start, video_end, video_bytes, audio_init, audio_start, audio_end, audio_bytes)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) {or_keep:video_id}",
             DB_VALUES(db_str(row->id), db_int(s->number), db_int(s->start), db_int(s->end),
                       db_int(s->discontinuity), db_int(s->torn), db_int(s->wall_ms), db_int(v->init),
                       db_int(v->start), db_int(v->end), db_int(v->bytes), db_int(a->init), db_int(a->start),
