@@ -18,6 +18,7 @@ struct watch {
     struct list link;
     struct ulid id;
     size_t planned;   /* the first so many segments of the view were looked at */
+    size_t wanted;    /* renditions that it had then */
     size_t efforts;   /* under way */
     atomic_uint shed; /* of its renditions, from the tallest on, left out for now */
     int64_t look_ms;  /* when to look at it next: 0 now, LOOK_NEVER when something is told */
