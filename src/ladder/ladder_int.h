@@ -97,7 +97,8 @@ enum map_end {
 struct map_means {
     struct store *store;
     const char *program;
-    bool (*keep_on)(void *ctx); /* may be NULL */
+    bool (*keep_on)(void *ctx); /* asked all the while; may be NULL */
+    bool (*wanted)(void *ctx);  /* asked before what was made is stored; may be NULL */
     void *ctx;
 };
 

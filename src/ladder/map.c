@@ -85,6 +85,9 @@ static enum map_end encode(const struct map_means *means, const struct task *t, 
                                             bytes_head(bytes_from(buffer_bytes(segment), t->offset), t->size),
                                             t->rungs, t->rung_count},
                    means->keep_on, means->ctx, &made, why));
+    /* The chunk of one who comes late would lie there for ever: its segment is made, and the chunks are swept away. */
+    if (end == MAP_DONE && means->wanted != NULL && !means->wanted(means->ctx))
+        end = MAP_STOPPED;
     if (end == MAP_DONE)
         end = store_results(means, t, &made, result, why);
     encode_result_free(&made);

@@ -39,18 +39,22 @@ struct shift {
     int64_t beat_ms;
 };
 
+static bool wanted(void *ctx)
+{
+    struct shift *s = ctx;
+
+    s->beat_ms = clock_mono_ms();
+    return !atomic_load(&s->workers->ending) && queue_beat(s->workers->queue, s->job) != ERR_STALE;
+}
+
 /* Asked all the while a child works. */
 static bool keep_on(void *ctx)
 {
     struct shift *s = ctx;
-    int64_t now = clock_mono_ms();
 
-    if (atomic_load(&s->workers->ending))
-        return false;
-    if (now - s->beat_ms < BEAT_MS)
-        return true;
-    s->beat_ms = now;
-    return queue_beat(s->workers->queue, s->job) != ERR_STALE;
+    if (clock_mono_ms() - s->beat_ms < BEAT_MS)
+        return !atomic_load(&s->workers->ending);
+    return wanted(ctx);
 }
 
 /* Ends the job one way or the other; a queue that cannot be told gives the job to somebody again. */
@@ -81,7 +85,7 @@ static enum err report(struct workers *w, struct queue_job *job, enum map_end en
 static enum err do_job(struct workers *w, struct queue_job *job)
 {
     struct shift shift = {w, job, clock_mono_ms()};
-    struct map_means means = {w->store, w->program, keep_on, &shift};
+    struct map_means means = {w->store, w->program, keep_on, wanted, &shift};
     int64_t began_ms = clock_mono_ms();
     struct builder result = {0};
     struct task task;
