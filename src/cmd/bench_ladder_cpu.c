@@ -242,35 +242,16 @@ static bool measure_quality(const struct bench *b, enum kind kind, size_t rung, 
 
 /* --- reports ------------------------------------------------------------------------------------------------ */
 
-static void add_row(struct bench_table *t, const char *const *cells)
-{
-    char(*row)[BENCH_CELL_SIZE] = bench_row(t);
-
-    for (size_t i = 0; row != NULL && cells[i] != NULL; i++)
-        snprintf(row[i], BENCH_CELL_SIZE, "%s", cells[i]);
-}
-
-/* "12.34" in one of eight places that take turns, so that a row can be written in one go. */
-static const char *number(double value, int digits)
-{
-    static char texts[8][32];
-    static size_t turn;
-    char *text = texts[turn++ % 8];
-
-    snprintf(text, sizeof texts[0], "%.*f", digits, value);
-    return text;
-}
-
 static void print_cpu(const struct bench *b, const struct measured *m, const double *middle)
 {
     static struct bench_table t = {.column_count = 4};
     double best = middle[KIND_FFMPEG_1] < middle[KIND_FFMPEG] ? middle[KIND_FFMPEG_1] : middle[KIND_FFMPEG];
 
-    add_row(&t, (const char *[]){"CPU", "ms", "ms/second of video", "against the better ffmpeg", NULL});
+    bench_add_row(&t, (const char *[]){"CPU", "ms", "ms/second of video", "against the better ffmpeg", NULL});
     for (int k = 0; k < KIND_COUNT; k++)
-        add_row(&t, (const char *[]){kind_names[k], number(middle[k], 0),
-                                     number(middle[k] / b->source.seconds, 1), number(middle[k] / best, 3),
-                                     NULL});
+        bench_add_row(&t, (const char *[]){kind_names[k], bench_number(middle[k], 0),
+                                           bench_number(middle[k] / b->source.seconds, 1),
+                                           bench_number(middle[k] / best, 3), NULL});
     bench_table_print(&t);
     printf("\nof it, the start of our processes: %.1f ms each, %.1f %%; target: 1.05 of ffmpeg\n\n",
            m->start_ms, m->start_ms * (double)b->source.chunk_count * 100 / middle[KIND_TOGETHER]);
@@ -280,14 +261,15 @@ static void print_quality(const struct bench *b, const struct measured *m)
 {
     static struct bench_table t = {.column_count = 6};
 
-    add_row(&t,
-            (const char *[]){"rendition", "PSNR, dB", "ffmpeg's", "difference", "kbit/s", "ffmpeg's", NULL});
+    bench_add_row(
+        &t, (const char *[]){"rendition", "PSNR, dB", "ffmpeg's", "difference", "kbit/s", "ffmpeg's", NULL});
     for (size_t r = 0; r < b->rung_count; r++)
-        add_row(&t, (const char *[]){b->rungs[r].name, number(m->psnr[KIND_TOGETHER][r], 2),
-                                     number(m->psnr[KIND_FFMPEG_1][r], 2),
-                                     number(m->psnr[KIND_TOGETHER][r] - m->psnr[KIND_FFMPEG_1][r], 2),
-                                     number(m->kilobits[KIND_TOGETHER][r], 0),
-                                     number(m->kilobits[KIND_FFMPEG_1][r], 0), NULL});
+        bench_add_row(&t,
+                      (const char *[]){b->rungs[r].name, bench_number(m->psnr[KIND_TOGETHER][r], 2),
+                                       bench_number(m->psnr[KIND_FFMPEG_1][r], 2),
+                                       bench_number(m->psnr[KIND_TOGETHER][r] - m->psnr[KIND_FFMPEG_1][r], 2),
+                                       bench_number(m->kilobits[KIND_TOGETHER][r], 0),
+                                       bench_number(m->kilobits[KIND_FFMPEG_1][r], 0), NULL});
     bench_table_print(&t);
 }
 
@@ -300,16 +282,16 @@ static bool write_files(const struct bench *b, const struct measured *m, const d
                               .series_count = KIND_COUNT,
                               .groups = {b->setup->ladder}};
 
-    add_row(&t, (const char *[]){"what", "by", "round", "value", "unit", NULL});
+    bench_add_row(&t, (const char *[]){"what", "by", "round", "value", "unit", NULL});
     for (int k = 0; k < KIND_COUNT; k++) {
         for (long r = 0; r < b->setup->rounds; r++)
-            add_row(&t, (const char *[]){"cpu", kind_names[k], number((double)r + 1, 0),
-                                         number(m->cpu_ms[k][r], 0), "ms", NULL});
+            bench_add_row(&t, (const char *[]){"cpu", kind_names[k], bench_number((double)r + 1, 0),
+                                               bench_number(m->cpu_ms[k][r], 0), "ms", NULL});
         for (size_t r = 0; r < b->rung_count; r++) {
-            add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1", number(m->psnr[k][r], 3), "dB",
-                                         NULL});
-            add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1", number(m->kilobits[k][r], 0),
-                                         "kbit/s", NULL});
+            bench_add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1",
+                                               bench_number(m->psnr[k][r], 3), "dB", NULL});
+            bench_add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1",
+                                               bench_number(m->kilobits[k][r], 0), "kbit/s", NULL});
         }
         bars.series[k] = kind_names[k];
         bars.values[0][k] = middle[k] / b->source.seconds;

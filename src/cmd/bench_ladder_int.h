@@ -19,6 +19,11 @@ struct ladder_setup {
 /* `--only cpu`: an exit status. bench_ladder_cpu.c */
 int bench_ladder_cpu(const struct ladder_setup *s);
 
+/* `--only scale`, `straggler`, `kill`: exit statuses. bench_ladder_crowd.c */
+int bench_ladder_scale(const struct ladder_setup *s);
+int bench_ladder_straggler(const struct ladder_setup *s);
+int bench_ladder_kill(const struct ladder_setup *s);
+
 /* --- processes, bench_ladder_run.c ------------------------------------------------------------------------ */
 
 #define WORDS_MAX 128

@@ -475,6 +475,8 @@ void effort_report(struct ladder *l, struct queue_report *r)
 
 void effort_hurry(struct ladder *l, int64_t now_ms)
 {
+    if (l->options.no_backups)
+        return;
     list_each(&l->efforts, at, after)
     {
         struct effort *f = container_of(at, struct effort, link);
