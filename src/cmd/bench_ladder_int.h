@@ -43,6 +43,10 @@ void words_drop(struct words *w);
  * False: it failed, and that was said. */
 must_check bool words_run(const struct words *w, const char *said, double *cpu_ms);
 
+/* The most that comes within any one and any two seconds of a video, in kbit/s. False: it cannot be read, and that was said.
+ * bench_ladder_peak.c */
+must_check bool ladder_peaks(const char *path, double *of_1_s, double *of_2_s);
+
 /* --- the source, bench_ladder_source.c -------------------------------------------------------------------- */
 
 #define LADDER_CHUNKS_MAX 1024
