@@ -73,6 +73,7 @@ struct effort {
     struct rung rungs[RUNGS_MAX];
     size_t rung_count;
     int64_t captured_ms; /* the wall clock at its last picture */
+    int64_t length_ms;
     struct job *jobs;
     unsigned of, arrived;
     char reason[96];  /* why it will never be made; "": it will */

@@ -86,7 +86,7 @@ static enum err do_job(struct workers *w, struct queue_job *job)
 {
     struct shift shift = {w, job, clock_mono_ms()};
     struct map_means means = {w->store, w->program, keep_on, wanted, &shift};
-    int64_t began_ms = clock_mono_ms();
+    int64_t began_ms = clock_mono_ms(), cpu_ms = 0;
     struct builder result = {0};
     struct task task;
     char why[256] = "", key[QUEUE_KEY_MAX + 1];
@@ -94,7 +94,9 @@ static enum err do_job(struct workers *w, struct queue_job *job)
 
     snprintf(key, sizeof key, "%s", job->key);
     if (task_read(&task, bytes_text(job->key), buffer_bytes(job->task), why) == ERR_OK)
-        end = map_task(&means, &task, &result, why);
+        end = map_task(&means, &task, &result, &cpu_ms, why);
+    if (end == MAP_DONE)
+        cost_write(cpu_ms, &result);
     metric_add(&media_ms, clock_mono_ms() - began_ms);
     if (end != MAP_DONE && end != MAP_STOPPED)
         log_warn("ladder", "task %s: %s", key, why);

@@ -115,7 +115,7 @@ class Server:
         return self.event(event)['video']
 
     def metric(self, name):
-        match = re.search(rf'^{name} (\S+)$', self.get('/metrics').decode(), re.M)
+        match = re.search(rf'^{re.escape(name)} (\S+)$', self.get('/metrics').decode(), re.M)
         assert match, name
         return int(match[1])
 

@@ -35,6 +35,13 @@ def test_a_live_stream_is_laddered_and_every_rendition_has_the_sources_times(mak
                                '-f', 'null', '-'], capture_output=True, timeout=120)
         assert done.returncode == 0 and done.stderr == b'', done.stderr
     assert server.metric('matinee_ladder_gaps_total') == 0
+    segments = len(ladder.listed(server, video, 'source')[0])
+    for name in ('240p', '144p'):
+        age = 'matinee_ladder_capture_to_published_milliseconds_%s{rendition="' + name + '"%s}'
+        assert server.metric(age % ('count', '')) == server.metric(age % ('bucket', ',le="+Inf"')) == segments
+        assert server.metric(age % ('bucket', ',le="30000"')) == segments
+    assert 23_000 <= server.metric('matinee_ladder_encoded_milliseconds_total') <= 25_000  # 12 s of two
+    assert server.metric('matinee_ladder_encode_cpu_milliseconds_total') > 0
 
 
 def test_the_device_picks_the_rendition(make_server):
