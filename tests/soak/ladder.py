@@ -73,10 +73,10 @@ def judge(server, video):
     """Prints what was measured; an assertion says what is wrong."""
     ladder.published_once(server, video, LADDER)
     segments = len(ladder.listed(server, video, 'source')[0])
-    pictures = len(ladder.frame_times(server, video, 'source'))
+    times = ladder.frame_times(server, video, LADDER[0])
     assert ladder.published(server) == segments * len(LADDER), 'each of them once'
-    steps = {b - a for a, b in zip(times := ladder.frame_times(server, video, LADDER[0]), times[1:])}
-    print(f'{segments} segments and {pictures} pictures in each of {", ".join(LADDER)}, each once, at the source\'s instants, no gap; '
+    steps = {b - a for a, b in zip(times, times[1:])}
+    print(f'{segments} segments and {len(times)} pictures in each of {", ".join(LADDER)}, each once, at the source\'s instants, no gap; '
           f'pictures are {min(steps) / 90:.1f} to {max(steps) / 90:.1f} ms apart')
     print(f'{server.metric("matinee_ladder_deaths")} deaths told, {server.metric("matinee_ladder_failures")} failures, '
           f'{server.metric("matinee_ladder_backups_total")} backups, '
