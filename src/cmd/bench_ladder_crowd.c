@@ -210,7 +210,7 @@ int bench_ladder_scale(const struct ladder_setup *s)
         for (size_t i = 0; i < m.count && good; i++) {
             double seconds;
 
-            good = work_off(c, &(struct backlog){.workers = scale_workers[i], .videos = s->quick ? 2 : 20},
+            good = work_off(c, &(struct backlog){.workers = scale_workers[i], .videos = s->quick ? 2 : 16},
                             &m.per_s[i][r], &seconds);
         }
     return good && report_scale(c, &m) ? 0 : 1;
@@ -265,7 +265,7 @@ int bench_ladder_kill(const struct ladder_setup *s)
         for (int k = 0; k < 2 && good; k++) {
             double per_s;
 
-            good = work_off(c, &(struct backlog){4, k == 1, s->quick ? 4 : 20}, &per_s, &m.seconds[k][r]);
+            good = work_off(c, &(struct backlog){4, k == 1, s->quick ? 4 : 16}, &per_s, &m.seconds[k][r]);
         }
     return good && report_kill(c, &m) ? 0 : 1;
 }

@@ -11,7 +11,7 @@
 
 /* --- the stand-in for the encoder, bench_ladder_standin.c ------------------------------------------------- */
 
-/* Sixteen workers do not fit on a laptop's cores, so none of them encodes: `matinee bench ladder-worker` is a worker whose
+/* Eight workers do not fit on a laptop's cores, so none of them encodes: `matinee bench ladder-worker` is a worker whose
  * child, `matinee bench ladder-encoder`, encodes a chunk the first time it ever sees it, and keeps answer and CPU time in a folder;
  * from then on it waits as long, times a factor, and gives the same answer. */
 int bench_ladder_worker(int argc, char **argv);
@@ -25,9 +25,9 @@ double standin_mean_ms(const char *folder);
 #define HOUSE_WORKERS_MAX 16
 /* What every task makes. */
 #define HOUSE_RENDITION "720p"
-/* One worker of the first factor needs this part of what encoding takes here, so that a measurement takes minutes and not
+/* A worker of factor 1 needs this part of what encoding takes here, so that a measurement takes minutes and not
  * hours. What a queue costs weighs the more. */
-#define HOUSE_PACE 0.25
+#define HOUSE_PACE 0.5
 
 struct house_setup {
     const char *dir;     /* made, and removed with everything in it at the end */

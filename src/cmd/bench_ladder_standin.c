@@ -124,10 +124,19 @@ static bool learn(const char *path, struct bytes request, long *cpu_ms, struct b
     return good;
 }
 
+/* CPU of this process so far: its start is part of what the true encoder was counted, too. */
+static int64_t spent_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 /* FOLDER FACTOR: a request on standard input, its answer on standard output. */
 int bench_ladder_encoder(int argc, char **argv)
 {
-    int64_t began_ms = clock_mono_ms();
+    int64_t began_ms = clock_mono_ms() - spent_ms();
     struct builder request = {0}, answer = {0};
     long cpu_ms = 0;
 
