@@ -1,9 +1,10 @@
 /* api.js - the calls of /api/v1, and their refusals as errors with words. */
 
 export class ApiError extends Error {
-    constructor(status, detail) {
+    constructor(status, detail, problem = null) {
         super(detail);
         this.status = status; /* 0: the server was not reached */
+        this.problem = problem; /* the whole document (RFC 9457), where there was one */
     }
 }
 
@@ -11,14 +12,14 @@ async function refusal(answer) {
     try {
         const problem = await answer.json();
 
-        return problem.detail || problem.title || answer.statusText;
+        return new ApiError(answer.status, problem.detail || problem.title || answer.statusText, problem);
     } catch {
-        return `The server answered ${answer.status} ${answer.statusText}`.trim() + '.';
+        return new ApiError(answer.status, `The server answered ${answer.status} ${answer.statusText}`.trim() + '.');
     }
 }
 
-export async function call(method, path, {body, token, signal} = {}) {
-    const headers = {};
+export async function call(method, path, {body, token, signal, headers: more} = {}) {
+    const headers = {...more};
     let answer;
 
     if (body !== undefined)
@@ -34,7 +35,7 @@ export async function call(method, path, {body, token, signal} = {}) {
         throw new ApiError(0, 'The server cannot be reached. Is it running, and are you online?');
     }
     if (!answer.ok)
-        throw new ApiError(answer.status, await refusal(answer));
+        throw await refusal(answer);
     return answer.status === 204 ? null : answer.json();
 }
 

@@ -3,6 +3,7 @@ import {advise, known} from '/assets/advice.js';
 import {call, getEvent, getVideo, listEvents} from '/assets/api.js';
 import {$, copyText, every, h, icon, toast} from '/assets/dom.js';
 import {ago, bitrate, clock, date, length} from '/assets/format.js';
+import {Office} from '/assets/office.js';
 import {Player} from '/assets/player.js';
 
 const REFRESH_MS = 2000;
@@ -17,6 +18,10 @@ let player = null;
 let previewed = null;
 const history = new Map(); /* event id: bitrates */
 const videos = new Map(); /* video id: what the server last said of it */
+const office = new Office(place, {admin, dialog, tabs: drawTabs});
+let inOffice = new URLSearchParams(location.search).has('office');
+
+office.chosen = new URLSearchParams(location.search).get('office');
 
 /* --- the door --- */
 
@@ -186,8 +191,19 @@ function badge(event) {
     return h('span', {class: style}, word);
 }
 
+/* The stage and the box office are two desks of one studio. */
+function drawTabs() {
+    const tab = (words, here) => h('button', {type: 'button', role: 'tab', 'aria-selected': String(inOffice === here), onclick: () => {
+        inOffice = here;
+        office.drawn = drawn = '';
+        open();
+    }}, words);
+
+    return h('div', {class: 'segments', role: 'tablist', 'aria-label': 'Desks'}, tab('Shows', false), tab('Box office', true));
+}
+
 function drawList() {
-    return h('nav', {class: 'shows', 'aria-label': 'Your shows'},
+    return h('nav', {class: 'shows', 'aria-label': 'Your shows'}, drawTabs(),
         h('button', {class: 'button button-main', type: 'button', onclick: () => showForm()}, icon('plus'), 'New show'),
         h('ul', {}, events.map((event) => h('li', {}, h('button', {class: 'show-item', type: 'button', 'aria-current': event.id === chosen ? 'true' : null, onclick: () => {
             chosen = event.id;
@@ -385,7 +401,7 @@ function drawEmpty() {
     place.replaceChildren(h('div', {class: 'message'},
         h('img', {src: '/assets/ghostlight.svg', alt: '', width: 148, height: 192}),
         h('h1', {}, 'Your first show'), h('p', {}, 'Give it a title, and you get an address for your encoder and a page for your audience.'),
-        h('div', {class: 'actions'}, h('button', {class: 'button button-main', type: 'button', onclick: () => showForm()}, icon('plus'), 'Announce a show'))));
+        h('div', {class: 'actions'}, h('button', {class: 'button button-main', type: 'button', onclick: () => showForm()}, icon('plus'), 'Announce a show')), drawTabs()));
 }
 
 /* What stays while the show does; numbers and picture are brought up to date apart from it. */
@@ -445,6 +461,12 @@ let turns = 0;
 async function refresh() {
     /* The one on the desk each time; the list, which changes seldom, every fourth. */
     try {
+        if (inOffice) {
+            closePreview();
+            await office.refresh();
+            $('.offline')?.remove();
+            return;
+        }
         if (turns++ % 4 === 0 || !chosen || !events.some((e) => e.id === chosen)) {
             events = await listEvents();
         } else {

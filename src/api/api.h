@@ -2,6 +2,7 @@
 #ifndef MATINEE_API_API_H
 #define MATINEE_API_API_H
 
+#include "booking/booking.h"
 #include "http/http.h"
 #include "ladder/ladder.h"
 #include "live/live.h"
@@ -14,6 +15,7 @@ struct api_options {
     struct live *live;
     struct store *store;
     struct ladder *ladder;
+    struct booking *booking;
     const char *admin_token;
     const char *program; /* our own executable, for the worker that draws thumbnails */
     unsigned rtmp_port;  /* for the URLs we print; with rtmps_port 0 where there is none */

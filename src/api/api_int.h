@@ -30,6 +30,7 @@ enum route_flags {
     ROUTE_BLOCKS = 2,   /* runs on a pool thread */
     ROUTE_JSON = 4,     /* wants a JSON object as its body */
     ROUTE_OPEN = 8,     /* other origins' pages may read it */
+    ROUTE_LATER = 32,   /* `run` hands the call on; whoever has its reply calls call_send_later() */
     ROUTE_STREAMS = 16, /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
 };
 
@@ -54,6 +55,8 @@ struct call {
     char *origin;                          /* "http://host:port" as the client called us */
     bool is_admin, has_credentials;
     json_t *body; /* ROUTE_JSON */
+    char *text;   /* the route's own, freed with the call */
+    struct loop *loop;
     /* What checks read for runs: */
     struct ulid id, after;
     double offset;
@@ -85,17 +88,23 @@ void call_empty(struct call *c, int status);
 
 /* application/problem+json (RFC 9457): `slug` is the stable type, the detail says what to do. */
 void call_problem(struct call *c, int status, const char *slug, const char *format, ...) printf_like(4, 5);
+/* The same with members of its own; takes over the reference. */
+void call_problem_with(struct call *c, int status, const char *slug, json_t *more, const char *format, ...)
+    printf_like(5, 6);
 /* The problem that an error of a room comes to, where nothing better is known. */
 void call_error(struct call *c, enum err e, const char *what);
 
 /* Sends the reply, unless the peer is gone, and frees the call. On its loop. */
 void call_send(struct call *c);
+/* The same from any thread. */
+void call_send_later(struct call *c);
 void call_free(struct call *c);
 
 /* --- shared checks; each replies where it says no ---------------------------------------------------- */
 
 bool call_id(struct call *c, const char *what); /* parameter 0 as an id into c->id; 404 where it is none */
 bool call_page(struct call *c);                 /* limit and after; 400 */
+bool call_limit(struct call *c);
 /* The view of video c->id into c->view, from memory or, where the route blocks, loaded. 404 where there is none. */
 bool call_view(struct call *c);
 /* Whether this request may see the video c->view; otherwise replies 401 or 403. */
@@ -110,8 +119,8 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 /* --- the routes -------------------------------------------------------------------------------------- */
 
-extern const struct route event_routes[], video_routes[], rendition_routes[], upload_routes[],
-    operation_routes[]; /* ended by a NULL pattern */
+extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
+    rendition_routes[], upload_routes[], operation_routes[]; /* ended by a NULL pattern */
 
 /* The pages and what they are made of. False: no such path. */
 bool pages_answer(struct http_exchange *x);

@@ -60,22 +60,41 @@ static void cut_to_utf8(char *text)
     json_decref(whole);
 }
 
-void call_problem(struct call *c, int status, const char *slug, const char *format, ...)
+static void problem(struct call *c, int status, const char *slug, json_t *more, const char *format,
+                    va_list args)
 {
     char detail[512], type[64];
-    va_list args;
+    json_t *document;
 
-    va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
-    va_end(args);
     cut_to_utf8(detail);
     snprintf(type, sizeof type, "/problems/%s", slug);
-    call_json(
-        c, status,
-        json_pack("{s:s,s:s,s:i,s:s}", "type", type, "title", slug, "status", status, "detail", detail));
+    document =
+        json_pack("{s:s,s:s,s:i,s:s}", "type", type, "title", slug, "status", status, "detail", detail);
+    json_object_update(document, more);
+    json_decref(more);
+    call_json(c, status, document);
     c->type = "application/problem+json";
     if (status == 401)
         call_field(c, "WWW-Authenticate", "Bearer");
+}
+
+void call_problem(struct call *c, int status, const char *slug, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    problem(c, status, slug, NULL, format, args);
+    va_end(args);
+}
+
+void call_problem_with(struct call *c, int status, const char *slug, json_t *more, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    problem(c, status, slug, more, format, args);
+    va_end(args);
 }
 
 void call_error(struct call *c, enum err e, const char *what)
@@ -132,6 +151,16 @@ void call_send(struct call *c)
     call_free(c);
 }
 
+static void send_now(void *ctx)
+{
+    call_send(ctx);
+}
+
+void call_send_later(struct call *c)
+{
+    loop_post(c->loop, send_now, c);
+}
+
 void call_free(struct call *c)
 {
     for (size_t i = 0; i < CALL_PARAMETERS_MAX; i++)
@@ -139,6 +168,7 @@ void call_free(struct call *c)
     for (size_t i = 0; i < c->field_count; i++)
         free(c->fields[i].value);
     free(c->origin);
+    free(c->text);
     json_decref(c->body);
     buffer_unref(c->content);
     video_view_unref(c->view);
@@ -155,29 +185,34 @@ bool call_id(struct call *c, const char *what)
     return false;
 }
 
+bool call_limit(struct call *c)
+{
+    uint64_t limit = LIST_LIMIT_STANDARD;
+    bool present, good;
+    char text[32];
+
+    good = http_query_get(c->x, "limit", text, sizeof text, &present)
+               ? bytes_to_u64(bytes_text(text), LIST_LIMIT_MAX, &limit) && limit > 0
+               : !present;
+    c->limit = (long)limit;
+    if (!good)
+        call_problem(c, 400, "bad-parameter", "'limit' wants a whole number from 1 to %d.", LIST_LIMIT_MAX);
+    return good;
+}
+
 bool call_page(struct call *c)
 {
     char text[32];
-    bool present;
-    uint64_t limit = LIST_LIMIT_STANDARD;
+    bool present, good;
 
-    if (!http_query_get(c->x, "limit", text, sizeof text, &present)) {
-        if (present)
-            goto bad_limit;
-    } else if (!bytes_to_u64(bytes_text(text), LIST_LIMIT_MAX, &limit) || limit == 0) {
-        goto bad_limit;
-    }
-    c->limit = (long)limit;
-    if (!http_query_get(c->x, "after", text, sizeof text, &present)
-            ? present
-            : !ulid_parse(bytes_text(text), &c->after)) {
-        call_problem(c, 400, "bad-parameter", "'after' wants the id that the last page ended with.");
+    if (!call_limit(c))
         return false;
-    }
-    return true;
-bad_limit:
-    call_problem(c, 400, "bad-parameter", "'limit' wants a whole number from 1 to %d.", LIST_LIMIT_MAX);
-    return false;
+    good = http_query_get(c->x, "after", text, sizeof text, &present)
+               ? ulid_parse(bytes_text(text), &c->after)
+               : !present;
+    if (!good)
+        call_problem(c, 400, "bad-parameter", "'after' wants the id that the last page ended with.");
+    return good;
 }
 
 bool call_view(struct call *c)

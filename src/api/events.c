@@ -1,5 +1,5 @@
 /* api/events.c - /api/v1/events. */
-#include "api/api_int.h"
+#include "api/booking_int.h"
 
 #include "base/clock.h"
 
@@ -68,18 +68,20 @@ static json_t *upload_json(const struct upload_view *u)
 static json_t *event_json(const struct call *c, const struct event_view *v)
 {
     static const char *const states[] = {"scheduled", "live", "ended"};
-    char id[ULID_TEXT_SIZE], video[ULID_TEXT_SIZE];
+    char id[ULID_TEXT_SIZE], video[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
     json_t *videos = json_array();
 
     for (size_t i = 0; i < v->video_count; i++)
         json_array_append_new(videos, json_string(ulid_text(v->videos[i], video)));
     ulid_text(v->id, id);
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
+        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
         v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
         time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
         publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
-        v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos", videos, "health",
+        v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos", videos,
+        "inventory",
+        ulid_is_zero(v->inventory) ? json_null() : json_string(ulid_text(v->inventory, inventory)), "health",
         health_json(&v->health, v->has_video ? ladder_shed(c->api->options.ladder, v->videos[0]) : 0),
         "upload", upload_json(&v->upload));
 }
@@ -138,9 +140,38 @@ static bool read_start(struct call *c, int64_t *out)
     return false;
 }
 
+/* The id of an inventory there is, null for none, or the body of one to make; that one is made here, as the last thing that can
+ * fail for what the body says. */
+static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **out)
+{
+    json_t *value = json_object_get(c->body, "inventory");
+    struct inventory_view v = {.name = NULL};
+
+    *id = (struct ulid){{0}};
+    *out = value != NULL ? id : NULL;
+    if (value == NULL || json_is_null(value))
+        return true;
+    if (json_is_object(value))
+        return inventory_of_body(c, value, id);
+    if (json_is_string(value) && ulid_parse(bytes_text(json_string_value(value)), id)) {
+        enum err e = booking_inventory(c->api->options.booking, *id, &v);
+
+        inventory_view_free(&v);
+        if (e == ERR_OK)
+            return true;
+        if (e != ERR_MISSING) {
+            call_error(c, e, "inventory");
+            return false;
+        }
+    }
+    call_problem(c, 422, "bad-field",
+                 "'inventory' wants the id of an inventory, the body of one to make, or null.");
+    return false;
+}
+
 static bool read_change(struct call *c, struct event_change *out)
 {
-    static const char *const allowed[] = {"title", "startsAt", "access", NULL};
+    static const char *const allowed[] = {"title", "startsAt", "access", "inventory", NULL};
 
     return body_only(c, allowed) && body_text(c, "title", EVENT_TITLE_CODEPOINTS_MAX, &out->title) &&
            read_access(c, &out->access) && read_start(c, &out->starts_at_ms);
@@ -157,6 +188,7 @@ static void create(struct call *c)
 {
     struct event_change what;
     char key[ACCESS_KEY_SIZE];
+    struct ulid inventory;
     enum err e;
 
     if (!read_change(c, &what))
@@ -165,6 +197,8 @@ static void create(struct call *c)
         call_problem(c, 422, "bad-field", "'title' is missing: what is the event called?");
         return;
     }
+    if (!read_inventory(c, &inventory, &what.inventory))
+        return;
     if ((e = live_event_create(c->api->options.live, &what, &c->id, key)) != ERR_OK) {
         call_error(c, e, "event");
         return;
@@ -205,9 +239,10 @@ static void get(struct call *c)
 static void change(struct call *c)
 {
     struct event_change what;
+    struct ulid inventory;
     enum err e;
 
-    if (!read_change(c, &what))
+    if (!read_change(c, &what) || !read_inventory(c, &inventory, &what.inventory))
         return;
     if ((e = live_event_change(c->api->options.live, c->id, &what)) != ERR_OK)
         call_error(c, e, "event");

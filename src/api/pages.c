@@ -43,7 +43,8 @@ bool pages_answer(struct http_exchange *x)
     static const struct {
         const char *path; /* ending in '/': whatever follows is for the page itself */
         const char *file;
-    } pages[] = {{"/", "index.html"}, {"/studio", "studio.html"}, {"/watch/", "watch.html"}};
+    } pages[] = {
+        {"/", "index.html"}, {"/studio", "studio.html"}, {"/watch/", "watch.html"}, {"/book/", "book.html"}};
     const char *path = http_path(x);
     const struct asset *a;
 

@@ -47,7 +47,8 @@ static const char *method_name(enum http_method m)
 /* The route for path and method; NULL with the methods there are in `allowed`, empty when there are none. */
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
-    static const struct route *const tables[] = {event_routes, video_routes, rendition_routes, upload_routes,
+    static const struct route *const tables[] = {event_routes,    video_routes,     rendition_routes,
+                                                 upload_routes,   inventory_routes, reservation_routes,
                                                  operation_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
@@ -94,6 +95,11 @@ static bool read_body(struct call *c)
         return false;
     }
     c->body = json_loadb((const char *)body.at, body.size, JSON_REJECT_DUPLICATES, &why);
+    if (c->body == NULL && json_error_code(&why) == json_error_numeric_overflow) {
+        call_problem(c, 422, "bad-field", "A number in the body is too large (line %d, column %d).", why.line,
+                     why.column);
+        return false;
+    }
     if (c->body == NULL) {
         call_problem(c, 400, "not-json", "The body is no JSON: %.120s (line %d, column %d).", why.text,
                      why.line, why.column);
@@ -145,6 +151,9 @@ static void run(struct call *c)
     } else if (c->route->flags & ROUTE_BLOCKS) {
         http_on_end(c->x, hung_up, c);
         pool_run(http_loop(c->x), run_on_pool, reply_from_pool, c);
+    } else if (c->route->flags & ROUTE_LATER) {
+        http_on_end(c->x, hung_up, c);
+        c->route->run(c);
     } else if (c->route->flags & ROUTE_STREAMS) {
         c->route->run(c);
     } else {
@@ -199,6 +208,7 @@ static void handle(void *ctx, struct http_exchange *x)
 
     c->api = a;
     c->x = x;
+    c->loop = http_loop(x);
     c->origin = mem_string(http_origin(x));
     struct bytes authorization = http_field(x, "Authorization");
 

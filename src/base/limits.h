@@ -130,6 +130,18 @@
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
+/* --- databases --------------------------------------------------------------------------------------- */
+
+/* Connections to a shared database: as many bookings as may lock side by side, and a few more for everything else. MariaDB
+ * itself takes 151 of all its clients unless told otherwise. */
+#define DB_WRITERS_MAX 40
+#define DB_READERS_MAX 16
+/* A row that somebody else keeps locked for so long is not waited for any longer: the transaction is undone. */
+#define DB_LOCK_SECONDS_MAX 2
+/* A server that has not answered by then is away. */
+#define DB_CONNECT_SECONDS_MAX 5
+#define DB_ANSWER_SECONDS_MAX  30
+
 /* --- uploads of finished recordings ------------------------------------------------------------------ */
 
 /* One file: five hours of 4K at 100 Mbit/s are 225 GB. */

@@ -31,6 +31,17 @@ struct ulid ulid_new(void)
     return u;
 }
 
+struct ulid ulid_secret(void)
+{
+    uint64_t now = (uint64_t)clock_wall_ms();
+    struct ulid u;
+
+    put_be16(u.b, (uint16_t)(now >> 32));
+    put_be32(u.b + 2, (uint32_t)now);
+    random_fill(u.b + 6, 10);
+    return u;
+}
+
 const char *ulid_text(struct ulid u, char text[ULID_TEXT_SIZE])
 {
     unsigned __int128 v = 0;

@@ -13,6 +13,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *does;
 } benchmarks[] = {
+    {"booking", bench_booking, "reservations a second under each locking, beside plain row locks"},
     {"http", bench_http, "requests per CPU-second and memory per connection, beside nginx"},
     {"ingest", bench_ingest, "CPU and memory per publisher, beside nginx-rtmp"},
     {"ladder", bench_ladder,

@@ -4,9 +4,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* `matinee bench http`; words behind the benchmark's name. Returns an exit status. */
 int bench_http(int argc, char **argv);
+int bench_booking(int argc, char **argv);
 
 /* --- reports, bench_report.c ---------------------------------------------------------------------------- */
 
@@ -45,5 +47,25 @@ struct bench_bars {
 
 /* Writes DIR/NAME.svg; each group is scaled to its own highest bar, which the numbers beside them tell. */
 bool bench_bars_svg(const struct bench_bars *b, const char *dir, const char *name);
+
+/* --- plots, bench_plot.c --------------------------------------------------------------------------------- */
+
+#define BENCH_POINTS_MAX 16
+#define BENCH_SERIES_MAX 5
+
+/* Values along x, a line per series; both axes are logarithmic. A value of 0 is left out. */
+struct bench_lines {
+    const char *title, *x_name, *y_name;
+    size_t point_count, series_count;
+    const char *series[BENCH_SERIES_MAX];
+    double x[BENCH_POINTS_MAX], y[BENCH_POINTS_MAX][BENCH_SERIES_MAX];
+};
+
+bool bench_lines_svg(const struct bench_lines *l, const char *dir, const char *name);
+
+/* Makes the folder and those above it, and opens a file in it; NULL: it could not be, and was said. */
+FILE *bench_file(const char *dir, const char *name, const char *extension);
+/* Removes a folder of a benchmark's own and everything in it. */
+void bench_folder_remove(const char *dir);
 
 #endif

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +24,6 @@ struct crowd {
 };
 
 /* --- before anything is measured -------------------------------------------------------------------------- */
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    return remove(path);
-}
 
 static bool open_house(const struct crowd *c, struct house *h, bool no_backups)
 {
@@ -87,8 +81,8 @@ static bool prepare(struct crowd **out, const struct ladder_setup *s)
     c.setup = s;
     c.dir = mem_printf("%s/ladder-house", s->out);
     c.answers = mem_printf("%s/ladder-answers", s->out);
-    nftw(c.answers, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* what an older build encoded */
-    nftw(c.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    bench_folder_remove(c.answers); /* what an older build encoded */
+    bench_folder_remove(c.dir);
     if (!ladder_source_make(&c.source, s) || !learn(&c))
         return false;
     printf("a task: %.0f ms of CPU, waited for as %.0f ms by each worker\n\n", c.task_ms / HOUSE_PACE,
@@ -164,23 +158,25 @@ static const unsigned scale_workers[SCALE_MAX] = {1, 2, 4, 8};
 static bool write_scale(const struct crowd *c, const struct scale *m)
 {
     static struct bench_table t = {.column_count = 4};
-    struct bench_bars bars = {.title = "A backlog: tasks a second by so many workers (more is better)",
-                              .unit = "/s",
-                              .group_count = 1,
-                              .series_count = m->count,
-                              .groups = {"workers"},
-                              .series = {"1", "2", "4", "8"}};
+    struct bench_lines lines = {.title = "A backlog: tasks a second by so many workers",
+                                .x_name = "workers",
+                                .y_name = "tasks a second",
+                                .point_count = m->count,
+                                .series_count = 2,
+                                .series = {"measured", "linear"}};
 
     bench_add_row(&t, (const char *[]){"workers", "round", "tasks a second", "task ms", NULL});
     for (size_t i = 0; i < m->count; i++) {
-        bars.values[0][i] = m->middle[i];
+        lines.x[i] = scale_workers[i];
+        lines.y[i][0] = m->middle[i];
+        lines.y[i][1] = m->middle[0] * scale_workers[i];
         for (long r = 0; r < c->setup->rounds; r++)
             bench_add_row(
                 &t, (const char *[]){bench_number(scale_workers[i], 0), bench_number((double)r + 1, 0),
                                      bench_number(m->per_s[i][r], 3), bench_number(c->task_ms, 1), NULL});
     }
     return bench_table_csv(&t, c->setup->out, "ladder-scale") &&
-           bench_bars_svg(&bars, c->setup->out, "ladder-scale");
+           bench_lines_svg(&lines, c->setup->out, "ladder-scale");
 }
 
 static bool report_scale(const struct crowd *c, struct scale *m)

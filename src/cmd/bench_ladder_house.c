@@ -1,4 +1,5 @@
 /* cmd/bench_ladder_house.c - see bench_ladder_house_int.h. */
+#include "cmd/bench_int.h"
 #include "cmd/bench_ladder_house_int.h"
 
 #include "base/clock.h"
@@ -7,7 +8,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -142,11 +142,6 @@ bool house_open(struct house *h, const struct house_setup *setup)
     return start_nats(h) && open_rooms(h);
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    return remove(path);
-}
-
 void house_close(struct house *h)
 {
     for (unsigned i = 0; i < HOUSE_WORKERS_MAX; i++)
@@ -164,7 +159,7 @@ void house_close(struct house *h)
     end_process(&h->nats, SIGKILL);
     if (h->nats_says != NULL)
         fclose(h->nats_says);
-    nftw(h->setup.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    bench_folder_remove(h->setup.dir);
     free(h->queue_url);
     free(h->storage);
 }

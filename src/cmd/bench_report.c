@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,21 @@ double bench_median(const double *values, size_t count)
 
     free(sorted);
     return middle;
+}
+
+/* --- folders ------------------------------------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *stat, int type, struct FTW *at)
+{
+    (void)stat;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+void bench_folder_remove(const char *dir)
+{
+    nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* --- tables -------------------------------------------------------------------------------------------------- */
@@ -70,8 +86,7 @@ void bench_table_print(const struct bench_table *t)
     }
 }
 
-/* Makes the folder and those above it, and opens a file in it. */
-static FILE *open_in(const char *dir, const char *name, const char *extension)
+FILE *bench_file(const char *dir, const char *name, const char *extension)
 {
     char *path = mem_printf("%s/%s.%s", dir, name, extension);
 
@@ -91,7 +106,7 @@ static FILE *open_in(const char *dir, const char *name, const char *extension)
 
 bool bench_table_csv(const struct bench_table *t, const char *dir, const char *name)
 {
-    FILE *f = open_in(dir, name, "csv");
+    FILE *f = bench_file(dir, name, "csv");
 
     if (f == NULL)
         return false;
@@ -133,7 +148,7 @@ static void draw_group(FILE *f, const struct bench_bars *b, size_t g, size_t y)
 bool bench_bars_svg(const struct bench_bars *b, const char *dir, const char *name)
 {
     size_t group = b->series_count * BAR + GAP, height = TOP + b->group_count * group + 10;
-    FILE *f = open_in(dir, name, "svg");
+    FILE *f = bench_file(dir, name, "svg");
 
     if (f == NULL)
         return false;

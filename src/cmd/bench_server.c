@@ -1,12 +1,12 @@
 /* cmd/bench_server.c - servers under measurement: started in a folder of their own, watched through /proc, and
  * removed without a trace; see bench_load_int.h. */
+#include "cmd/bench_int.h"
 #include "cmd/bench_load_int.h"
 
 #include "base/mem.h"
 #include "net/net.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -252,14 +252,6 @@ out:
 
 /* --- both --------------------------------------------------------------------------------------------- */
 
-static int remove_entry(const char *path, const struct stat *stat, int type, struct FTW *at)
-{
-    (void)stat;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 void bench_server_stop(struct bench_server *s)
 {
     if (s->pid > 0) {
@@ -267,7 +259,7 @@ void bench_server_stop(struct bench_server *s)
         waitpid(s->pid, NULL, 0);
     }
     if (s->dir[0] != '\0')
-        nftw(s->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        bench_folder_remove(s->dir);
     for (size_t i = 0; i < s->url_count; i++)
         free(s->urls[i]);
     free(s->urls);

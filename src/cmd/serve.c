@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "booking/booking.h"
 #include "db/db.h"
 #include "http/http.h"
 #include "ladder/ladder.h"
@@ -41,6 +42,7 @@ struct house {
     struct net *net;
     struct store *store;
     struct db *db;
+    struct booking *booking;
     struct live *live;
     struct queue *queue;
     struct ladder *ladder;
@@ -189,7 +191,8 @@ static enum err open_engines(struct house *h, struct live_options *live, const c
     live->db = h->db;
     live->data_dir = h->data_dir;
     live->reader = (struct recording_reader){recording_read, program};
-    e = live_open(&h->live, live, h->why);
+    if ((e = booking_open(&h->booking, h->db, h->why)) == ERR_OK)
+        e = live_open(&h->live, live, h->why);
 out:
     free(storage);
     free(database);
@@ -231,6 +234,7 @@ static enum err open_doors(struct house *h, const char *program)
                                            .live = h->live,
                                            .store = h->store,
                                            .ladder = h->ladder,
+                                           .booking = h->booking,
                                            .admin_token = h->admin_token,
                                            .program = program,
                                            .rtmp_port = port_of(&h->rtmp_at),
@@ -263,12 +267,14 @@ static void close_house(struct house *h)
     if (h->queue != NULL)
         queue_stop(h->queue);
     workers_stop(h->workers);
+    booking_stop(h->booking); /* its last answers go to the loops */
     if (h->net != NULL)
         net_stop(h->net);
     api_free(h->api);
     ladder_close(h->ladder);
     queue_close(h->queue);
     live_close(h->live);
+    booking_close(h->booking);
     tls_server_free(h->tls);
     db_close(h->db);
     store_close(h->store);

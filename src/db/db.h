@@ -52,7 +52,7 @@ must_check enum err db_read(struct db *d, const char *sql, const struct db_value
 
 /* Runs `work` in one transaction: durable when this returns ERR_OK, undone when `work` or the commit fails.
  * `work` gets a handle of the transaction and uses no other, with db_run(), db_run_rows() and db_read() only.
- * ERR_BUSY: a deadlock, or a lock that did not come within DB_LOCK_MS_MAX; undone, may be tried again.
+ * ERR_BUSY: a deadlock, or a lock that did not come within DB_LOCK_SECONDS_MAX; undone, may be tried again.
  * ERR_IO: the engine is away or went away; where that was during the commit, nobody knows whether it is
  * done, and the caller looks before it tries again. */
 must_check enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx);

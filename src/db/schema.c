@@ -8,90 +8,94 @@
 /* Ids are ULIDs as text, so that a person with a SQL shell sees what the API shows. Times are wall-clock
  * milliseconds; positions in a video are ticks of 1/90000 s. */
 static const char *const step_1[] = {
-    "CREATE TABLE events (id TEXT PRIMARY KEY, title TEXT NOT NULL, access TEXT NOT NULL, starts_at INTEGER,"
-    " key_hash BLOB NOT NULL UNIQUE, created_at INTEGER NOT NULL, ended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
-    "CREATE TABLE videos (id TEXT PRIMARY KEY, event_id TEXT NOT NULL, state TEXT NOT NULL,"
-    " created_at INTEGER NOT NULL, target_duration INTEGER NOT NULL DEFAULT 0,"
-    " ended_at INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
-    "CREATE INDEX videos_of_event ON videos (event_id, id)",
+    "CREATE TABLE {if_new} events (id {id} PRIMARY KEY, title {text} NOT NULL, access {name} NOT NULL, starts_at {int},"
+    " key_hash {hash} NOT NULL UNIQUE, created_at {int} NOT NULL, ended {int} NOT NULL DEFAULT 0) {end}",
+    "CREATE TABLE {if_new} videos (id {id} PRIMARY KEY, event_id {id} NOT NULL, state {name} NOT NULL,"
+    " created_at {int} NOT NULL, target_duration {int} NOT NULL DEFAULT 0,"
+    " ended_at {int} NOT NULL DEFAULT 0) {end}",
+    "CREATE INDEX {if_new} videos_of_event ON videos (event_id, id)",
     /* One row per decoder configuration of a track: a publisher that changes it gets a new init segment. */
-    "CREATE TABLE inits (video_id TEXT NOT NULL, track INTEGER NOT NULL, number INTEGER NOT NULL,"
-    " codec INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, rate INTEGER NOT NULL,"
-    " channels INTEGER NOT NULL, rfc6381 TEXT NOT NULL, record BLOB NOT NULL,"
-    " PRIMARY KEY (video_id, track, number)) WITHOUT ROWID",
-    "CREATE TABLE segments (video_id TEXT NOT NULL, number INTEGER NOT NULL, start INTEGER NOT NULL,"
-    " end INTEGER NOT NULL, discontinuity INTEGER NOT NULL, torn INTEGER NOT NULL, wall_ms INTEGER NOT NULL,"
-    " video_init INTEGER NOT NULL, video_start INTEGER NOT NULL, video_end INTEGER NOT NULL, video_bytes INTEGER NOT NULL,"
-    " audio_init INTEGER NOT NULL, audio_start INTEGER NOT NULL, audio_end INTEGER NOT NULL, audio_bytes INTEGER NOT NULL,"
-    " PRIMARY KEY (video_id, number)) WITHOUT ROWID",
+    "CREATE TABLE {if_new} inits (video_id {id} NOT NULL, track {int} NOT NULL, number {int} NOT NULL,"
+    " codec {int} NOT NULL, width {int} NOT NULL, height {int} NOT NULL, rate {int} NOT NULL,"
+    " channels {int} NOT NULL, rfc6381 {text} NOT NULL, record {blob} NOT NULL,"
+    " PRIMARY KEY (video_id, track, number)) {end}",
+    "CREATE TABLE {if_new} segments (video_id {id} NOT NULL, number {int} NOT NULL, start {int} NOT NULL,"
+    " end {int} NOT NULL, discontinuity {int} NOT NULL, torn {int} NOT NULL, wall_ms {int} NOT NULL,"
+    " video_init {int} NOT NULL, video_start {int} NOT NULL, video_end {int} NOT NULL, video_bytes {int} NOT NULL,"
+    " audio_init {int} NOT NULL, audio_start {int} NOT NULL, audio_end {int} NOT NULL, audio_bytes {int} NOT NULL,"
+    " PRIMARY KEY (video_id, number)) {end}",
     NULL,
 };
 
 /* What is made of a source. videos.laddered: nothing is left to be made of it. */
 static const char *const step_2[] = {
-    "ALTER TABLE videos ADD COLUMN laddered INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE videos ADD COLUMN {if_new} laddered {int} NOT NULL DEFAULT 0",
     "UPDATE videos SET laddered = 1 WHERE state = 'ended'",
-    "CREATE TABLE renditions (video_id TEXT NOT NULL, name TEXT NOT NULL, codec INTEGER NOT NULL,"
-    " width INTEGER NOT NULL, height INTEGER NOT NULL, archive INTEGER NOT NULL,"
-    " fps INTEGER NOT NULL, PRIMARY KEY (video_id, name)) WITHOUT ROWID",
-    "CREATE TABLE rendition_inits (video_id TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,"
-    " record BLOB NOT NULL, PRIMARY KEY (video_id, name, number)) WITHOUT ROWID",
+    "CREATE TABLE {if_new} renditions (video_id {id} NOT NULL, name {name} NOT NULL, codec {int} NOT NULL,"
+    " width {int} NOT NULL, height {int} NOT NULL, archive {int} NOT NULL,"
+    " fps {int} NOT NULL, PRIMARY KEY (video_id, name)) {end}",
+    "CREATE TABLE {if_new} rendition_inits (video_id {id} NOT NULL, name {name} NOT NULL, number {int} NOT NULL,"
+    " record {blob} NOT NULL, PRIMARY KEY (video_id, name, number)) {end}",
     /* bytes 0 is a gap, and `reason` says why. */
-    "CREATE TABLE rendition_segments (video_id TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,"
-    " init INTEGER NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL,"
-    " PRIMARY KEY (video_id, name, number)) WITHOUT ROWID",
+    "CREATE TABLE {if_new} rendition_segments (video_id {id} NOT NULL, name {name} NOT NULL, number {int} NOT NULL,"
+    " init {int} NOT NULL, bytes {int} NOT NULL, reason {text} NOT NULL,"
+    " PRIMARY KEY (video_id, name, number)) {end}",
     NULL,
 };
 
 /* Uploads. videos.state is 'importing' until the file has become segments; upload_bytes is the file's size, segment_ms the length
  * of segments it began with. */
 static const char *const step_3[] = {
-    "ALTER TABLE videos ADD COLUMN upload_bytes INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE videos ADD COLUMN segment_ms INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE events ADD COLUMN upload_problem TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE videos ADD COLUMN {if_new} upload_bytes {int} NOT NULL DEFAULT 0",
+    "ALTER TABLE videos ADD COLUMN {if_new} segment_ms {int} NOT NULL DEFAULT 0",
+    "ALTER TABLE events ADD COLUMN {if_new} upload_problem {text} NOT NULL DEFAULT ''",
     NULL,
 };
 
-static const char *const *const steps[] = {step_1, step_2, step_3};
+/* The box office. A unit's, a reservation's and a waiter's version grows with each change of it. reservations: `ikey` and `body`
+ * are the Idempotency-Key and a digest of its request, so that the key, the effect and the answer are one row; `units` are lines
+ * of key, tab and quantity, `first_units` those it was made with where they differ. waiters: `quantity` seats, whichever,
+ * or `units`. */
+static const char *const step_4[] = {
+    "CREATE TABLE {if_new} inventories (id {id} PRIMARY KEY, name {text} NOT NULL, locking {name} NOT NULL, hold_ms {int} NOT NULL,"
+    " kind {name} NOT NULL, seat_rows {int} NOT NULL, per_row {int} NOT NULL, unit_count {int} NOT NULL,"
+    " created_at {int} NOT NULL, version {int} NOT NULL) {end}",
+    "CREATE TABLE {if_new} units (inventory_id {id} NOT NULL, ukey {name} NOT NULL, capacity {int} NOT NULL, held {int} NOT NULL,"
+    " sold {int} NOT NULL, version {int} NOT NULL, PRIMARY KEY (inventory_id, ukey)) {end}",
+    "CREATE TABLE {if_new} reservations (id {id} PRIMARY KEY, inventory_id {id} NOT NULL, ikey {key}, body {hash} NOT NULL,"
+    " customer {text} NOT NULL, state {name} NOT NULL, expires_at {int} NOT NULL, created_at {int} NOT NULL,"
+    " version {int} NOT NULL, units {text} NOT NULL, first_units {text}, UNIQUE (inventory_id, ikey)) {end}",
+    "CREATE INDEX {if_new} reservations_by_end ON reservations (state, expires_at)",
+    "CREATE TABLE {if_new} waiters (id {id} PRIMARY KEY, inventory_id {id} NOT NULL, customer {text} NOT NULL, state {name} NOT NULL,"
+    " place {int} NOT NULL, version {int} NOT NULL, quantity {int} NOT NULL, units {text} NOT NULL,"
+    " reservation_id {id}) {end}",
+    "CREATE INDEX {if_new} waiters_in_line ON waiters (inventory_id, state, place)",
+    "ALTER TABLE events ADD COLUMN {if_new} inventory_id {id} NOT NULL DEFAULT ''",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2, step_3, step_4};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
-
-static bool take_int(void *ctx, const struct db_row *r)
-{
-    *(int64_t *)ctx = db_column_int(r, 0);
-    return false;
-}
-
-static enum err take_step(void *ctx, struct db *d)
-{
-    int64_t number = *(const int64_t *)ctx;
-    enum err e = ERR_OK;
-    char version[64];
-
-    for (const char *const *sql = steps[number]; *sql != NULL && e == ERR_OK; sql++)
-        e = db_run(d, *sql, NULL, 0, NULL);
-    snprintf(version, sizeof version, "PRAGMA user_version = %lld", (long long)number + 1);
-    return e == ERR_OK ? db_run(d, version, NULL, 0, NULL) : e;
-}
 
 enum err schema_update(struct db *d, char why[256])
 {
     int64_t version = 0;
-    enum err e = db_read(d, "PRAGMA user_version", NULL, 0, take_int, &version);
+    enum err e = d->kind->schema_version(d, &version);
 
     if (e == ERR_OK && version > NEWEST) {
         snprintf(
             why, 256,
             "the database was written by a newer matinee (schema %lld, this one knows %lld): update matinee",
             (long long)version, (long long)NEWEST);
-        return ERR_UNSUPPORTED;
+        e = ERR_UNSUPPORTED;
+    } else {
+        for (; e == ERR_OK && version < NEWEST; version++)
+            if ((e = d->kind->schema_step(d, steps[version], version + 1)) == ERR_OK)
+                log_debug("db", "schema brought to version %lld", (long long)version + 1);
+        if (e != ERR_OK)
+            snprintf(why, 256, "the database's tables could not be brought up to date: %s", err_text(e));
     }
-    for (; e == ERR_OK && version < NEWEST; version++) {
-        e = db_write(d, take_step, &version);
-        if (e == ERR_OK)
-            log_debug("db", "schema brought to version %lld", (long long)version + 1);
-    }
-    if (e != ERR_OK)
-        snprintf(why, 256, "the database's tables could not be brought up to date: %s", err_text(e));
+    d->kind->schema_done(d);
     return e;
 }

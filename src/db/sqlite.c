@@ -5,6 +5,7 @@
 #include "db/db_int.h"
 
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -14,27 +15,53 @@
 #include <stdlib.h>
 
 #define READERS_MAX 8
+/* Prepared statements that one connection keeps; all of matinee has about a hundred. */
+#define STATEMENTS_MAX 256
 
 struct connection {
     sqlite3 *sqlite;
+    struct map *statements; /* by their text */
     struct connection *next;
 };
 
-struct db {
+struct database {
+    struct db db;
     char *file;
     pthread_mutex_t write_lock;
     struct connection writer;
-    pthread_t writing_thread; /* valid while `writing` */
-    _Atomic bool writing;
     pthread_mutex_t read_lock;
     pthread_cond_t reader_free;
     struct connection *free_readers;
     unsigned reader_count;
 };
 
-struct db_row {
+/* What a transaction's work gets: the only writer. */
+struct handle {
+    struct db db;
+    struct connection *connection;
+};
+
+struct row {
+    struct db_row row;
     sqlite3_stmt *statement;
 };
+
+static const struct db_kind sqlite_kind, sqlite_tx_kind;
+
+static struct database *database_of(struct db *d)
+{
+    return (struct database *)(void *)d;
+}
+
+static struct connection *connection_of(struct db *tx)
+{
+    return ((struct handle *)(void *)tx)->connection;
+}
+
+static sqlite3_stmt *statement_of(const struct db_row *r)
+{
+    return ((const struct row *)(const void *)r)->statement;
+}
 
 static enum err from_sqlite(int code)
 {
@@ -78,12 +105,35 @@ static enum err open_connection(const char *file, struct connection *out)
         log_error("db", "%s: %s", file, out->sqlite ? sqlite3_errmsg(out->sqlite) : sqlite3_errstr(code));
         sqlite3_close(out->sqlite);
         out->sqlite = NULL;
+        return from_sqlite(code);
     }
-    return from_sqlite(code);
+    out->statements = map_new();
+    return ERR_OK;
+}
+
+static void forget_statements(struct connection *c)
+{
+    struct bytes sql;
+    void *statement;
+
+    for (size_t at = 0; map_next(c->statements, &at, &sql, &statement);)
+        sqlite3_finalize(statement);
+    map_free(c->statements);
+    c->statements = map_new();
+}
+
+/* The last connection that closes folds the WAL into the file. */
+static void close_connection(struct connection *c)
+{
+    if (c->sqlite == NULL)
+        return;
+    forget_statements(c);
+    map_free(c->statements);
+    sqlite3_close(c->sqlite);
 }
 
 /* Lends a reading connection; waits while all are out. NULL when none could be opened. */
-static struct connection *borrow(struct db *d)
+static struct connection *borrow(struct database *d)
 {
     struct connection *c = NULL;
 
@@ -111,7 +161,7 @@ static struct connection *borrow(struct db *d)
     return NULL;
 }
 
-static void give_back(struct db *d, struct connection *c)
+static void give_back(struct database *d, struct connection *c)
 {
     pthread_mutex_lock(&d->read_lock);
     c->next = d->free_readers;
@@ -139,76 +189,118 @@ static int bind(sqlite3_stmt *statement, const struct db_value *v, int at)
     return sqlite3_bind_null(statement, at);
 }
 
-/* Prepares, binds and steps one statement on one connection. */
+/* Its one writer needs no {lock}; types are what SQLite makes of them. */
+static const struct db_word sqlite_words[] = {
+    {"lock", ""},
+    {"or_keep:", "ON CONFLICT DO NOTHING"},
+    {"if_new", ""},
+    {"id", "TEXT"},
+    {"name", "TEXT"},
+    {"key", "TEXT"},
+    {"text", "TEXT"},
+    {"hash", "BLOB"},
+    {"blob", "BLOB"},
+    {"int", "INTEGER"},
+    {"end", "WITHOUT ROWID"},
+    {NULL, NULL},
+};
+
+/* The statement of that text, prepared once. */
+static int prepared(struct connection *c, const char *sql, sqlite3_stmt **out)
+{
+    struct bytes text = bytes_text(sql);
+    char *own;
+    int code;
+
+    if ((*out = map_get(c->statements, text)) != NULL)
+        return SQLITE_OK;
+    if (map_count(c->statements) >= STATEMENTS_MAX)
+        forget_statements(c);
+    own = db_translate(sqlite_words, sql);
+    code = sqlite3_prepare_v3(c->sqlite, own, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+    free(own);
+    if (code == SQLITE_OK && *out != NULL)
+        map_put(c->statements, text, *out);
+    return code;
+}
+
+/* Binds and steps a statement, and makes it ready for the next time. */
+static int step(sqlite3_stmt *statement, const struct db_value *values, size_t count,
+                bool (*row)(void *ctx, const struct db_row *r), void *ctx)
+{
+    struct row r = {{&sqlite_kind}, statement};
+    int code = SQLITE_OK;
+
+    for (size_t i = 0; i < count && code == SQLITE_OK; i++)
+        code = bind(statement, &values[i], (int)i + 1);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    while (code == SQLITE_ROW)
+        code = row != NULL && row(ctx, &r.row) ? sqlite3_step(statement) : SQLITE_DONE;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return code;
+}
+
 static enum err run(struct connection *c, const char *sql, const struct db_value *values, size_t count,
                     bool (*row)(void *ctx, const struct db_row *r), void *ctx)
 {
-    struct db_row r = {NULL};
-    int code = sqlite3_prepare_v2(c->sqlite, sql, -1, &r.statement, NULL);
+    sqlite3_stmt *statement = NULL;
+    int code = prepared(c, sql, &statement);
+    enum err e;
 
-    for (size_t i = 0; i < count && code == SQLITE_OK; i++)
-        code = bind(r.statement, &values[i], (int)i + 1);
     if (code == SQLITE_OK)
-        code = sqlite3_step(r.statement);
-    while (code == SQLITE_ROW) {
-        if (row != NULL && !row(ctx, &r))
-            code = SQLITE_DONE;
-        else
-            code = sqlite3_step(r.statement);
-    }
-
-    enum err e = from_sqlite(code);
-
+        code = step(statement, values, count, row, ctx);
+    e = from_sqlite(code);
     if (e != ERR_OK && e != ERR_EXISTS)
         log_error("db", "%s: %s", sqlite3_errmsg(c->sqlite), sql);
-    sqlite3_finalize(r.statement);
     return e;
 }
 
-static bool writing_here(const struct db *d)
+static enum err sqlite_read(struct db *db, const char *sql, const struct db_value *values, size_t count,
+                            bool (*row)(void *ctx, const struct db_row *r), void *ctx)
 {
-    return d->writing && pthread_equal(d->writing_thread, pthread_self());
-}
-
-enum err db_read(struct db *d, const char *sql, const struct db_value *values, size_t count,
-                 bool (*row)(void *ctx, const struct db_row *r), void *ctx)
-{
-    if (writing_here(d))
-        return run(&d->writer, sql, values, count, row, ctx);
-
+    struct database *d = database_of(db);
     struct connection *c = borrow(d);
+    enum err e;
 
     if (c == NULL)
         return ERR_IO;
-
-    enum err e = run(c, sql, values, count, row, ctx);
-
+    e = run(c, sql, values, count, row, ctx);
     give_back(d, c);
     return e;
 }
 
-enum err db_run(struct db *d, const char *sql, const struct db_value *values, size_t count, int64_t *changed)
+static enum err sqlite_read_tx(struct db *tx, const char *sql, const struct db_value *values, size_t count,
+                               bool (*row)(void *ctx, const struct db_row *r), void *ctx)
 {
-    assert(writing_here(d));
+    return run(connection_of(tx), sql, values, count, row, ctx);
+}
 
-    enum err e = run(&d->writer, sql, values, count, NULL, NULL);
+static enum err sqlite_run_rows(struct db *tx, const char *sql, const struct db_value *values, size_t columns,
+                                size_t rows, int64_t *changed)
+{
+    struct connection *c = connection_of(tx);
+    enum err e = ERR_OK;
 
-    if (changed != NULL)
-        *changed = e == ERR_OK ? sqlite3_changes64(d->writer.sqlite) : 0;
+    *changed = 0;
+    for (size_t i = 0; i < rows && e == ERR_OK; i++) {
+        e = run(c, sql, values + i * columns, columns, NULL, NULL);
+        *changed += e == ERR_OK ? sqlite3_changes64(c->sqlite) : 0;
+    }
     return e;
 }
 
-enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *d), void *ctx)
+static enum err sqlite_write(struct db *db, enum err (*work)(void *ctx, struct db *tx), void *ctx)
 {
-    assert(!writing_here(d));
+    struct database *d = database_of(db);
+    struct handle handle = {{&sqlite_tx_kind}, &d->writer};
+    enum err e;
+
     pthread_mutex_lock(&d->write_lock);
-    d->writing_thread = pthread_self();
-    d->writing = true;
-
-    enum err e = run(&d->writer, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL);
-
+    e = run(&d->writer, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL);
     if (e == ERR_OK) {
-        if ((e = work(ctx, d)) == ERR_OK)
+        if ((e = work(ctx, &handle.db)) == ERR_OK)
             e = run(&d->writer, "COMMIT", NULL, 0, NULL, NULL);
         if (e != ERR_OK && !sqlite3_get_autocommit(d->writer.sqlite)) {
             enum err undone = run(&d->writer, "ROLLBACK", NULL, 0, NULL, NULL);
@@ -217,71 +309,63 @@ enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *d), void 
                 log_error("db", "a transaction could not be undone: %s", err_text(undone));
         }
     }
-    d->writing = false;
     pthread_mutex_unlock(&d->write_lock);
     return e;
 }
 
-struct one_statement {
-    const char *sql;
-    const struct db_value *values;
-    size_t count;
-    int64_t *changed;
+/* --- the schema -------------------------------------------------------------------------------------- */
+
+static bool take_int(void *ctx, const struct db_row *r)
+{
+    *(int64_t *)ctx = sqlite3_column_int64(statement_of(r), 0);
+    return false;
+}
+
+static enum err sqlite_schema_version(struct db *db, int64_t *version)
+{
+    return run(&database_of(db)->writer, "PRAGMA user_version", NULL, 0, take_int, version);
+}
+
+struct step {
+    const char *const *sql;
+    int64_t version;
 };
 
-static enum err run_one(void *ctx, struct db *d)
+static enum err take_step(void *ctx, struct db *tx)
 {
-    const struct one_statement *o = ctx;
+    const struct step *step = ctx;
+    char version[64];
+    enum err e = ERR_OK;
 
-    return db_run(d, o->sql, o->values, o->count, o->changed);
+    for (const char *const *sql = step->sql; *sql != NULL && e == ERR_OK; sql++)
+        e = run(connection_of(tx), *sql, NULL, 0, NULL, NULL);
+    snprintf(version, sizeof version, "PRAGMA user_version = %lld", (long long)step->version);
+    return e == ERR_OK ? run(connection_of(tx), version, NULL, 0, NULL, NULL) : e;
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): db_run() writes through it */
-enum err db_do(struct db *d, const char *sql, const struct db_value *values, size_t count, int64_t *changed)
+static enum err sqlite_schema_step(struct db *db, const char *const *sql, int64_t version)
 {
-    struct one_statement one = {sql, values, count, changed};
+    struct step step = {sql, version};
 
-    return db_write(d, run_one, &one);
+    return sqlite_write(db, take_step, &step);
 }
 
-enum err db_open(struct db **out, const char *url, char why[256])
+static void sqlite_schema_done(struct db *db)
 {
-    struct db *d;
-    enum err e;
-
-    *out = NULL;
-    if (strncmp(url, "sqlite:", 7) != 0 || url[7] == '\0') {
-        snprintf(why, 256, "--database %.100s: this build keeps its rows in sqlite:FILE", url);
-        return ERR_UNSUPPORTED;
-    }
-    d = mem_new(sizeof *d);
-    d->file = mem_string(url + 7);
-    pthread_mutex_init(&d->write_lock, NULL);
-    pthread_mutex_init(&d->read_lock, NULL);
-    pthread_cond_init(&d->reader_free, NULL);
-    if ((e = open_connection(d->file, &d->writer)) != ERR_OK)
-        snprintf(why, 256, "--database sqlite:%.120s: %s; the file and its folder must be writable", d->file,
-                 e == ERR_BAD ? "this is no SQLite database, or it is damaged" : err_text(e));
-    else
-        e = schema_update(d, why);
-    if (e != ERR_OK) {
-        db_close(d);
-        return e;
-    }
-    *out = d;
-    return ERR_OK;
 }
 
-void db_close(struct db *d)
+/* --- opening and closing ----------------------------------------------------------------------------- */
+
+static void sqlite_close(struct db *db)
 {
-    if (d == NULL)
-        return;
+    struct database *d = database_of(db);
+
     for (struct connection *c = d->free_readers, *next; c != NULL; c = next) {
         next = c->next;
-        sqlite3_close(c->sqlite);
+        close_connection(c);
         free(c);
     }
-    sqlite3_close(d->writer.sqlite); /* the last one folds the WAL into the file */
+    close_connection(&d->writer);
     pthread_mutex_destroy(&d->write_lock);
     pthread_mutex_destroy(&d->read_lock);
     pthread_cond_destroy(&d->reader_free);
@@ -289,31 +373,76 @@ void db_close(struct db *d)
     free(d);
 }
 
-int64_t db_column_int(const struct db_row *r, int at)
+enum err db_sqlite_open(struct db **out, const char *url, char why[256])
 {
-    return sqlite3_column_int64(r->statement, at);
+    struct database *d = mem_new(sizeof *d);
+    enum err e;
+
+    d->db.kind = &sqlite_kind;
+    d->file = mem_string(url + strlen("sqlite:"));
+    pthread_mutex_init(&d->write_lock, NULL);
+    pthread_mutex_init(&d->read_lock, NULL);
+    pthread_cond_init(&d->reader_free, NULL);
+    if ((e = open_connection(d->file, &d->writer)) == ERR_OK) {
+        *out = &d->db;
+        return ERR_OK;
+    }
+    snprintf(why, 256, "--database sqlite:%.120s: %s; the file and its folder must be writable", d->file,
+             e == ERR_BAD ? "this is no SQLite database, or it is damaged" : err_text(e));
+    sqlite_close(&d->db);
+    return e;
 }
 
-double db_column_real(const struct db_row *r, int at)
+/* --- columns ----------------------------------------------------------------------------------------- */
+
+static int64_t sqlite_column_integer(const struct db_row *r, int at)
 {
-    return sqlite3_column_double(r->statement, at);
+    return sqlite3_column_int64(statement_of(r), at);
 }
 
-const char *db_column_text(const struct db_row *r, int at)
+static double sqlite_column_real(const struct db_row *r, int at)
 {
-    const char *text = (const char *)sqlite3_column_text(r->statement, at);
+    return sqlite3_column_double(statement_of(r), at);
+}
+
+static const char *sqlite_column_string(const struct db_row *r, int at)
+{
+    const char *text = (const char *)sqlite3_column_text(statement_of(r), at);
 
     return text ? text : "";
 }
 
-struct bytes db_column_blob(const struct db_row *r, int at)
+static struct bytes sqlite_column_bytes(const struct db_row *r, int at)
 {
-    const void *blob = sqlite3_column_blob(r->statement, at);
+    const void *blob = sqlite3_column_blob(statement_of(r), at);
 
-    return bytes_of(blob, (size_t)sqlite3_column_bytes(r->statement, at));
+    return bytes_of(blob, (size_t)sqlite3_column_bytes(statement_of(r), at));
 }
 
-bool db_column_null(const struct db_row *r, int at)
+static bool sqlite_column_null(const struct db_row *r, int at)
 {
-    return sqlite3_column_type(r->statement, at) == SQLITE_NULL;
+    return sqlite3_column_type(statement_of(r), at) == SQLITE_NULL;
 }
+
+#define COLUMNS                                                                                              \
+    .column_int = sqlite_column_integer, .column_real = sqlite_column_real,                                  \
+    .column_text = sqlite_column_string, .column_blob = sqlite_column_bytes,                                 \
+    .column_null = sqlite_column_null
+
+static const struct db_kind sqlite_kind = {
+    .words = sqlite_words,
+    .close = sqlite_close,
+    .read = sqlite_read,
+    .write = sqlite_write,
+    .schema_version = sqlite_schema_version,
+    .schema_step = sqlite_schema_step,
+    .schema_done = sqlite_schema_done,
+    COLUMNS,
+};
+
+static const struct db_kind sqlite_tx_kind = {
+    .words = sqlite_words,
+    .read = sqlite_read_tx,
+    .run_rows = sqlite_run_rows,
+    COLUMNS,
+};

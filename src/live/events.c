@@ -41,6 +41,7 @@ static void copy_event(const struct live *l, const struct event *e, struct event
         .state = state_of(e),
         .starts_at_ms = e->starts_at_ms,
         .created_at_ms = e->created_at_ms,
+        .inventory = e->inventory,
         .has_video = e->video != NULL,
         .health = e->health,
     };
@@ -114,6 +115,8 @@ enum err live_event_create(struct live *l, const struct event_change *what, stru
     e->access = what->access ? *what->access : ACCESS_PUBLIC;
     e->starts_at_ms = what->starts_at_ms >= 0 ? what->starts_at_ms : -1;
     e->created_at_ms = clock_wall_ms();
+    if (what->inventory != NULL)
+        e->inventory = *what->inventory;
     if ((failed = index_add_event(l->options.db, e)) != ERR_OK) {
         free(e->title);
         free(e);
@@ -147,6 +150,7 @@ static void adopt_change(struct live *l, struct event *e, struct event *copy)
     e->access = copy->access;
     e->starts_at_ms = copy->starts_at_ms;
     e->ended = copy->ended;
+    e->inventory = copy->inventory;
     memcpy(e->key_hash, copy->key_hash, sizeof e->key_hash);
     if (!e->closed)
         map_put(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE), e);
@@ -198,6 +202,8 @@ static void apply_change(struct event *copy, const void *ctx)
         copy->access = *what->access;
     if (what->starts_at_ms != EVENT_UNCHANGED)
         copy->starts_at_ms = what->starts_at_ms;
+    if (what->inventory != NULL)
+        copy->inventory = *what->inventory;
 }
 
 enum err live_event_change(struct live *l, struct ulid id, const struct event_change *what)

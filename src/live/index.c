@@ -12,27 +12,36 @@ static struct db_value start_value(const struct event *e)
     return e->starts_at_ms < 0 ? db_null() : db_int(e->starts_at_ms);
 }
 
+static struct db_value inventory_value(const struct event *e, char text[ULID_TEXT_SIZE])
+{
+    return db_str(ulid_is_zero(e->inventory) ? "" : ulid_text(e->inventory, text));
+}
+
 enum err index_add_event(struct db *d, const struct event *e)
 {
-    char id[ULID_TEXT_SIZE];
+    char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
 
-    return db_do(
-        d, "INSERT INTO events (id, title, access, starts_at, key_hash, created_at) VALUES (?,?,?,?,?,?)",
-        DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
-                  db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
-                  db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms)),
-        NULL);
+    return db_do(d,
+                 "INSERT INTO events (id, title, access, starts_at, key_hash, created_at, inventory_id)"
+                 " VALUES (?,?,?,?,?,?,?)",
+                 DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
+                           db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
+                           db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms),
+                           inventory_value(e, inventory)),
+                 NULL);
 }
 
 enum err index_change_event(struct db *d, const struct event *e)
 {
-    char id[ULID_TEXT_SIZE];
+    char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
 
     return db_do(
-        d, "UPDATE events SET title = ?, access = ?, starts_at = ?, key_hash = ?, ended = ? WHERE id = ?",
+        d,
+        "UPDATE events SET title = ?, access = ?, starts_at = ?, key_hash = ?, ended = ?, inventory_id = ?"
+        " WHERE id = ?",
         DB_VALUES(db_str(e->title), db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
                   db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->ended),
-                  db_str(ulid_text(e->id, id))),
+                  inventory_value(e, inventory), db_str(ulid_text(e->id, id))),
         NULL);
 }
 
@@ -61,6 +70,8 @@ static bool load_event(void *ctx, const struct db_row *r)
     e->ended = db_column_int(r, 6) != 0;
     if (db_column_text(r, 7)[0] != '\0')
         e->upload_problem = mem_string(db_column_text(r, 7));
+    if (!ulid_parse(bytes_text(db_column_text(r, 8)), &e->inventory))
+        e->inventory = (struct ulid){{0}};
     live_add_event(l, e);
     return true;
 }
@@ -91,11 +102,12 @@ static bool load_video(void *ctx, const struct db_row *r)
 
 enum err index_load(struct live *l)
 {
-    enum err e =
-        db_read(l->options.db,
-                "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem FROM events"
-                " ORDER BY id",
-                NULL, 0, load_event, l);
+    enum err e = db_read(
+        l->options.db,
+        "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem, inventory_id"
+        " FROM events"
+        " ORDER BY id",
+        NULL, 0, load_event, l);
 
     if (e == ERR_OK)
         e = db_read(l->options.db,
@@ -111,12 +123,10 @@ enum err index_add_video(struct db *d, const struct video *v)
 {
     char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE];
 
-    return db_do(
-        d,
-        "INSERT INTO videos (id, event_id, state, created_at) VALUES (?,?,'live',?) ON CONFLICT DO NOTHING",
-        DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
-                  db_int(v->created_at_ms)),
-        NULL);
+    return db_do(d, "INSERT INTO videos (id, event_id, state, created_at) VALUES (?,?,'live',?) {or_keep:id}",
+                 DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
+                           db_int(v->created_at_ms)),
+                 NULL);
 }
 
 static enum err add_import(void *ctx, struct db *d)
@@ -126,7 +136,7 @@ static enum err add_import(void *ctx, struct db *d)
     enum err e =
         db_run(d,
                "INSERT INTO videos (id, event_id, state, created_at, upload_bytes, segment_ms)"
-               " VALUES (?,?,'importing',?,?,?) ON CONFLICT DO NOTHING",
+               " VALUES (?,?,'importing',?,?,?) {or_keep:id}",
                DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
                          db_int(v->created_at_ms), db_int((int64_t)v->upload_bytes), db_int(v->segment_ms)),
                NULL);
@@ -198,7 +208,7 @@ static enum err add_init(struct db *d, const struct segment_row *row, enum track
     return db_run(
         d,
         "INSERT INTO inits (video_id, track, number, codec, width, height, rate, channels, rfc6381, record)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+        " VALUES (?,?,?,?,?,?,?,?,?,?) {or_keep:video_id}",
         DB_VALUES(db_str(row->id), db_int(t), db_int(i->number), db_int(i->config.codec),
                   db_int(i->config.width), db_int(i->config.height), db_int(i->config.rate),
                   db_int(i->config.channels), db_str(i->config.rfc6381), db_blob(buffer_bytes(i->record))),
@@ -222,7 +232,7 @@ static enum err add_segment(void *ctx, struct db *d)
             d,
             "INSERT INTO segments (video_id, number, start, end, discontinuity, torn, wall_ms,"
             " video_init, video_start, video_end, video_bytes, audio_init, audio_start, audio_end, audio_bytes)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) {or_keep:video_id}",
             DB_VALUES(db_str(row->id), db_int(s->number), db_int(s->start), db_int(s->end),
                       db_int(s->discontinuity), db_int(s->torn), db_int(s->wall_ms), db_int(v->init),
                       db_int(v->start), db_int(v->end), db_int(v->bytes), db_int(a->init), db_int(a->start),

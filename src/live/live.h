@@ -150,7 +150,8 @@ struct event_view {
     enum event_state state;
     int64_t starts_at_ms; /* -1: not said */
     int64_t created_at_ms;
-    struct ulid *videos; /* newest first */
+    struct ulid inventory; /* whose confirmed reservations are tickets; zero: none */
+    struct ulid *videos;   /* newest first */
     size_t video_count;
     bool has_video; /* videos[0] is the video of this event; false before the first */
     struct health health;
@@ -163,7 +164,8 @@ void event_view_free(struct event_view *v); /* frees what it holds */
 struct event_change {
     const char *title;
     const enum event_access *access;
-    int64_t starts_at_ms; /* -1: take it away */
+    int64_t starts_at_ms;         /* -1: take it away */
+    const struct ulid *inventory; /* zero: take it away */
 };
 
 #define EVENT_UNCHANGED (-2)

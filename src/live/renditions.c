@@ -269,7 +269,7 @@ static enum err write_begin(void *ctx, struct db *d)
     enum err e = db_run(d,
                         "INSERT INTO renditions (video_id, name, codec, width, height, archive, fps)"
                         " SELECT ?,?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM videos WHERE id = ?)"
-                        " ON CONFLICT DO NOTHING",
+                        " {or_keep:video_id}",
                         DB_VALUES(db_str(c->id), db_str(r->name), db_int(r->codec), db_int(r->width),
                                   db_int(r->height), db_int(r->archive), db_int(r->fps), db_str(c->id)),
                         NULL);
@@ -319,7 +319,7 @@ static enum err write_made(void *ctx, struct db *d)
         e = db_run(d,
                    "INSERT INTO rendition_inits (video_id, name, number, record)"
                    " SELECT ?,?,?,? WHERE EXISTS (SELECT 1 FROM renditions WHERE video_id = ? AND name = ?)"
-                   " ON CONFLICT DO NOTHING",
+                   " {or_keep:video_id}",
                    DB_VALUES(db_str(c->id), db_str(m->name), db_int(m->init), db_blob(m->record),
                              db_str(c->id), db_str(m->name)),
                    NULL);
@@ -328,7 +328,7 @@ static enum err write_made(void *ctx, struct db *d)
             d,
             "INSERT INTO rendition_segments (video_id, name, number, init, bytes, reason)"
             " SELECT ?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM renditions WHERE video_id = ? AND name = ?)"
-            " ON CONFLICT DO NOTHING",
+            " {or_keep:video_id}",
             DB_VALUES(db_str(c->id), db_str(m->name), db_int(m->number), db_int(m->init), db_int(m->bytes),
                       db_str(m->bytes ? "" : m->reason), db_str(c->id), db_str(m->name)),
             NULL);

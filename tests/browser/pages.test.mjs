@@ -198,7 +198,7 @@ test('the description of the API is served, and what it lists without a name is 
 
     assert.equal(description.openapi, '3.1.0');
     for (const [path, calls] of Object.entries(description.paths)) {
-        if (calls.get && !path.includes('{'))
+        if (calls.get && !calls.get.security && !path.includes('{'))
             assert.equal((await fetch(house.http + path)).status, 200, path);
     }
 });

@@ -1,0 +1,233 @@
+/* cmd/bench_booking.c - `matinee bench booking`: bookings a second under each locking, beside plain row locks.
+ *
+ * Every booking counted was answered after a durable commit. In each round every strategy gets its turn at a point, so
+ * that a machine's moods meet all of them; told is the median of rounds. */
+#include "cmd/bench_booking_int.h"
+#include "cmd/bench_int.h"
+#include "cmd/bench_load_int.h"
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROUNDS_MAX   20
+#define ROW_LOCKS    LOCKING_COUNT /* the rival, after the strategies */
+#define SELLER_COUNT (LOCKING_COUNT + 1)
+#define SWEEP_MAX    8
+
+struct sizes {
+    long rounds, tenths; /* of a second for each measurement */
+    bool quick;
+    const char *out;
+};
+
+/* One way to vary the market: along pools or along clients. */
+struct sweep {
+    const char *name, *title, *x_name;
+    enum market_shape shape;
+    bool along_clients;
+    unsigned fixed; /* of the other */
+    unsigned values[SWEEP_MAX];
+};
+
+static const struct sweep sweeps[] = {
+    {"pools",
+     "32 clients, each wants one of so many pools",
+     "pools",
+     MARKET_POOLS,
+     false,
+     32,
+     {1, 4, 16, 64, 256, 1024, 10000}},
+    {"clients", "all want the same pool", "clients", MARKET_POOLS, true, 1, {1, 4, 16, 64, 256, 1000}},
+    {"seats", "four of twenty units each", "clients", MARKET_SEATS, true, 1, {1, 32}},
+    {"nights", "seven nights of thirty each", "clients", MARKET_NIGHTS, true, 1, {1, 32}},
+};
+
+static const char *seller_name(int seller)
+{
+    return seller == ROW_LOCKS ? "row locks" : booking_locking_name((enum booking_locking)seller);
+}
+
+struct database {
+    const char *name;
+    struct db *db;
+    struct booking *booking;
+};
+
+/* --- one point --------------------------------------------------------------------------------------- */
+
+static bool measure(const struct database *d, int seller, const struct market *m, struct market_result *out)
+{
+    enum err e = seller == ROW_LOCKS ? market_row_locks(d->db, m, out)
+                                     : market_engine(d->booking, (enum booking_locking)seller, m, out);
+
+    if (e == ERR_OK && out->booked > 0 && out->refused == 0)
+        return true;
+    fprintf(stderr, "matinee bench booking: %s over %s: %s, %llu booked, %llu refused\n", seller_name(seller),
+            d->name, err_text(e), (unsigned long long)out->booked, (unsigned long long)out->refused);
+    return e == ERR_OK && out->booked > 0;
+}
+
+/* The median round, by bookings a second. */
+static int by_rate(const void *left, const void *right)
+{
+    double a = ((const struct market_result *)left)->per_second,
+           b = ((const struct market_result *)right)->per_second;
+
+    return (a > b) - (a < b);
+}
+
+static bool measure_point(const struct database *d, const struct market *m, long rounds,
+                          struct market_result results[SELLER_COUNT])
+{
+    struct market_result all[SELLER_COUNT][ROUNDS_MAX];
+
+    for (long r = 0; r < rounds; r++)
+        for (int s = 0; s < SELLER_COUNT; s++)
+            if (!measure(d, s, m, &all[s][r]))
+                return false;
+    for (int s = 0; s < SELLER_COUNT; s++) {
+        qsort(all[s], (size_t)rounds, sizeof all[s][0], by_rate);
+        results[s] = all[s][rounds / 2];
+    }
+    return true;
+}
+
+/* --- a sweep ----------------------------------------------------------------------------------------- */
+
+static void heading(struct bench_table *t, const struct sweep *w)
+{
+    static const char *const names[] = {"", "seller", "per second", "again", "p50 ms", "p99 ms", "max ms"};
+    char(*row)[BENCH_CELL_SIZE] = bench_row(t);
+
+    t->column_count = sizeof names / sizeof *names;
+    for (size_t c = 0; c < t->column_count; c++)
+        snprintf(row[c], BENCH_CELL_SIZE, "%s", c == 0 ? w->x_name : names[c]);
+}
+
+static void tell(struct bench_table *t, unsigned x, int seller, const struct market_result *r)
+{
+    char(*row)[BENCH_CELL_SIZE] = bench_row(t);
+
+    snprintf(row[0], BENCH_CELL_SIZE, "%u", x);
+    snprintf(row[1], BENCH_CELL_SIZE, "%s", seller_name(seller));
+    snprintf(row[2], BENCH_CELL_SIZE, "%.0f", r->per_second);
+    snprintf(row[3], BENCH_CELL_SIZE, "%.3f", r->again);
+    snprintf(row[4], BENCH_CELL_SIZE, "%.2f", r->p50_ms);
+    snprintf(row[5], BENCH_CELL_SIZE, "%.2f", r->p99_ms);
+    snprintf(row[6], BENCH_CELL_SIZE, "%.2f", r->max_ms);
+}
+
+static bool run_sweep(const struct database *d, const struct sweep *w, const struct sizes *sizes)
+{
+    struct bench_table *t = mem_new(sizeof *t);
+    struct bench_lines *l = mem_new(sizeof *l);
+    char name[64];
+    bool done = true;
+
+    *l = (struct bench_lines){
+        .title = w->title, .x_name = w->x_name, .y_name = "bookings a second", .series_count = SELLER_COUNT};
+    for (int s = 0; s < SELLER_COUNT; s++)
+        l->series[s] = seller_name(s);
+    heading(t, w);
+    for (size_t i = 0; i < SWEEP_MAX && w->values[i] != 0 && done; i++) {
+        unsigned x = w->values[i];
+        struct market m = {w->shape, w->along_clients ? w->fixed : x, w->along_clients ? x : w->fixed,
+                           (double)sizes->tenths / 10};
+        struct market_result results[SELLER_COUNT];
+
+        if (!(done = measure_point(d, &m, sizes->rounds, results)))
+            break;
+        l->x[l->point_count] = x;
+        for (int s = 0; s < SELLER_COUNT; s++) {
+            tell(t, x, s, &results[s]);
+            l->y[l->point_count][s] = results[s].per_second;
+        }
+        l->point_count++;
+        if (sizes->quick)
+            break;
+    }
+    printf("\n%s: %s\n", d->name, w->title);
+    bench_table_print(t);
+    snprintf(name, sizeof name, "booking-%s-%s", d->name, w->name);
+    done = done && bench_table_csv(t, sizes->out, name) && bench_lines_svg(l, sizes->out, name);
+    free(l);
+    free(t);
+    return done;
+}
+
+/* --- the command ------------------------------------------------------------------------------------- */
+
+static struct option options[] = {
+    {"database", "URL", NULL, "sqlite:FILE, or mysql://… of an empty one; a fresh SQLite file when not given",
+     NULL},
+    {"only", "SWEEP", NULL, "one of pools, clients, seats, nights", NULL},
+    {"rounds", "N", "3", "measurements of each, in turn", NULL},
+    {"tenths", "N", "20", "tenths of a second for each measurement", NULL},
+    {"quick", NULL, NULL, "one short point of each: does it work at all", NULL},
+    {"out", "DIR", "build/bench", "where CSV and SVG are written", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static int run(const char *url, const char *only, const struct sizes *sizes)
+{
+    struct database d = {.name = strncmp(url, "mysql:", 6) == 0 ? "mariadb" : "sqlite"};
+    char why[256];
+    bool done = db_open(&d.db, url, why) == ERR_OK && booking_open(&d.booking, d.db, why) == ERR_OK;
+
+    if (!done)
+        fprintf(stderr, "matinee bench booking: %s\n", why);
+    for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps && done; i++)
+        if (only == NULL || strcmp(only, sweeps[i].name) == 0)
+            done = run_sweep(&d, &sweeps[i], sizes);
+    booking_close(d.booking);
+    db_close(d.db);
+    return done ? 0 : 1;
+}
+
+/* Over a database of its own, in a folder that goes away with it. */
+static int run_fresh(const char *only, const struct sizes *sizes)
+{
+    char folder[] = "/tmp/matinee-bench-XXXXXX", url[64];
+    int status;
+
+    if (mkdtemp(folder) == NULL) {
+        perror("matinee bench booking: /tmp");
+        return 1;
+    }
+    snprintf(url, sizeof url, "sqlite:%s/db", folder);
+    status = run(url, only, sizes);
+    bench_folder_remove(folder);
+    return status;
+}
+
+int bench_booking(int argc, char **argv)
+{
+    struct sizes sizes = {.rounds = 1, .tenths = 2};
+    char why[CONFIG_WHY_SIZE] = "";
+    const char *url;
+    int status = 2;
+
+    log_set_level(LOG_WARN);
+    if (config_read(options, false, &argc, argv, why) == ERR_OK && argc > 0)
+        snprintf(why, sizeof why, "what is '%s'? See matinee bench --help", argv[0]);
+    sizes.quick = config_text(options, "quick") != NULL;
+    sizes.out = config_text(options, "out");
+    url = config_text(options, "database");
+    if (why[0] == '\0' && !sizes.quick &&
+        (config_number(options, "rounds", 1, ROUNDS_MAX, &sizes.rounds, why) != ERR_OK ||
+         config_number(options, "tenths", 1, 600, &sizes.tenths, why) != ERR_OK))
+        status = 2;
+    if (why[0] != '\0')
+        fprintf(stderr, "matinee bench booking: %s\n", why);
+    else
+        status = url != NULL ? run(url, config_text(options, "only"), &sizes)
+                             : run_fresh(config_text(options, "only"), &sizes);
+    config_free(options);
+    return status;
+}
