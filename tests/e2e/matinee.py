@@ -115,7 +115,7 @@ class Server:
         return self.event(event)['video']
 
     def metric(self, name):
-        match = re.search(rf'^{name} (\S+)$', self.get('/metrics').decode(), re.M)
+        match = re.search(rf'^{re.escape(name)} (\S+)$', self.get('/metrics').decode(), re.M)
         assert match, name
         return int(match[1])
 
@@ -307,15 +307,19 @@ class MariaDB:
 class Worker:
     """One `matinee worker`."""
 
-    def __init__(self, queue, storage, log, *options):
+    def __init__(self, queue, storage, log, *options, environment=None):
         self.log = open(log, 'ab')
         self.process = subprocess.Popen([MATINEE, 'worker', '--queue', queue, '--storage', storage, '--workers', '1', *options],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log,
+                                        env={**os.environ, **(environment or {})})
         for line in iter(self.process.stdout.readline, b''):
             if line == b'ready\n':
                 break
         else:
             raise AssertionError(f'the worker ended with {self.process.wait()}')
+
+    def said(self):
+        return pathlib.Path(self.log.name).read_text(errors='replace')
 
     def kill(self):
         self.process.kill()
