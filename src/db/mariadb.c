@@ -668,7 +668,7 @@ static char *decoded(struct bytes text)
 
     for (size_t i = 0; i < text.size; i++) {
         char hex[3] = {0};
-        char *end;
+        char *end = hex;
 
         if (text.at[i] != '%') {
             out[size++] = (char)text.at[i];
