@@ -29,7 +29,7 @@ bool db_shared(const struct db *d);
 
 /* A value for a place. */
 struct db_value {
-    enum { DB_NULL, DB_INT, DB_REAL, DB_TEXT, DB_BLOB } kind;
+    enum db_type { DB_NULL, DB_INT, DB_REAL, DB_TEXT, DB_BLOB } kind;
     int64_t i;
     double real;
     struct bytes b;
