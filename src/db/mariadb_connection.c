@@ -106,18 +106,22 @@ enum err connection_failed(struct connection *c, unsigned number, const char *me
 
 /* --- being away -------------------------------------------------------------------------------------- */
 
-static bool time_to_say(struct mariadb_server *s)
+static void say_away(struct mariadb_server *s, enum err e, const char *message)
 {
+    bool crowded = e == ERR_LIMIT; /* it is there, and has no room for one more of ours */
     int64_t now = clock_mono_ms();
     bool say;
 
     pthread_mutex_lock(&s->lock);
-    say = !s->away || now - s->said_ms >= DB_AWAY_SAY_MS;
+    say = s->said_ms == 0 || (!crowded && !s->away) || now - s->said_ms >= DB_AWAY_SAY_MS;
     if (say)
         s->said_ms = now;
-    s->away = true;
+    s->away |= !crowded;
     pthread_mutex_unlock(&s->lock);
-    return say;
+    if (say && crowded)
+        log_warn("db", "MariaDB takes no more connections from us (max_connections): %s", message);
+    else if (say)
+        log_error("db", "MariaDB is not to be reached: %s", message);
 }
 
 static void say_back(struct mariadb_server *s)
@@ -145,8 +149,8 @@ static enum err not_connected(struct connection *c, char why[256])
     if (why != NULL)
         snprintf(why, 256, "--database mysql://%.40s:%u/%.40s: %.80s; %s",
                  s->socket != NULL ? s->socket : s->host, s->port, s->name, message, advice);
-    else if (time_to_say(s))
-        log_error("db", "MariaDB is not to be reached: %s", message);
+    else
+        say_away(s, e, message);
     return e;
 }
 
