@@ -31,8 +31,12 @@ check-clang: setup-build
 fuzz: setup-check
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} python3 tools/ci.py fuzz
 
+# Ten minutes of a live show whose workers are killed; an hour: make soak SOAK_ARGS='--minutes 60'
+soak: build setup-check
+	@exec python3 tests/soak/ladder.py $(SOAK_ARGS)
+
 bench: build setup-check
-	@set -e; for name in http ingest; do build/matinee bench $$name; done
+	@set -e; for name in http ingest ladder; do build/matinee bench $$name; done
 
 # Lays out the C files as make lint wants them.
 format: setup-lint
@@ -48,5 +52,5 @@ clean:
 clean-data:
 	rm -rf data
 
-.PHONY: build run check lint check-asan check-tsan check-clang fuzz bench format setup-build setup-check setup-lint \
+.PHONY: build run check lint check-asan check-tsan check-clang fuzz soak bench format setup-build setup-check setup-lint \
 	clean clean-data

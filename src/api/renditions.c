@@ -39,11 +39,21 @@ static void add(struct call *c)
         call_empty(c, 202);
 }
 
+/* What the path calls 720p-hevc was asked for as 720p:hevc. */
+static const char *asked_name(struct call *c)
+{
+    char *dash = strchr(c->parameters[1], '-');
+
+    if (dash != NULL)
+        *dash = ':';
+    return c->parameters[1];
+}
+
 static void tasks(struct call *c)
 {
     struct builder lines = {0};
     char why[256] = "";
-    enum err e = ladder_tasks(c->api->options.ladder, c->id, c->parameters[1], &lines, why);
+    enum err e = ladder_tasks(c->api->options.ladder, c->id, asked_name(c), &lines, why);
 
     if (e != ERR_OK) {
         builder_drop(&lines);
@@ -68,7 +78,7 @@ static void publish(struct call *c)
         refuse(c, ERR_BAD, "'lines' is missing; it wants what matinee reduce printed, as text.");
         return;
     }
-    e = ladder_publish(c->api->options.ladder, c->id, c->parameters[1],
+    e = ladder_publish(c->api->options.ladder, c->id, asked_name(c),
                        bytes_of(json_string_value(lines), json_string_length(lines)), why);
     if (e != ERR_OK)
         refuse(c, e == ERR_MISSING && why[0] == 'l' ? ERR_BAD : e, why);

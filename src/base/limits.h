@@ -166,4 +166,18 @@
 /* Finished segments of an import that wait for the store before it reads on. */
 #define IMPORT_SEGMENTS_WAITING_MAX 2
 
+/* --- administration (the commands, as clients) ------------------------------------------------------- */
+
+/* One answer in memory: the task lines of two days of chunks are 40 MB. */
+#define ADMIN_ANSWER_BYTES_MAX 268435456
+/* No byte either way for so long, in seconds: the server looks into a whole file for UPLOAD_LOOK_MS_MAX. */
+#define ADMIN_SILENCE_SECONDS_MAX 90L
+/* A server that has answered and went away is waited for: the time of a restart on a slow machine, or of a line
+ * that is dialled anew. */
+#define ADMIN_AWAY_MS_MAX 300000
+/* One piece of an upload: what is sent again at most after a break; it waits for one fdatasync. */
+#define ADMIN_PIECE_BYTES 16777216
+/* Lines published at once: as JSON, with their tabs and ends escaped, below HTTP_BODY_BYTES_MAX. */
+#define ADMIN_LINES_BYTES_MAX 786432
+
 #endif

@@ -1,4 +1,4 @@
-/* base/metrics.h - counters and gauges, printed in the Prometheus text format.
+/* base/metrics.h - counters, gauges and histograms, printed in the Prometheus text format.
  *
  * A metric is a static object at file scope, declared with METRIC and registered before main() runs:
  *
@@ -13,7 +13,7 @@
 
 #include <stdatomic.h>
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metric {
     const char *name;
@@ -42,6 +42,41 @@ static inline void metric_set(struct metric *m, long long value)
 {
     atomic_store_explicit(&m->value, value, memory_order_relaxed);
 }
+
+/* --- histograms: how often what was how large, for each value of one label ------------------------------- */
+
+/* Values of a label get a row each as they come; when all rows but one are taken, the others share the last, as "other", so
+ * that nobody's choice of names can grow a histogram. */
+#define HISTOGRAM_ROWS_MAX   24
+#define HISTOGRAM_BOUNDS_MAX 12
+#define HISTOGRAM_LABEL_SIZE 24
+
+struct metric_histogram {
+    struct metric metric; /* first */
+    const char *label;
+    long long bounds[HISTOGRAM_BOUNDS_MAX + 1]; /* rising, each belongs to what is below it; 0 ends them */
+    size_t row_count;
+    struct {
+        char value[HISTOGRAM_LABEL_SIZE];
+        long long counts[HISTOGRAM_BOUNDS_MAX + 1],
+            sum; /* not cumulative; the last is what lies above all bounds */
+    } rows[HISTOGRAM_ROWS_MAX];
+};
+
+/* METRIC_HISTOGRAM_OF(age, "matinee_age_milliseconds", "How old", "rendition", 500, 1000, 2000); */
+#define METRIC_HISTOGRAM_OF(var, name_, help_, label_, ...)                                                  \
+    static struct metric_histogram var = {                                                                   \
+        .metric = {.name = (name_), .help = (help_), .kind = METRIC_HISTOGRAM},                              \
+        .label = (label_),                                                                                   \
+        .bounds = {__VA_ARGS__}};                                                                            \
+    __attribute__((constructor)) static void register_##var(void)                                            \
+    {                                                                                                        \
+        metric_register(&var.metric);                                                                        \
+    }                                                                                                        \
+    struct metric_histogram
+
+/* Counts `amount` under the label's `value`, of [A-Za-z0-9._-], cut to HISTOGRAM_LABEL_SIZE. Takes a lock; any thread. */
+void histogram_add(struct metric_histogram *h, const char *value, long long amount);
 
 /* Appends every registered metric, sorted by name, with HELP and TYPE lines. */
 void metrics_print(struct builder *out);

@@ -142,7 +142,8 @@ struct board_inventory {
 };
 
 struct board {
-    int64_t now_ms;           /* read after the rows */
+    bool torn;      /* rows do not fit each other: read without locks, while somebody changed them */
+    int64_t now_ms; /* read after the rows */
     struct board_unit *units; /* by inventory and key */
     size_t unit_count, unit_room;
     bool units_sorted;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/random.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* --- one round --------------------------------------------------------------------------------------- */
@@ -68,6 +69,10 @@ static enum err decide_all(struct round *r, void *tx)
         op_decide(op, &r->board, atomic_load(&op->inventory->hold_ms));
         if (op->verdict == VERDICT_WIDER)
             return ERR_STALE; /* the board may be half changed: away with it */
+        if (r->board.torn) {
+            assert(!r->lock); /* under locks it would be a unit sold twice: what this whole room is for */
+            return ERR_STALE;
+        }
         if (op->verdict != VERDICT_SHORT)
             continue;
         if (op->inventory == clean)

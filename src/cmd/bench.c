@@ -1,5 +1,6 @@
 /* cmd/bench.c - `matinee bench NAME`: measurements anyone can repeat; picks one. */
 #include "cmd/bench_int.h"
+#include "cmd/bench_ladder_house_int.h"
 #include "cmd/bench_ladder_int.h"
 #include "cmd/bench_load_int.h"
 #include "cmd/cmd.h"
@@ -15,7 +16,10 @@ static const struct {
     {"booking", bench_booking, "reservations a second under each locking, beside plain row locks"},
     {"http", bench_http, "requests per CPU-second and memory per connection, beside nginx"},
     {"ingest", bench_ingest, "CPU and memory per publisher, beside nginx-rtmp"},
-    {"ladder", bench_ladder, "CPU of making renditions, beside ffmpeg"},
+    {"ladder", bench_ladder,
+     "CPU of making renditions, beside ffmpeg; many workers, slow ones and killed ones"},
+    {"ladder-worker", bench_ladder_worker, NULL}, /* the ladder's own */
+    {"ladder-encoder", bench_ladder_encoder, NULL},
 };
 
 #define BENCHMARK_COUNT (sizeof benchmarks / sizeof *benchmarks)
@@ -24,7 +28,8 @@ void cmd_bench_help(void)
 {
     puts("Use: matinee bench NAME [OPTIONS]\n");
     for (size_t i = 0; i < BENCHMARK_COUNT; i++)
-        printf("  %-8s %s\n", benchmarks[i].name, benchmarks[i].does);
+        if (benchmarks[i].does != NULL)
+            printf("  %-8s %s\n", benchmarks[i].name, benchmarks[i].does);
     puts("\nEach takes --quick for a short run that only shows that it works.");
 }
 

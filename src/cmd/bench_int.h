@@ -26,6 +26,10 @@ struct bench_table {
 
 /* Begins a row, which is empty; NULL when the table is full. */
 char (*bench_row(struct bench_table *t))[BENCH_CELL_SIZE];
+/* A row of its own, of texts that end with a NULL. */
+void bench_add_row(struct bench_table *t, const char *const *cells);
+/* "12.34", valid until it was called eight times more: so that a row can be written in one go. One thread. */
+const char *bench_number(double value, int digits);
 /* Prints the columns aligned: the first to the left, the others to the right. */
 void bench_table_print(const struct bench_table *t);
 /* Writes DIR/NAME.csv, making the folder. False: it could not be, and was said. */

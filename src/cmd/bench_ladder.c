@@ -16,12 +16,18 @@ static const struct {
     int (*run)(const struct ladder_setup *s);
 } parts[] = {
     {"cpu", bench_ladder_cpu},
+    {"scale", bench_ladder_scale},
+    {"straggler", bench_ladder_straggler},
+    {"kill", bench_ladder_kill},
 };
 
 #define PART_COUNT (sizeof parts / sizeof *parts)
 
 static struct option options[] = {
-    {"only", "PART", NULL, "one part: cpu (the encoding beside a single ffmpeg); all when not given", NULL},
+    {"only", "PART", NULL,
+     "one part: cpu (the encoding beside a single ffmpeg), scale (1 to 8 workers), straggler (one of four is ten times slower), "
+     "kill (one of four is killed midway); all when not given",
+     NULL},
     {"rounds", "N", "5", "measurements of each, in turn", NULL},
     {"seconds", "N", "20", "of the source that is drawn", NULL},
     {"input", "FILE", NULL, "another source, with keyframes about every two seconds", NULL},

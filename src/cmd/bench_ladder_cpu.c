@@ -25,6 +25,7 @@ struct measured {
     double cpu_ms[KIND_COUNT][ROUNDS_MAX];
     double start_ms; /* of a process of ours that does nothing */
     double psnr[KIND_COUNT][RUNGS_MAX], kilobits[KIND_COUNT][RUNGS_MAX];
+    double peak_1_s[KIND_COUNT][RUNGS_MAX], peak_2_s[KIND_COUNT][RUNGS_MAX];
 };
 
 struct bench {
@@ -229,7 +230,8 @@ static bool measure_quality(const struct bench *b, enum kind kind, size_t rung, 
     words_add(&w, "[1:v]scale=%u:%u:" SWS "[reference];[0:v][reference]psnr", b->rungs[rung].width,
               b->rungs[rung].height);
     words_split(&w, "-f null -");
-    bool good = words_run(&w, said, &cpu_ms) && read_psnr(said, &m->psnr[kind][rung]);
+    bool good = words_run(&w, said, &cpu_ms) && read_psnr(said, &m->psnr[kind][rung]) &&
+                ladder_peaks(path, &m->peak_1_s[kind][rung], &m->peak_2_s[kind][rung]);
 
     m->kilobits[kind][rung] = kilobits_of(path, b->source.seconds);
     remove(said);
@@ -242,52 +244,59 @@ static bool measure_quality(const struct bench *b, enum kind kind, size_t rung, 
 
 /* --- reports ------------------------------------------------------------------------------------------------ */
 
-static void add_row(struct bench_table *t, const char *const *cells)
-{
-    char(*row)[BENCH_CELL_SIZE] = bench_row(t);
-
-    for (size_t i = 0; row != NULL && cells[i] != NULL; i++)
-        snprintf(row[i], BENCH_CELL_SIZE, "%s", cells[i]);
-}
-
-/* "12.34" in one of eight places that take turns, so that a row can be written in one go. */
-static const char *number(double value, int digits)
-{
-    static char texts[8][32];
-    static size_t turn;
-    char *text = texts[turn++ % 8];
-
-    snprintf(text, sizeof texts[0], "%.*f", digits, value);
-    return text;
-}
-
 static void print_cpu(const struct bench *b, const struct measured *m, const double *middle)
 {
     static struct bench_table t = {.column_count = 4};
     double best = middle[KIND_FFMPEG_1] < middle[KIND_FFMPEG] ? middle[KIND_FFMPEG_1] : middle[KIND_FFMPEG];
 
-    add_row(&t, (const char *[]){"CPU", "ms", "ms/second of video", "against the better ffmpeg", NULL});
+    bench_add_row(&t, (const char *[]){"CPU", "ms", "ms/second of video", "against the better ffmpeg", NULL});
     for (int k = 0; k < KIND_COUNT; k++)
-        add_row(&t, (const char *[]){kind_names[k], number(middle[k], 0),
-                                     number(middle[k] / b->source.seconds, 1), number(middle[k] / best, 3),
-                                     NULL});
+        bench_add_row(&t, (const char *[]){kind_names[k], bench_number(middle[k], 0),
+                                           bench_number(middle[k] / b->source.seconds, 1),
+                                           bench_number(middle[k] / best, 3), NULL});
     bench_table_print(&t);
     printf("\nof it, the start of our processes: %.1f ms each, %.1f %%; target: 1.05 of ffmpeg\n\n",
            m->start_ms, m->start_ms * (double)b->source.chunk_count * 100 / middle[KIND_TOGETHER]);
 }
 
+/* A process begins with a full buffer of a second's and a half worth of bits, which nobody gives it again. */
+#define SECONDS_FAIR 16
+
 static void print_quality(const struct bench *b, const struct measured *m)
 {
     static struct bench_table t = {.column_count = 6};
 
-    add_row(&t,
-            (const char *[]){"rendition", "PSNR, dB", "ffmpeg's", "difference", "kbit/s", "ffmpeg's", NULL});
+    bench_add_row(
+        &t, (const char *[]){"rendition", "PSNR, dB", "ffmpeg's", "difference", "kbit/s", "ffmpeg's", NULL});
     for (size_t r = 0; r < b->rung_count; r++)
-        add_row(&t, (const char *[]){b->rungs[r].name, number(m->psnr[KIND_TOGETHER][r], 2),
-                                     number(m->psnr[KIND_FFMPEG_1][r], 2),
-                                     number(m->psnr[KIND_TOGETHER][r] - m->psnr[KIND_FFMPEG_1][r], 2),
-                                     number(m->kilobits[KIND_TOGETHER][r], 0),
-                                     number(m->kilobits[KIND_FFMPEG_1][r], 0), NULL});
+        bench_add_row(&t,
+                      (const char *[]){b->rungs[r].name, bench_number(m->psnr[KIND_TOGETHER][r], 2),
+                                       bench_number(m->psnr[KIND_FFMPEG_1][r], 2),
+                                       bench_number(m->psnr[KIND_TOGETHER][r] - m->psnr[KIND_FFMPEG_1][r], 2),
+                                       bench_number(m->kilobits[KIND_TOGETHER][r], 0),
+                                       bench_number(m->kilobits[KIND_FFMPEG_1][r], 0), NULL});
+    bench_table_print(&t);
+    if (b->source.seconds < SECONDS_FAIR)
+        printf(
+            "of so short a source the bits that ffmpeg's rate buffer holds at first are a large part: where the rate limit binds, "
+            "compare %d s or more\n",
+            SECONDS_FAIR);
+}
+
+/* Beside what the rung may take: its rate holds over any long time, and within a window its buffer comes on top. */
+static void print_peaks(const struct bench *b, const struct measured *m)
+{
+    static struct bench_table t = {.column_count = 6};
+
+    bench_add_row(&t, (const char *[]){"kbit/s at most", "in 1 s", "ffmpeg's", "in 2 s", "ffmpeg's",
+                                       "rung's rate", NULL});
+    for (size_t r = 0; r < b->rung_count; r++)
+        bench_add_row(&t, (const char *[]){b->rungs[r].name, bench_number(m->peak_1_s[KIND_TOGETHER][r], 0),
+                                           bench_number(m->peak_1_s[KIND_FFMPEG_1][r], 0),
+                                           bench_number(m->peak_2_s[KIND_TOGETHER][r], 0),
+                                           bench_number(m->peak_2_s[KIND_FFMPEG_1][r], 0),
+                                           bench_number(b->rungs[r].bitrate_max / 1000.0, 0), NULL});
+    putchar('\n');
     bench_table_print(&t);
 }
 
@@ -300,16 +309,16 @@ static bool write_files(const struct bench *b, const struct measured *m, const d
                               .series_count = KIND_COUNT,
                               .groups = {b->setup->ladder}};
 
-    add_row(&t, (const char *[]){"what", "by", "round", "value", "unit", NULL});
+    bench_add_row(&t, (const char *[]){"what", "by", "round", "value", "unit", NULL});
     for (int k = 0; k < KIND_COUNT; k++) {
         for (long r = 0; r < b->setup->rounds; r++)
-            add_row(&t, (const char *[]){"cpu", kind_names[k], number((double)r + 1, 0),
-                                         number(m->cpu_ms[k][r], 0), "ms", NULL});
+            bench_add_row(&t, (const char *[]){"cpu", kind_names[k], bench_number((double)r + 1, 0),
+                                               bench_number(m->cpu_ms[k][r], 0), "ms", NULL});
         for (size_t r = 0; r < b->rung_count; r++) {
-            add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1", number(m->psnr[k][r], 3), "dB",
-                                         NULL});
-            add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1", number(m->kilobits[k][r], 0),
-                                         "kbit/s", NULL});
+            bench_add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1",
+                                               bench_number(m->psnr[k][r], 3), "dB", NULL});
+            bench_add_row(&t, (const char *[]){b->rungs[r].name, kind_names[k], "1",
+                                               bench_number(m->kilobits[k][r], 0), "kbit/s", NULL});
         }
         bars.series[k] = kind_names[k];
         bars.values[0][k] = middle[k] / b->source.seconds;
@@ -326,6 +335,7 @@ static bool report(const struct bench *b, const struct measured *m)
         middle[k] = bench_median(m->cpu_ms[k], (size_t)b->setup->rounds);
     print_cpu(b, m, middle);
     print_quality(b, m);
+    print_peaks(b, m);
     printf("\n%.0f s of %ux%u in %zu chunks; medians of %ld rounds in turn\n", b->source.seconds,
            b->source.width, b->source.height, b->source.chunk_count, b->setup->rounds);
     return write_files(b, m, middle);

@@ -19,6 +19,11 @@ struct ladder_setup {
 /* `--only cpu`: an exit status. bench_ladder_cpu.c */
 int bench_ladder_cpu(const struct ladder_setup *s);
 
+/* `--only scale`, `straggler`, `kill`: exit statuses. bench_ladder_crowd.c */
+int bench_ladder_scale(const struct ladder_setup *s);
+int bench_ladder_straggler(const struct ladder_setup *s);
+int bench_ladder_kill(const struct ladder_setup *s);
+
 /* --- processes, bench_ladder_run.c ------------------------------------------------------------------------ */
 
 #define WORDS_MAX 128
@@ -37,6 +42,10 @@ void words_drop(struct words *w);
 /* Runs it to its end, its standard error in the file `said` (NULL: ours), and counts its time on the CPU.
  * False: it failed, and that was said. */
 must_check bool words_run(const struct words *w, const char *said, double *cpu_ms);
+
+/* The most that comes within any one and any two seconds of a video, in kbit/s. False: it cannot be read, and that was said.
+ * bench_ladder_peak.c */
+must_check bool ladder_peaks(const char *path, double *of_1_s, double *of_2_s);
 
 /* --- the source, bench_ladder_source.c -------------------------------------------------------------------- */
 

@@ -54,6 +54,24 @@ char (*bench_row(struct bench_table *t))[BENCH_CELL_SIZE]
     return t->cells[t->row_count++];
 }
 
+void bench_add_row(struct bench_table *t, const char *const *cells)
+{
+    char(*row)[BENCH_CELL_SIZE] = bench_row(t);
+
+    for (size_t i = 0; row != NULL && cells[i] != NULL; i++)
+        snprintf(row[i], BENCH_CELL_SIZE, "%s", cells[i]);
+}
+
+const char *bench_number(double value, int digits)
+{
+    static char texts[8][32];
+    static size_t turn;
+    char *text = texts[turn++ % 8];
+
+    snprintf(text, sizeof texts[0], "%.*f", digits, value);
+    return text;
+}
+
 void bench_table_print(const struct bench_table *t)
 {
     size_t width[BENCH_COLUMNS_MAX] = {0};

@@ -17,6 +17,14 @@ void cmd_reduce_help(void);
 int cmd_publish(int argc, char **argv);
 void cmd_publish_help(void);
 
+/* Administration over the HTTP API. */
+int cmd_event(int argc, char **argv);
+void cmd_event_help(void);
+int cmd_video(int argc, char **argv);
+void cmd_video_help(void);
+int cmd_key(int argc, char **argv);
+void cmd_key_help(void);
+
 int cmd_bench(int argc, char **argv);
 void cmd_bench_help(void);
 

@@ -59,9 +59,8 @@ int cmd_reduce(int argc, char **argv)
     return run("reduce", argc, argv, reduce);
 }
 
-static const char example[] =
-    "\n    matinee video tasks --rendition 360p VIDEO > tasks\n"
-    "    matinee map --storage URL <tasks | sort | matinee reduce --storage URL | matinee video publish\n";
+static const char example[] = "\n    matinee video tasks VIDEO 360p | matinee map --storage URL | sort |\n"
+                              "        matinee reduce --storage URL | matinee video publish VIDEO 360p\n";
 
 void cmd_map_help(void)
 {

@@ -160,9 +160,12 @@ static enum err open_ladder(struct house *h, const char *program)
                                            .deaths_max = 5},
                    h->why);
     if (e == ERR_OK)
-        e = ladder_open(
-            &h->ladder,
-            &(struct ladder_options){h->live, h->store, h->queue, config_text(h->options, "ladder")}, h->why);
+        e = ladder_open(&h->ladder,
+                        &(struct ladder_options){.live = h->live,
+                                                 .store = h->store,
+                                                 .queue = h->queue,
+                                                 .ladder = config_text(h->options, "ladder")},
+                        h->why);
     if (e == ERR_OK)
         h->workers = workers_start(h->queue, h->store, program, (unsigned)h->worker_count);
     free(url);

@@ -25,10 +25,13 @@ METRIC(published, METRIC_COUNTER, "matinee_ladder_segments_published_total",
 METRIC(gaps, METRIC_COUNTER, "matinee_ladder_gaps_total", "Segments of renditions that could not be made");
 METRIC(backups, METRIC_COUNTER, "matinee_ladder_backups_total",
        "Tasks that a second worker was asked for, because the first one was late");
-METRIC(age_ms, METRIC_COUNTER, "matinee_ladder_capture_to_published_milliseconds_total",
-       "From a live segment's last picture to its publication, summed over the segments counted below");
-METRIC(aged, METRIC_COUNTER, "matinee_ladder_live_segments_published_total",
-       "Live segments of made renditions that were published");
+METRIC_HISTOGRAM_OF(age_ms, "matinee_ladder_capture_to_published_milliseconds",
+                    "From a live segment's last picture to its publication", "rendition", 500, 1000, 2000,
+                    3000, 5000, 8000, 12000, 20000, 30000, 60000);
+METRIC(encoded_ms, METRIC_COUNTER, "matinee_ladder_encoded_milliseconds_total",
+       "Length of the video that was published, over all made renditions");
+METRIC(encode_cpu_ms, METRIC_COUNTER, "matinee_ladder_encode_cpu_milliseconds_total",
+       "CPU of all workers' encoding processes, remote ones too, for the results that counted");
 
 /* --- beginning ---------------------------------------------------------------------------------------- */
 
@@ -103,7 +106,8 @@ static struct effort *effort_new(struct ladder *l, struct watch *w, const struct
     f->watch = w;
     f->number = s->number;
     segment_text(s, f->segment);
-    f->captured_ms = s->wall_ms + (s->end - s->start) / (CMAF_VIDEO_TIMESCALE / 1000);
+    f->length_ms = (s->end - s->start) / (CMAF_VIDEO_TIMESCALE / 1000);
+    f->captured_ms = s->wall_ms + f->length_ms;
     f->lane = is_awaited(view, f->captured_ms) ? QUEUE_LIVE : QUEUE_ARCHIVE;
     f->rung_count = tasks[0].rung_count;
     memcpy(f->rungs, tasks[0].rungs, sizeof f->rungs);
@@ -244,10 +248,9 @@ static enum err publish_rung(struct ladder *l, struct effort *f, size_t rung)
                                                          .record = pieces[0].record});
     if (e == ERR_OK) {
         metric_add(&published, 1);
-        if (f->lane == QUEUE_LIVE) {
-            metric_add(&age_ms, clock_wall_ms() - f->captured_ms);
-            metric_add(&aged, 1);
-        }
+        metric_add(&encoded_ms, f->length_ms);
+        if (f->lane == QUEUE_LIVE)
+            histogram_add(&age_ms, f->rungs[rung].name, clock_wall_ms() - f->captured_ms);
     }
     free(pieces);
     return e;
@@ -445,6 +448,7 @@ static void done(struct ladder *l, struct job *job, struct queue_report *r)
         return;
     }
     pace_add(pace_of(l, f->names), r->took_ms);
+    metric_add(&encode_cpu_ms, cost_read(content));
     job->result = buffer_ref(r->content);
     if (++f->arrived == f->of)
         finish(l, f);
@@ -475,6 +479,8 @@ void effort_report(struct ladder *l, struct queue_report *r)
 
 void effort_hurry(struct ladder *l, int64_t now_ms)
 {
+    if (l->options.no_backups)
+        return;
     list_each(&l->efforts, at, after)
     {
         struct effort *f = container_of(at, struct effort, link);

@@ -148,6 +148,7 @@ int encode_child(void)
     av_log_set_level(AV_LOG_QUIET);
     setenv("SVT_LOG", "0", 1);          /* it writes to standard error of its own accord */
     setpriority(PRIO_PROCESS, 0, NICE); /* where it is not allowed, without */
+    signal(SIGXFSZ, SIG_IGN); /* last words go nowhere when standard error is a file; they do not kill */
     if ((e = child_read(&in, (size_t)HEAD_BYTES_MAX + 2 * CODEC_CONFIG_BYTES_MAX + SEGMENT_BYTES_MAX)) ==
             ERR_OK &&
         (e = encode_request_parse(&request, rungs, builder_bytes(&in))) == ERR_OK &&

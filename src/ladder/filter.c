@@ -15,10 +15,11 @@ static bool map_line(const struct map_means *means, struct bytes line, FILE *out
     struct task task;
     char why[256] = "there is no TAB between key and value";
     enum map_end end = MAP_FAULT;
+    int64_t cpu_ms;
 
     if (tab >= 0 &&
         task_read(&task, bytes_head(line, (size_t)tab), bytes_from(line, (size_t)tab + 1), why) == ERR_OK)
-        end = map_task(means, &task, &result, why);
+        end = map_task(means, &task, &result, &cpu_ms, why);
     if (end == MAP_DONE) {
         struct bytes lines = builder_bytes(&result);
 

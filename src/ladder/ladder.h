@@ -43,6 +43,8 @@ struct ladder_options {
     struct store *store;
     struct queue *queue;
     const char *ladder; /* "2160p,1080p,720p,480p", each with ":hevc" or ":av1" behind it if wanted; "none" */
+    bool
+        no_backups; /* late tasks are left to who has them: to measure what backups are worth, for nothing else */
 };
 
 /* Whether `ladder` can be read; `why` says what is wrong with it. */

@@ -77,6 +77,10 @@ struct piece {
 void piece_write(const struct piece *p, struct builder *out); /* a whole line */
 must_check enum err piece_read(struct piece *out, struct bytes line);
 
+/* A line of a result in the queue that is no piece: what the CPU spent on it. Readers of pieces pass it over. */
+void cost_write(int64_t cpu_ms, struct builder *out);
+int64_t cost_read(struct bytes result); /* 0: it does not say */
+
 /* Takes the next line (without its end) off `text`; false at the end. */
 bool line_next(struct bytes *text, struct bytes *line);
 
@@ -97,14 +101,15 @@ enum map_end {
 struct map_means {
     struct store *store;
     const char *program;
-    bool (*keep_on)(void *ctx); /* may be NULL */
+    bool (*keep_on)(void *ctx); /* asked all the while; may be NULL */
+    bool (*wanted)(void *ctx);  /* asked before what was made is stored; may be NULL */
     void *ctx;
 };
 
-/* Does one task: fetches the chunk, encodes it in a child, stores what came out, appends its lines to `result`. Blocks for
- * seconds. */
+/* Does one task: fetches the chunk, encodes it in a child, stores what came out, appends its lines to `result`. *cpu_ms is what
+ * the child took. Blocks for seconds. */
 enum map_end map_task(const struct map_means *means, const struct task *t, struct builder *result,
-                      char why[256]);
+                      int64_t *cpu_ms, char why[256]);
 
 /* --- chunks.c ----------------------------------------------------------------------------------------- */
 

@@ -217,6 +217,10 @@ static enum err plan_video(struct ladder *l, struct watch *w, const struct video
     size_t stored = live_video_stored(l->options.live, v);
     enum err e = ERR_OK;
 
+    if (w->wanted != v->rendition_count) { /* one was asked for since: it lacks the segments before, too */
+        w->wanted = v->rendition_count;
+        w->planned = 0;
+    }
     while (w->planned < stored && e == ERR_OK) {
         if ((!v->live || v->imported) && l->archive_jobs >= ARCHIVE_JOBS_MAX)
             return ERR_BUSY;

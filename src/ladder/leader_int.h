@@ -18,6 +18,7 @@ struct watch {
     struct list link;
     struct ulid id;
     size_t planned;   /* the first so many segments of the view were looked at */
+    size_t wanted;    /* renditions that it had then */
     size_t efforts;   /* under way */
     atomic_uint shed; /* of its renditions, from the tallest on, left out for now */
     int64_t look_ms;  /* when to look at it next: 0 now, LOOK_NEVER when something is told */
@@ -72,6 +73,7 @@ struct effort {
     struct rung rungs[RUNGS_MAX];
     size_t rung_count;
     int64_t captured_ms; /* the wall clock at its last picture */
+    int64_t length_ms;
     struct job *jobs;
     unsigned of, arrived;
     char reason[96];  /* why it will never be made; "": it will */

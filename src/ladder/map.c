@@ -68,7 +68,7 @@ static enum map_end store_results(const struct map_means *means, const struct ta
 }
 
 static enum map_end encode(const struct map_means *means, const struct task *t, const struct buffer *segment,
-                           struct builder *result, char why[256])
+                           struct builder *result, int64_t *cpu_ms, char why[256])
 {
     struct encode_result made = {0};
     struct buffer *init = NULL;
@@ -85,6 +85,10 @@ static enum map_end encode(const struct map_means *means, const struct task *t, 
                                             bytes_head(bytes_from(buffer_bytes(segment), t->offset), t->size),
                                             t->rungs, t->rung_count},
                    means->keep_on, means->ctx, &made, why));
+    *cpu_ms = made.cpu_ms;
+    /* The chunk of one who comes late would lie there for ever: its segment is made, and the chunks are swept away. */
+    if (end == MAP_DONE && means->wanted != NULL && !means->wanted(means->ctx))
+        end = MAP_STOPPED;
     if (end == MAP_DONE)
         end = store_results(means, t, &made, result, why);
     encode_result_free(&made);
@@ -93,15 +97,16 @@ static enum map_end encode(const struct map_means *means, const struct task *t, 
 }
 
 enum map_end map_task(const struct map_means *means, const struct task *t, struct builder *result,
-                      char why[256])
+                      int64_t *cpu_ms, char why[256])
 {
     struct buffer *segment;
     enum err e = store_get(means->store, t->object, &segment);
 
     why[0] = '\0';
+    *cpu_ms = 0;
     if (e != ERR_OK)
         return failed(e == ERR_MISSING ? MAP_FAULT : MAP_STORE, why, "the source's segment", e);
-    enum map_end end = encode(means, t, segment, result, why);
+    enum map_end end = encode(means, t, segment, result, cpu_ms, why);
 
     buffer_unref(segment);
     return end;

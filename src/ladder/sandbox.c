@@ -9,8 +9,15 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+/* A tighter limit that is there already, of whoever runs the server, stays. */
 static bool limit(__rlimit_resource_t which, rlim_t most)
 {
+    struct rlimit now;
+
+    if (getrlimit(which, &now) != 0)
+        return false;
+    if (now.rlim_max < most) /* RLIM_INFINITY is the highest number */
+        most = now.rlim_max;
     return setrlimit(which, &(struct rlimit){most, most}) == 0;
 }
 

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* More than a child may spend. */
+#define COST_MS_MAX 10000000u
+
 /* --- words -------------------------------------------------------------------------------------------- */
 
 bool line_next(struct bytes *text, struct bytes *line)
@@ -275,4 +278,20 @@ const char *piece_object(const struct piece *p, char name[SEGMENT_NAME_SIZE])
     snprintf(name, SEGMENT_NAME_SIZE, "v/%s/%s/%s.%uof%u.m4s", ulid_text(p->video, id), p->rendition,
              p->segment, p->chunk, p->of);
     return name;
+}
+
+void cost_write(int64_t cpu_ms, struct builder *out)
+{
+    builder_printf(out, "cpu\t%lld\n", (long long)cpu_ms);
+}
+
+int64_t cost_read(struct bytes result)
+{
+    struct bytes line;
+    uint64_t cpu_ms = 0;
+
+    while (line_next(&result, &line))
+        if (bytes_starts(line, "cpu\t") && bytes_to_u64(bytes_from(line, 4), COST_MS_MAX, &cpu_ms))
+            break;
+    return (int64_t)cpu_ms;
 }

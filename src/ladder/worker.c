@@ -39,18 +39,22 @@ struct shift {
     int64_t beat_ms;
 };
 
+static bool wanted(void *ctx)
+{
+    struct shift *s = ctx;
+
+    s->beat_ms = clock_mono_ms();
+    return !atomic_load(&s->workers->ending) && queue_beat(s->workers->queue, s->job) != ERR_STALE;
+}
+
 /* Asked all the while a child works. */
 static bool keep_on(void *ctx)
 {
     struct shift *s = ctx;
-    int64_t now = clock_mono_ms();
 
-    if (atomic_load(&s->workers->ending))
-        return false;
-    if (now - s->beat_ms < BEAT_MS)
-        return true;
-    s->beat_ms = now;
-    return queue_beat(s->workers->queue, s->job) != ERR_STALE;
+    if (clock_mono_ms() - s->beat_ms < BEAT_MS)
+        return !atomic_load(&s->workers->ending);
+    return wanted(ctx);
 }
 
 /* Ends the job one way or the other; a queue that cannot be told gives the job to somebody again. */
@@ -81,8 +85,8 @@ static enum err report(struct workers *w, struct queue_job *job, enum map_end en
 static enum err do_job(struct workers *w, struct queue_job *job)
 {
     struct shift shift = {w, job, clock_mono_ms()};
-    struct map_means means = {w->store, w->program, keep_on, &shift};
-    int64_t began_ms = clock_mono_ms();
+    struct map_means means = {w->store, w->program, keep_on, wanted, &shift};
+    int64_t began_ms = clock_mono_ms(), cpu_ms = 0;
     struct builder result = {0};
     struct task task;
     char why[256] = "", key[QUEUE_KEY_MAX + 1];
@@ -90,7 +94,9 @@ static enum err do_job(struct workers *w, struct queue_job *job)
 
     snprintf(key, sizeof key, "%s", job->key);
     if (task_read(&task, bytes_text(job->key), buffer_bytes(job->task), why) == ERR_OK)
-        end = map_task(&means, &task, &result, why);
+        end = map_task(&means, &task, &result, &cpu_ms, why);
+    if (end == MAP_DONE)
+        cost_write(cpu_ms, &result);
     metric_add(&media_ms, clock_mono_ms() - began_ms);
     if (end != MAP_DONE && end != MAP_STOPPED)
         log_warn("ladder", "task %s: %s", key, why);

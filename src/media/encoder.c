@@ -37,7 +37,9 @@ static const struct level {
 #define STORED_PICTURES 5
 
 /* How full a player's buffer is taken to be where a chunk begins: each is encoded without knowing what the one before it
- * took, and may take so much more than its rate. */
+ * took, and may take so much more than its rate. With this share, sources that are too hard for the rate come out like those of
+ * one process over all chunks (`matinee bench ladder`: +0.16 dB at 2 % more bits, 11 % less in the worst two seconds); with 0.5
+ * they have 6 % fewer bits and 0.7 dB less. */
 #define VBV_INIT "0.6"
 
 /* The last pictures of a chunk are not referred to by any later one as far as its encoder knows, which makes them a little

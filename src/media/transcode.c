@@ -20,6 +20,7 @@ struct work {
     int64_t last_pts;       /* of the picture before */
     size_t decoded;         /* pictures, those that are left out too */
     size_t decoded_leading; /* of them before the first sample's */
+    bool starved;           /* there was no memory for a picture */
     char *why;              /* 256 */
 };
 
@@ -30,6 +31,16 @@ static enum err refuse(const struct work *w, enum err e, const char *text)
 }
 
 /* --- before the first picture --------------------------------------------------------------------------- */
+
+/* What a decoder makes of it when there is no memory for a picture is its own affair: some go on without. */
+static int take_memory(AVCodecContext *decoder, AVFrame *frame, int flags)
+{
+    struct work *w = decoder->opaque;
+    int code = avcodec_default_get_buffer2(decoder, frame, flags);
+
+    w->starved = w->starved || code < 0;
+    return code;
+}
 
 static enum err open_decoder(struct work *w)
 {
@@ -45,6 +56,8 @@ static enum err open_decoder(struct work *w)
         avcodec_parameters_to_context(w->decoder, p) < 0)
         return refuse(w, ERR_LIMIT, "no memory for a decoder");
     w->decoder->thread_count = 1;
+    w->decoder->opaque = w;
+    w->decoder->get_buffer2 = take_memory;
     w->decoder->max_pixels = (int64_t)PICTURE_SIDE_MAX * PICTURE_SIDE_MAX;
     w->decoder->pkt_timebase = w->demux.format->streams[0]->time_base;
     if (avcodec_open2(w->decoder, codec, NULL) < 0)
@@ -115,8 +128,8 @@ static enum err take_pictures(struct work *w)
     }
     if (e != ERR_OK || code == AVERROR(EAGAIN) || code == AVERROR_EOF)
         return e;
-    return code == AVERROR(ENOMEM) ? refuse(w, ERR_LIMIT, "no memory for a picture")
-                                   : refuse(w, ERR_BAD, "a picture cannot be decoded");
+    return code == AVERROR(ENOMEM) || w->starved ? refuse(w, ERR_LIMIT, "no memory for a picture")
+                                                 : refuse(w, ERR_BAD, "a picture cannot be decoded");
 }
 
 /* A packet that is refused lacks its picture in the end; only a lack of memory is not the packet's fault. */
@@ -145,6 +158,8 @@ static enum err check_count(const struct work *w)
 
     if (came == due)
         return ERR_OK;
+    if (w->starved)
+        return refuse(w, ERR_LIMIT, "no memory for a picture");
     snprintf(w->why, 256, "%zu of %zu pictures can be decoded", came, due);
     return ERR_BAD;
 }

@@ -27,3 +27,10 @@ def make_server(tmp_path):
 @pytest.fixture
 def server(make_server):
     return make_server('--segment', '2', '--grace', '2')
+
+
+@pytest.fixture
+def nats(tmp_path):
+    server = matinee.Nats(tmp_path / 'nats')
+    yield server.start()
+    server.close()

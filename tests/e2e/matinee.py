@@ -115,7 +115,7 @@ class Server:
         return self.event(event)['video']
 
     def metric(self, name):
-        match = re.search(rf'^{name} (\S+)$', self.get('/metrics').decode(), re.M)
+        match = re.search(rf'^{re.escape(name)} (\S+)$', self.get('/metrics').decode(), re.M)
         assert match, name
         return int(match[1])
 
@@ -254,18 +254,72 @@ class Nats:
             self.kill()
 
 
+class MariaDB:
+    """A MariaDB server of our own, on a free port that it keeps over restarts, with an empty database and a user for it."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir()
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            self.port = s.getsockname()[1]
+        self.socket = self.folder / 's'
+        self.user = ['--user=root'] if os.geteuid() == 0 else []
+        self.process = None
+        subprocess.run(['mariadb-install-db', '--no-defaults', *self.user, f'--datadir={self.folder}/data',
+                        '--auth-root-authentication-method=normal', '--skip-test-db'], check=True, capture_output=True)
+        self.url = f'mysql://matinee:s%40cret@127.0.0.1:{self.port}/matinee'
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ['mariadbd', '--no-defaults', *self.user, f'--datadir={self.folder}/data', f'--socket={self.socket}',
+             f'--port={self.port}', '--bind-address=127.0.0.1', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=32M',
+             '--innodb-flush-log-at-trx-commit=1', '--skip-log-bin', f'--pid-file={self.folder}/pid'],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.folder / 'log', 'ab'))
+        until(lambda: self.run('SELECT 1', check=False), 30, 'MariaDB being ready')
+        self.run("CREATE DATABASE IF NOT EXISTS matinee; CREATE USER IF NOT EXISTS matinee IDENTIFIED BY 's@cret';"
+                 'GRANT ALL ON matinee.* TO matinee')
+        return self
+
+    def run(self, sql, check=True):
+        """Rows as lists of text; None where it failed and `check` is off."""
+        done = subprocess.run(['mariadb', '--no-defaults', '-u', 'root', f'--socket={self.socket}', '--batch', '--skip-column-names',
+                               '-e', sql], capture_output=True, text=True)
+        assert done.returncode == 0 or not check, done.stderr
+        if done.returncode != 0:
+            return None
+        return [[None if v == 'NULL' else v.replace('\\t', '\t').replace('\\n', '\n') for v in line.split('\t')]
+                for line in done.stdout.splitlines()] or [[]]
+
+    def query(self, sql):
+        rows = self.run('USE matinee; ' + sql)
+        return [] if rows == [[]] else rows
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+
 class Worker:
     """One `matinee worker`."""
 
-    def __init__(self, queue, storage, log, *options):
+    def __init__(self, queue, storage, log, *options, environment=None):
         self.log = open(log, 'ab')
         self.process = subprocess.Popen([MATINEE, 'worker', '--queue', queue, '--storage', storage, '--workers', '1', *options],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log,
+                                        env={**os.environ, **(environment or {})})
         for line in iter(self.process.stdout.readline, b''):
             if line == b'ready\n':
                 break
         else:
             raise AssertionError(f'the worker ended with {self.process.wait()}')
+
+    def said(self):
+        return pathlib.Path(self.log.name).read_text(errors='replace')
 
     def kill(self):
         self.process.kill()

@@ -48,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < chunks; i++)
         assert(extents[i].size > 0 && extents[i].offset + extents[i].size <= size);
     (void)pictures_count(text);
+    assert(cost_read(text) >= 0);
     while (line_next(&text, &line)) {
         read_task(line);
         read_piece(line);
