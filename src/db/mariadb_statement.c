@@ -396,7 +396,7 @@ static enum err run_once(struct connection *c, const char *sql, const struct db_
     if (e != ERR_OK || (e = prepared(c, sql, &s)) != ERR_OK)
         return e;
     for (size_t at = 0, count; at < rows && e == ERR_OK; at += count) {
-        const struct db_value *from = values + at * columns;
+        const struct db_value *from = columns > 0 ? values + at * columns : NULL;
         my_ulonglong found;
 
         count = batch_of(from, columns, rows - at);
