@@ -55,7 +55,7 @@ static void install(const char *folder)
 /* In the child: becomes mariadbd, which ends with us, however we end. */
 static _Noreturn void become_server(int said)
 {
-    char data[128], socket[128], pid[128], port[32];
+    char data[128], socket[128], pid[128], port[32], certificate[128], key[128];
     char *words[] = {"mariadbd",
                      "--no-defaults",
                      data,
@@ -69,10 +69,16 @@ static _Noreturn void become_server(int said)
                      "--innodb-flush-log-at-trx-commit=1",
                      "--skip-log-bin",
                      "--log-warnings=1",
+                     mariadb.certificate != NULL ? certificate : "--skip-ssl",
+                     mariadb.certificate != NULL ? key : "--skip-ssl",
                      geteuid() == 0 ? "--user=root" : NULL,
                      NULL};
 
     snprintf(data, sizeof data, "--datadir=%s/data", mariadb.folder);
+    if (mariadb.certificate != NULL) {
+        snprintf(certificate, sizeof certificate, "--ssl-cert=%s", mariadb.certificate);
+        snprintf(key, sizeof key, "--ssl-key=%s", mariadb.key);
+    }
     snprintf(socket, sizeof socket, "--socket=%s/s", mariadb.folder);
     snprintf(pid, sizeof pid, "--pid-file=%s/pid", mariadb.folder);
     snprintf(port, sizeof port, "--port=%d", mariadb.port);

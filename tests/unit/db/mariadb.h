@@ -11,7 +11,8 @@ struct mariadb_process {
     pid_t pid; /* 0: it is not running */
     int port;  /* kept over restarts */
     unsigned databases;
-    int said; /* its standard error */
+    int said;                /* its standard error */
+    char *certificate, *key; /* files; NULL: it speaks no TLS from its next start on */
 };
 
 /* Group setup and teardown: installs and starts `mariadb`; ends it and removes its folder. */

@@ -1,6 +1,7 @@
 /* What only MariaDB does: it goes away and comes back, has many writers, and belongs to several servers. */
 #include "unit.h"
 
+#include "../net/certificate.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -497,6 +498,48 @@ static void a_socket_is_as_good_as_a_port(void **state)
     db_close(d);
 }
 
+static enum err open_with(const char *url, const char *option, const char *value, char why[256])
+{
+    char whole[MARIADB_URL_SIZE + 128];
+    struct db *d;
+    enum err e;
+
+    snprintf(whole, sizeof whole, "%s?%s=%s", url, option, value);
+    if ((e = db_open(&d, whole, why)) == ERR_OK)
+        assert_int_equal(number(d, "SELECT LENGTH(variable_value) > 0 FROM information_schema.session_status"
+                                   " WHERE variable_name = 'ssl_cipher'"),
+                         1);
+    db_close(d);
+    return e;
+}
+
+static void tls_is_spoken_with_whom_it_should_and_nobody_else(void **state)
+{
+    char url[MARIADB_URL_SIZE], why[256], kept[64];
+
+    assert_int_equal(certificate_folder(state), 0);
+    make_certificate(1);
+    mariadb_database(url);
+    assert_int_equal(open_with(url, "ssl_ca", cert_file, why), ERR_IO); /* it speaks none */
+    mariadb_stop(SIGTERM);
+    mariadb.certificate = cert_file;
+    mariadb.key = key_file;
+    mariadb_start();
+    assert_int_equal(open_with(url, "ssl_ca", cert_file, why), ERR_OK);
+    assert_int_equal(open_with(url, "ssl", "1", why), ERR_IO); /* no authority knows it */
+    snprintf(kept, sizeof kept, "%s", cert_file);
+    snprintf(cert_file, sizeof cert_file, "%s/other.pem", certificate_in);
+    make_certificate(2); /* somebody else's, for the same name */
+    assert_int_equal(open_with(url, "ssl_ca", cert_file, why), ERR_IO);
+    assert_non_null(strstr(why, "--database"));
+    remove(cert_file);
+    snprintf(cert_file, sizeof cert_file, "%s", kept);
+    mariadb_stop(SIGTERM);
+    mariadb.certificate = mariadb.key = NULL;
+    mariadb_start();
+    certificate_folder_end(state);
+}
+
 /* --- several servers --------------------------------------------------------------------------------- */
 
 struct opening {
@@ -565,6 +608,7 @@ int main(void)
         cmocka_unit_test(who_cannot_connect_is_told_what_to_do_and_no_password),
         cmocka_unit_test(an_address_that_is_none_is_not_repeated),
         cmocka_unit_test(a_socket_is_as_good_as_a_port),
+        cmocka_unit_test(tls_is_spoken_with_whom_it_should_and_nobody_else),
         cmocka_unit_test(servers_that_start_at_once_make_the_tables_once),
         cmocka_unit_test(tables_that_were_half_made_are_finished),
     };
