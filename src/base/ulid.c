@@ -34,7 +34,7 @@ struct ulid ulid_new(void)
 struct ulid ulid_secret(void)
 {
     uint64_t now = (uint64_t)clock_wall_ms();
-    struct ulid u;
+    struct ulid u = {{0}};
 
     put_be16(u.b, (uint16_t)(now >> 32));
     put_be32(u.b + 2, (uint32_t)now);

@@ -43,7 +43,7 @@ static double y_of(const struct scale *s, double value)
 /* Whole powers of ten as lines across, the values of x as they are. */
 static void draw_ground(FILE *f, const struct bench_lines *l, const struct scale *x, const struct scale *y)
 {
-    for (double power = floor(y->low); power <= y->high; power++) {
+    for (int power = (int)floor(y->low); power <= y->high; power++) {
         double value = pow(10, power), height = y_of(y, value);
 
         if (power < y->low)

@@ -12,6 +12,7 @@ of every reservation two stretches are known for each of its units:
 """
 import asyncio
 import collections
+import contextlib
 import datetime
 import json
 import random
@@ -90,6 +91,7 @@ class Crowd:
         self.keys = []  # (key, body) that were used, for repeating
         self.stop = False
         self.lost = 0
+        self.answered = asyncio.Event()
 
     def wanted(self, chance):
         chosen = chance.sample(self.units, min(len(self.units), chance.randint(1, self.at_most)))
@@ -104,7 +106,14 @@ class Crowd:
             assert self.lost < 5000, 'the box office is gone and does not come back'
             return None
         call.tell(status, answer)
+        self.answered.set()
+        self.answered.clear()
         return status
+
+    async def news(self, seconds=0.1):
+        """Until somebody is answered; or a while, if nobody is."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.answered.wait(), seconds)
 
     async def reserve(self, connection, chance, number):
         if self.keys and chance.random() < 0.2:
@@ -120,7 +129,7 @@ class Crowd:
                 return call.answer
             if status is not None and status != 503 and not (status == 409 and call.answer['title'] == 'in-flight'):
                 return None
-            await asyncio.sleep(0.01 if status else 0.1)
+            await self.news()
         return None
 
     async def act(self, connection, chance, mine):

@@ -76,7 +76,7 @@ async def after(crowd, part, work):
     """Does what blocks, once that part of the calls has been made."""
     goal = crowd.left * part
     while crowd.left > goal and not crowd.stop:
-        await asyncio.sleep(0.005)
+        await crowd.news()
     await asyncio.get_running_loop().run_in_executor(None, work)
 
 

@@ -173,6 +173,7 @@ static void *actor_thread(void *ctx)
 
 void sim_run(struct sim *s, size_t count, void (*act)(void *ctx, size_t number), void *ctx)
 {
+    assert(count > 0 && count <= ACTORS_MAX);
     s->actor_count = count;
     s->act = act;
     s->ctx = ctx;
