@@ -101,8 +101,7 @@ static void a_transaction_costs_a_trip_for_each_statement_and_one(void **state)
     make_numbers(d);
     assert_int_equal(db_write(d, look_and_change, NULL), ERR_OK);
     assert_int_equal(db_write(d, change_hundred, NULL), ERR_OK);
-    commands = status(d, "questions");
-    commands = status(d, "questions"); /* what this itself costs */
+    assert_true(status(d, "questions") > 0); /* prepares what asks */
     prepared = status(d, "com_stmt_prepare");
     for (int i = 0; i < 10; i++)
         assert_int_equal(db_write(d, look_and_change, NULL), ERR_OK);
@@ -248,13 +247,18 @@ static void locks_in_opposite_orders_never_hang_and_lose_nothing(void **state)
     db_close(c.db);
 }
 
+static enum err add_hundred(void *ctx, struct db *tx)
+{
+    return db_run(tx, "UPDATE t SET n = n + 100 WHERE id = 0", NULL, 0, NULL);
+}
+
 static enum err add_inside(void *ctx, struct db *tx)
 {
     int64_t began = clock_mono_ms();
     enum err e = add_to(tx, 0);
 
     assert_int_equal(e, ERR_OK);
-    assert_int_equal(do_it(ctx, "UPDATE t SET n = n + 100 WHERE id = 0"), ERR_BUSY);
+    assert_int_equal(db_write(ctx, add_hundred, NULL), ERR_BUSY);
     assert_in_range(clock_mono_ms() - began, DB_LOCK_SECONDS_MAX * 1000 - 500,
                     DB_LOCK_SECONDS_MAX * 1000 + 5000);
     return e;
