@@ -141,6 +141,15 @@
 /* A server that has not answered by then is away. */
 #define DB_CONNECT_SECONDS_MAX 5
 #define DB_ANSWER_SECONDS_MAX  30
+/* The server undoes a transaction whose client has said nothing for so long: of a machine that lost its power it would
+ * keep the locks for hours. Our own transactions are over in milliseconds. */
+#define DB_TRANSACTION_IDLE_SECONDS_MAX 10
+/* Changing tables at start, or waiting for another server that does: an index over millions of rows takes minutes. */
+#define DB_SCHEMA_SECONDS_MAX 600
+/* Rows of one trip: MariaDB takes 16 MB at once unless told otherwise, and others want their turn. */
+#define DB_BATCH_BYTES_MAX 2097152
+/* A server that is away is said to be so this often. */
+#define DB_AWAY_SAY_MS 10000
 
 /* --- uploads of finished recordings ------------------------------------------------------------------ */
 

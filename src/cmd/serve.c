@@ -63,7 +63,7 @@ static struct option serve_options[] = {
     {"tls-cert", "FILE", NULL, "PEM certificate chain: HTTP and RTMPS speak TLS; read again on SIGHUP", NULL},
     {"tls-key", "FILE", NULL, "PEM private key", NULL},
     {"storage", "URL", NULL, "where segments live: file:DIR [file:DATA/store]", NULL},
-    {"database", "URL", NULL, "events and the index: sqlite:FILE [sqlite:DATA/matinee.db]", NULL},
+    {"database", "URL", NULL, "all rows: sqlite:FILE or mysql://USER:PASSWORD@HOST/NAME [sqlite:DATA/matinee.db]", NULL},
     {"queue", "URL", NULL, "jobs of the ladder: local: or nats://HOST:4222 [local:]", NULL},
     {"ladder", "LIST", "2160p,1080p,720p,480p",
      "renditions to make, none larger than the source; a name may end in :hevc or :av1; none: the source only",

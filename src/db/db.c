@@ -93,6 +93,9 @@ enum err db_run(struct db *tx, const char *sql, const struct db_value *values, s
     return db_run_rows(tx, sql, values, count, 1, changed);
 }
 
+/* A statement that is a whole transaction can be tried again by us: nobody has looked at anything before it. */
+#define DO_TRIES_MAX 3
+
 struct one_statement {
     const char *sql;
     const struct db_value *values;
@@ -111,8 +114,11 @@ static enum err run_one(void *ctx, struct db *tx)
 enum err db_do(struct db *d, const char *sql, const struct db_value *values, size_t count, int64_t *changed)
 {
     struct one_statement one = {sql, values, count, changed};
+    enum err e = ERR_BUSY;
 
-    return db_write(d, run_one, &one);
+    for (int i = 0; i < DO_TRIES_MAX && e == ERR_BUSY; i++)
+        e = db_write(d, run_one, &one);
+    return e;
 }
 
 int64_t db_column_int(const struct db_row *r, int at)

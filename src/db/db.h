@@ -1,14 +1,18 @@
 /* db/db.h - SQL, on SQLite or MariaDB.
  *
  *   sqlite:FILE                            embedded: one writer, any number of readers, WAL with synchronous=FULL
- *   mysql://[user[:password]@]host[:port]/database[?socket=FILE]
- *                                          MariaDB 10.11: as many writers as connections, READ COMMITTED; several
- *                                          servers may share one
+ *   mysql://[user[:password]@]host[:port]/database[?socket=FILE&ssl=1&ssl_ca=FILE]
+ *                                          MariaDB 10.6 or newer: as many writers as connections, READ COMMITTED;
+ *                                          several servers may share one
  *
  * A statement is text with ? places and its values; rows come back one by one. It is written once for both
- * engines: words in braces stand for what differs (see db_words in db_int.h), {lock} above all, which is FOR
- * UPDATE where there are several writers and nothing where there is one. Statements are prepared once for each
- * connection and kept by their text, so a text that varies (a list of places) should vary little.
+ * engines: words in braces stand for what differs (sqlite_words, mariadb_words). {lock} after a SELECT is FOR UPDATE
+ * where there are several writers and nothing where there is one; {or_keep:COLUMN} after an INSERT leaves a row whose
+ * key is there already as it is (what *changed then says differs). Statements are prepared once for each connection
+ * and kept by their text, so a text that varies (a list of places) should vary little.
+ *
+ * In both, texts are compared byte by byte and sort as strcmp() sorts, || joins them, and a backslash is only that.
+ * Not the same, and so not used: 5 / 2, types and functions of dates, RETURNING.
  *
  * Calls block: pool threads and threads of one's own only (and the main thread at start). */
 #ifndef MATINEE_DB_DB_H
@@ -29,7 +33,7 @@ bool db_shared(const struct db *d);
 
 /* A value for a place. */
 struct db_value {
-    enum { DB_NULL, DB_INT, DB_REAL, DB_TEXT, DB_BLOB } kind;
+    enum db_type { DB_NULL, DB_INT, DB_REAL, DB_TEXT, DB_BLOB } kind;
     int64_t i;
     double real;
     struct bytes b;
@@ -67,7 +71,7 @@ must_check enum err db_run(struct db *tx, const char *sql, const struct db_value
 must_check enum err db_run_rows(struct db *tx, const char *sql, const struct db_value *values, size_t columns,
                                 size_t rows, int64_t *changed);
 
-/* Runs one statement in a transaction of its own. */
+/* Runs one statement in a transaction of its own. ERR_BUSY only after it was tried again a few times. */
 must_check enum err db_do(struct db *d, const char *sql, const struct db_value *values, size_t count,
                           int64_t *changed);
 

@@ -94,7 +94,8 @@ enum err schema_update(struct db *d, char why[256])
             if ((e = d->kind->schema_step(d, steps[version], version + 1)) == ERR_OK)
                 log_debug("db", "schema brought to version %lld", (long long)version + 1);
         if (e != ERR_OK)
-            snprintf(why, 256, "the database's tables could not be brought up to date: %s", err_text(e));
+            snprintf(why, 256, "the database's tables could not be brought up to date: %s%s", err_text(e),
+                     e == ERR_DENIED ? "; the user must be allowed to make and change tables there" : "");
     }
     d->kind->schema_done(d);
     return e;

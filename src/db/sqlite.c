@@ -285,7 +285,7 @@ static enum err sqlite_run_rows(struct db *tx, const char *sql, const struct db_
 
     *changed = 0;
     for (size_t i = 0; i < rows && e == ERR_OK; i++) {
-        e = run(c, sql, values + i * columns, columns, NULL, NULL);
+        e = run(c, sql, columns > 0 ? values + i * columns : NULL, columns, NULL, NULL);
         *changed += e == ERR_OK ? sqlite3_changes64(c->sqlite) : 0;
     }
     return e;

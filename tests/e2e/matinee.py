@@ -267,14 +267,15 @@ class MariaDB:
         self.user = ['--user=root'] if os.geteuid() == 0 else []
         self.process = None
         subprocess.run(['mariadb-install-db', '--no-defaults', *self.user, f'--datadir={self.folder}/data',
-                        '--auth-root-authentication-method=normal', '--skip-test-db'], check=True, capture_output=True)
+                        '--auth-root-authentication-method=normal', '--skip-test-db', '--innodb-use-native-aio=0',
+                        '--innodb-log-file-size=32M'], check=True, capture_output=True)
         self.url = f'mysql://matinee:s%40cret@127.0.0.1:{self.port}/matinee'
 
     def start(self):
         self.process = subprocess.Popen(
             ['mariadbd', '--no-defaults', *self.user, f'--datadir={self.folder}/data', f'--socket={self.socket}',
              f'--port={self.port}', '--bind-address=127.0.0.1', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=32M',
-             '--innodb-flush-log-at-trx-commit=1', '--skip-log-bin', f'--pid-file={self.folder}/pid'],
+             '--innodb-flush-log-at-trx-commit=1', '--innodb-use-native-aio=0', '--skip-log-bin', f'--pid-file={self.folder}/pid'],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.folder / 'log', 'ab'))
         until(lambda: self.run('SELECT 1', check=False), 30, 'MariaDB being ready')
         self.run("CREATE DATABASE IF NOT EXISTS matinee; CREATE USER IF NOT EXISTS matinee IDENTIFIED BY 's@cret';"
