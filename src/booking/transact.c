@@ -41,7 +41,9 @@ static enum err read_board(struct round *r, void *tx)
     board_sort(&r->board);
     if ((e = rows->read_units(r->booking->rows, tx, &r->board, r->lock)) != ERR_OK)
         return e;
-    return rows->read_inventories(r->booking->rows, tx, &r->board, r->lock);
+    e = rows->read_inventories(r->booking->rows, tx, &r->board, r->lock);
+    board_sort_waiters(&r->board);
+    return e;
 }
 
 /* Whether a hold past its time stands in the inventory: with the units locked, so that nobody expires it meanwhile. */
@@ -67,7 +69,7 @@ static enum err decide_all(struct round *r, void *tx)
         struct booking_op *op = r->ops[i];
 
         op_decide(op, &r->board, atomic_load(&op->inventory->hold_ms));
-        if (op->verdict == VERDICT_WIDER)
+        if (op->verdict == VERDICT_WIDER || op->verdict == VERDICT_LONGER)
             return ERR_STALE; /* the board may be half changed: away with it */
         if (r->board.torn) {
             assert(!r->lock); /* under locks it would be a unit sold twice: what this whole room is for */
@@ -192,6 +194,8 @@ static size_t keep_open(struct booking_op **ops, size_t count, enum err e, bool 
             continue;
         if (op->verdict == VERDICT_WIDER)
             op->wide = *wider = true;
+        if (op->verdict == VERDICT_LONGER)
+            op->whole_line = *wider = true;
         if (now_ms - op->begun_ms > BOOKING_TRY_MS_MAX)
             give_up(op, e);
         else

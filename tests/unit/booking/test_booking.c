@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "booking/booking.h"
+#include "booking/booking_int.h"
 
 #include <pthread.h>
 
@@ -308,6 +308,122 @@ static void leaving_the_line_after_its_offer_has_ended_is_nothing_special(void *
     }
 }
 
+/* Decides `count` calls in one transaction of the combining writer, in this order. */
+static void together(struct office *o, struct booking_call **calls, size_t count)
+{
+    struct booking_op ops[8] = {0}, *open[8];
+
+    for (size_t i = 0; i < count; i++) {
+        ops[i] =
+            (struct booking_op){.call = calls[i], .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
+        open[i] = &ops[i];
+        assert_int_equal(inventory_find(o->booking, calls[i]->inventory, &ops[i].inventory), ERR_OK);
+        assert_true(op_check(&ops[i]) && inventory_enter(ops[i].inventory, &ops[i]));
+    }
+    strategy_combining.run(o->booking, open, count);
+    for (size_t i = 0; i < count; i++) {
+        inventory_leave(ops[i].inventory, &ops[i]);
+        quantities_free(&ops[i].wants);
+        quantities_free(&ops[i].picks);
+        booking_call_free(calls[i]);
+    }
+}
+
+static struct ulid wait_for(struct office *o, struct ulid inventory, const char *key, int64_t quantity)
+{
+    struct booking_want want = {key, quantity};
+    struct booking_call c = {.kind = BOOKING_JOIN,
+                             .inventory = inventory,
+                             .customer = "bob",
+                             .wants = &want,
+                             .want_count = 1};
+
+    booking_do(o->booking, &c);
+    assert_int_equal(c.answer, BOOKED);
+    return c.waiter.id;
+}
+
+static void whoever_leaves_while_it_is_offered_something_is_not_before_others_and_keeps_nothing(void **state)
+{
+    struct office o;
+
+    office_open(&o, LOCKING_COMBINING);
+    struct ulid pool = make_pool(&o, 1), all;
+    assert_int_equal(take(&o, pool, 1, &all), BOOKED);
+    struct ulid first = wait_for(&o, pool, "pool", 1), second = wait_for(&o, pool, "pool", 1);
+    struct booking_call cancel = {.kind = BOOKING_CANCEL,
+                                  .inventory = pool,
+                                  .id = all,
+                                  .if_match = BOOKING_ANY_VERSION},
+                        leave = {.kind = BOOKING_LEAVE, .inventory = pool, .id = second};
+    struct waiter_view w;
+
+    together(&o, (struct booking_call *[]){&cancel, &leave}, 2);
+    assert_int_equal(leave.answer, BOOKED);
+    assert_int_equal(booking_waiter(o.booking, first, &w), ERR_OK);
+    assert_int_equal(w.state, WAITER_OFFERED);
+    cancel.id = w.reservation;
+    leave.id = first;
+    second = wait_for(&o, pool, "pool", 1);
+    together(&o, (struct booking_call *[]){&cancel, &leave}, 2);
+    assert_int_equal(booking_waiter(o.booking, second, &w), ERR_OK);
+    cancel.id = w.reservation;
+    first = wait_for(&o, pool, "pool", 1);
+    leave.id = first; /* offered by the first call, given back by the second */
+    together(&o, (struct booking_call *[]){&cancel, &leave}, 2);
+    counts(&o, pool, 0, 0);
+    office_close(&o);
+}
+
+static enum err write_waiters(void *ctx, struct db *tx)
+{
+    char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
+    enum err e = ERR_OK;
+
+    ulid_text(*(struct ulid *)ctx, inventory);
+    for (int i = 0; i < LINE_READ_MAX + 10 && e == ERR_OK; i++)
+        e = db_run(tx,
+                   "INSERT INTO waiters (id, inventory_id, customer, state, place, version, quantity, units)"
+                   " VALUES (?, ?, 'eve', 'waiting', ?, 1, 0, ?)",
+                   DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_int(i + 1),
+                             db_str("a\t1\n")),
+                   NULL);
+    return e;
+}
+
+static void a_line_of_any_length_goes_before_those_who_do_not_wait(void **state)
+{
+    static const struct inventory_unit units[] = {{"a", 1}, {"b", 1}};
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid shop =
+            make(&o, (struct inventory_plan){.kind = INVENTORY_UNITS, .units = units, .unit_count = 2});
+        struct booking_want wants[] = {{"b", 1}};
+        struct booking_call a = {.inventory = shop, .wants = &(struct booking_want){"a", 1}, .want_count = 1},
+                            b = {.inventory = shop, .wants = wants, .want_count = 1};
+        struct waiter_view w;
+        struct ulid last, later;
+
+        assert_int_equal(reserve(&o, &a), BOOKED);
+        assert_int_equal(reserve(&o, &b), BOOKED);
+        assert_int_equal(db_write(o.db, write_waiters, &shop), ERR_OK);
+        last = wait_for(&o, shop, "b", 1);
+        assert_int_equal(booking_waiter(o.booking, last, &w), ERR_OK);
+        assert_int_equal(w.position, LINE_READ_MAX + 11);
+        assert_int_equal(act(&o, BOOKING_CANCEL, b.reservation.id), BOOKED);
+        assert_int_equal(booking_waiter(o.booking, last, &w), ERR_OK);
+        assert_int_equal(w.state, WAITER_OFFERED);
+        later = wait_for(&o, shop, "b", 1);
+        assert_int_equal(booking_waiter(o.booking, later, &w), ERR_OK);
+        assert_int_equal(w.state, WAITER_WAITING);
+        counts(&o, shop, 2, 0);
+        booking_call_free(&a);
+        booking_call_free(&b);
+    }
+}
+
 static void the_best_seats_are_together(void **state)
 {
     struct office o;
@@ -439,6 +555,8 @@ int main(void)
         cmocka_unit_test(a_hold_ends_in_every_answer_at_its_time),
         cmocka_unit_test(what_is_freed_goes_to_the_line_first),
         cmocka_unit_test(leaving_the_line_after_its_offer_has_ended_is_nothing_special),
+        cmocka_unit_test(whoever_leaves_while_it_is_offered_something_is_not_before_others_and_keeps_nothing),
+        cmocka_unit_test(a_line_of_any_length_goes_before_those_who_do_not_wait),
         cmocka_unit_test(the_best_seats_are_together),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),
