@@ -234,6 +234,7 @@ struct rows_kind {
 /* First member of every kind's own struct. */
 struct rows {
     const struct rows_kind *kind;
+    bool shared; /* others write while a transaction of ours reads: what it has read may have changed before it locks */
 };
 
 struct rows *rows_sql(struct db *d); /* to be given to free() */

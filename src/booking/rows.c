@@ -752,6 +752,7 @@ struct rows *rows_sql(struct db *d)
     struct rows_of_db *r = mem_new(sizeof *r);
 
     r->rows.kind = &sql_kind;
+    r->rows.shared = db_shared(d);
     r->db = d;
     return &r->rows;
 }

@@ -59,6 +59,36 @@ static enum err look_for_due(struct round *r, void *tx, struct booking_op *op)
     return e;
 }
 
+static bool refused(const struct booking_op *op)
+{
+    enum booking_answer a = op->call->answer;
+
+    return op->call->kind == BOOKING_RESERVE && op->verdict == VERDICT_DONE &&
+           (a == BOOKED_SOLD_OUT || a == BOOKED_STALE);
+}
+
+/* Keys are read before units are locked. Whoever refused one looks again: what stands in its way may be what the same key got
+ * meanwhile, from another server or from a try of ours whose answer was lost. ERR_STALE: so it is. */
+static enum err look_for_answers(struct round *r, void *tx)
+{
+    struct rows *rows = r->booking->rows;
+    enum err e = ERR_OK;
+    struct board fresh;
+
+    if (!r->lock || !rows->shared)
+        return ERR_OK;
+    board_init(&fresh);
+    for (size_t i = 0; i < r->count; i++)
+        if (refused(r->ops[i]))
+            op_wishes(r->ops[i], &fresh);
+    if (fresh.wish_count > 0)
+        e = rows->kind->read_wishes(rows, tx, &fresh, true);
+    if (e == ERR_OK && fresh.reservation_count > 0)
+        e = ERR_STALE;
+    board_free(&fresh);
+    return e;
+}
+
 static enum err decide_all(struct round *r, void *tx)
 {
     const struct inventory *clean = NULL; /* nothing is due here: the next short op need not look */
@@ -82,7 +112,7 @@ static enum err decide_all(struct round *r, void *tx)
         else if ((e = look_for_due(r, tx, op)) == ERR_OK && op->verdict == VERDICT_DONE)
             clean = op->inventory;
     }
-    return e;
+    return e == ERR_OK ? look_for_answers(r, tx) : e;
 }
 
 static enum err save(struct round *r, void *tx)

@@ -424,6 +424,127 @@ static void a_line_of_any_length_goes_before_those_who_do_not_wait(void **state)
     }
 }
 
+/* --- somebody else in between ------------------------------------------------------------------------- */
+
+/* The rows of an office, and what another server does at a chosen moment, once. */
+static struct {
+    const struct rows_kind *really;
+    struct rows_kind kind;
+    void (*meddle)(void *tx);
+    struct office *office;
+    struct ulid inventory;
+} between;
+
+static void meddle_once(void *tx)
+{
+    void (*meddle)(void *tx) = between.meddle;
+
+    between.meddle = NULL;
+    if (meddle != NULL)
+        meddle(tx);
+}
+
+static enum err write_after(struct rows *r, enum err (*work)(void *ctx, void *tx), void *ctx)
+{
+    meddle_once(NULL);
+    return between.really->write(r, work, ctx);
+}
+
+static enum err read_units_after(struct rows *r, void *tx, struct board *b, bool lock)
+{
+    if (tx != NULL)
+        meddle_once(tx);
+    return between.really->read_units(r, tx, b, lock);
+}
+
+static void meddle_in(struct office *o, struct ulid inventory)
+{
+    between.really = o->booking->rows->kind;
+    between.kind = *between.really;
+    between.office = o;
+    between.inventory = inventory;
+    o->booking->rows->kind = &between.kind;
+}
+
+static void sell_the_second_seat(void *tx)
+{
+    struct booking_call c = {.inventory = between.inventory,
+                             .wants = &(struct booking_want){"A-2", 1},
+                             .want_count = 1};
+
+    assert_int_equal(reserve(between.office, &c), BOOKED);
+    booking_call_free(&c);
+}
+
+static void if_match_holds_for_the_whole_inventory_until_the_commit(void **state)
+{
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid hall = make_seats(&o, 1, 2);
+        struct inventory_view v;
+
+        assert_int_equal(booking_inventory(o.booking, hall, &v), ERR_OK);
+        struct booking_call c = {.inventory = hall,
+                                 .wants = &(struct booking_want){"A-1", 1},
+                                 .want_count = 1,
+                                 .if_match = v.version};
+
+        inventory_view_free(&v);
+        if (o.locking == LOCKING_COMBINING || o.locking == LOCKING_ADAPTIVE)
+            continue; /* the lane's own thread cannot wait for another call */
+        meddle_in(&o, hall);
+        between.kind.write = write_after;
+        between.meddle = sell_the_second_seat;
+        assert_int_equal(reserve(&o, &c), BOOKED_STALE);
+        counts(&o, hall, 1, 0);
+        booking_call_free(&c);
+    }
+}
+
+/* As another server's commit would, between two statements of ours. */
+static void answer_the_same_key(void *tx)
+{
+    char inventory[ULID_TEXT_SIZE], id[ULID_TEXT_SIZE];
+
+    ulid_text(between.inventory, inventory);
+    assert_int_equal(
+        db_run(tx, "UPDATE units SET held = 1, version = version + 1 WHERE inventory_id = ?",
+               DB_VALUES(db_str(inventory)), NULL),
+        ERR_OK);
+    assert_int_equal(
+        db_run(tx,
+               "INSERT INTO reservations (id, inventory_id, ikey, body, customer, state, expires_at, created_at, version, "
+               "units) VALUES (?, ?, 'same', X'00000000000000000000000000000000', 'ann', 'held', 9999999999999, 1, 1, ?)",
+               DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_str("pool\t1\n")), NULL),
+        ERR_OK);
+}
+
+static void a_key_is_not_refused_for_want_of_what_it_has_got_itself(void **state)
+{
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid pool = make_pool(&o, 1);
+        struct booking_call c = {.inventory = pool, .quantity = 1, .idempotency_key = "same"};
+        struct booking_op op = {.call = &c, .begun_ms = clock_mono_ms()}, *one = &op;
+
+        c.kind = BOOKING_RESERVE;
+        c.if_match = BOOKING_ANY_VERSION;
+        meddle_in(&o, pool);
+        o.booking->rows->shared = true;
+        between.kind.read_units = read_units_after;
+        between.meddle = answer_the_same_key;
+        assert_int_equal(inventory_find(o.booking, pool, &op.inventory), ERR_OK);
+        assert_true(op_check(&op));
+        /* What the other did is undone here with the round that found it; on a shared database it stays. */
+        assert_int_equal(transact_locked(o.booking, &one, 1), ERR_STALE);
+        quantities_free(&op.wants);
+    }
+}
+
 static void the_best_seats_are_together(void **state)
 {
     struct office o;
@@ -557,6 +678,8 @@ int main(void)
         cmocka_unit_test(leaving_the_line_after_its_offer_has_ended_is_nothing_special),
         cmocka_unit_test(whoever_leaves_while_it_is_offered_something_is_not_before_others_and_keeps_nothing),
         cmocka_unit_test(a_line_of_any_length_goes_before_those_who_do_not_wait),
+        cmocka_unit_test(if_match_holds_for_the_whole_inventory_until_the_commit),
+        cmocka_unit_test(a_key_is_not_refused_for_want_of_what_it_has_got_itself),
         cmocka_unit_test(the_best_seats_are_together),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),
