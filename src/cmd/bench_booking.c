@@ -16,8 +16,9 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX   20
-#define ROW_LOCKS    LOCKING_COUNT /* the rival, after the strategies */
-#define SELLER_COUNT (LOCKING_COUNT + 1)
+#define ROW_LOCKS    LOCKING_COUNT       /* the rival, after the strategies */
+#define OVER_HTTP    (LOCKING_COUNT + 1) /* combining, through the front door */
+#define SELLER_COUNT (LOCKING_COUNT + 2)
 #define SWEEP_MAX    8
 
 struct sizes {
@@ -50,6 +51,8 @@ static const struct sweep sweeps[] = {
 
 static const char *seller_name(int seller)
 {
+    if (seller == OVER_HTTP)
+        return "combining, HTTP";
     return seller == ROW_LOCKS ? "row locks" : booking_locking_name((enum booking_locking)seller);
 }
 
@@ -57,12 +60,16 @@ struct database {
     const char *name;
     struct db *db;
     struct booking *booking;
+    struct market_house house;
 };
 
 /* --- one point --------------------------------------------------------------------------------------- */
 
 static bool measure(const struct database *d, int seller, const struct market *m, struct market_result *out)
 {
+    if (seller == OVER_HTTP)
+        return market_http(&d->house, LOCKING_COMBINING, m, out);
+
     enum err e = seller == ROW_LOCKS ? market_row_locks(d->db, m, out)
                                      : market_engine(d->booking, (enum booking_locking)seller, m, out);
 
@@ -174,24 +181,27 @@ static struct option options[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static int run(const char *url, const char *only, const struct sizes *sizes)
+/* `folder` is for the server behind HTTP; over SQLite it has a file of its own, as two processes never share one. */
+static int run(const char *url, const char *folder, const char *only, const struct sizes *sizes)
 {
-    struct database d = {.name = strncmp(url, "mysql:", 6) == 0 ? "mariadb" : "sqlite"};
-    char why[256];
+    struct database d = {.name = strncmp(url, "mysql:", 6) == 0 ? "mariadb" : "sqlite", .house = {.pid = -1}};
+    char why[256] = "";
     bool done = db_open(&d.db, url, why) == ERR_OK && booking_open(&d.booking, d.db, why) == ERR_OK;
 
     if (!done)
         fprintf(stderr, "matinee bench booking: %s\n", why);
+    done = done && market_house_open(&d.house, folder, db_shared(d.db) ? url : NULL);
     for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps && done; i++)
         if (only == NULL || strcmp(only, sweeps[i].name) == 0)
             done = run_sweep(&d, &sweeps[i], sizes);
+    market_house_close(&d.house);
     booking_close(d.booking);
     db_close(d.db);
     return done ? 0 : 1;
 }
 
-/* Over a database of its own, in a folder that goes away with it. */
-static int run_fresh(const char *only, const struct sizes *sizes)
+/* In a folder that goes away with it; over a database of its own there unless one is given. */
+static int run_in_folder(const char *given, const char *only, const struct sizes *sizes)
 {
     char folder[] = "/tmp/matinee-bench-XXXXXX", url[64];
     int status;
@@ -201,7 +211,7 @@ static int run_fresh(const char *only, const struct sizes *sizes)
         return 1;
     }
     snprintf(url, sizeof url, "sqlite:%s/db", folder);
-    status = run(url, only, sizes);
+    status = run(given != NULL ? given : url, folder, only, sizes);
     bench_folder_remove(folder);
     return status;
 }
@@ -226,8 +236,7 @@ int bench_booking(int argc, char **argv)
     if (why[0] != '\0')
         fprintf(stderr, "matinee bench booking: %s\n", why);
     else
-        status = url != NULL ? run(url, config_text(options, "only"), &sizes)
-                             : run_fresh(config_text(options, "only"), &sizes);
+        status = run_in_folder(url, config_text(options, "only"), &sizes);
     config_free(options);
     return status;
 }

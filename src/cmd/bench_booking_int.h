@@ -4,6 +4,8 @@
 
 #include "booking/booking.h"
 
+#include <sys/types.h>
+
 /* What clients ask for. */
 enum market_shape {
     MARKET_POOLS, /* one of a pool chosen by chance, of so many pools; 1 is the premiere, 10,000 the archive */
@@ -32,6 +34,18 @@ must_check enum err market_engine(struct booking *b, enum booking_locking lockin
 /* The rival: a thread and a connection for each client, each booking a transaction of SELECT … FOR UPDATE in the order of keys, a
  * decrement and an inserted row. */
 must_check enum err market_row_locks(struct db *d, const struct market *m, struct market_result *out);
+
+/* A `matinee serve` of its own below `folder`, over `database` (NULL: its own SQLite file). False: it was said why not. */
+struct market_house {
+    pid_t pid;
+    char http[64], token[64];
+};
+must_check bool market_house_open(struct market_house *out, const char *folder, const char *database);
+void market_house_close(struct market_house *h);
+
+/* Sells over HTTP. False: it was said why not. */
+must_check bool market_http(const struct market_house *h, enum booking_locking locking,
+                            const struct market *m, struct market_result *out);
 
 /* --- what both share --------------------------------------------------------------------------------- */
 

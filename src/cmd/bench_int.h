@@ -51,7 +51,7 @@ bool bench_bars_svg(const struct bench_bars *b, const char *dir, const char *nam
 /* --- plots, bench_plot.c --------------------------------------------------------------------------------- */
 
 #define BENCH_POINTS_MAX 16
-#define BENCH_SERIES_MAX 5
+#define BENCH_SERIES_MAX 6
 
 /* Values along x, a line per series; both axes are logarithmic. A value of 0 is left out. */
 struct bench_lines {

@@ -8,10 +8,10 @@
 #define TOP    70
 #define WIDTH  520
 #define HEIGHT 300
-#define RIGHT  130
+#define RIGHT  160
 #define BOTTOM 50
 
-static const char *const colours[] = {"#2f6f9f", "#c9a227", "#3f8f5f", "#9f4f2f", "#7a7a7a"};
+static const char *const colours[] = {"#2f6f9f", "#c9a227", "#3f8f5f", "#9f4f2f", "#7a7a7a", "#8a5fb0"};
 
 struct scale {
     double low, high; /* as logarithms */

@@ -83,8 +83,9 @@ class Call:
 class Crowd:
     """Clients that reserve, confirm, change, cancel and repeat themselves, until so many calls are made."""
 
-    def __init__(self, where, inventory, units, clients, calls, seed, at_most=3, hurry=10):
-        self.where, self.inventory, self.units = where, inventory, units
+    def __init__(self, where, inventory, units, clients, calls, seed, at_most=3, hurry=10, keen=False):
+        """`keen`: they keep what they get."""
+        self.where, self.inventory, self.units, self.keen = where, inventory, units, keen
         self.clients, self.left, self.at_most, self.hurry = clients, calls, at_most, hurry
         self.random = random.Random(seed)
         self.calls = []
@@ -156,7 +157,9 @@ class Crowd:
                 await self.act(connection, chance, mine)
                 continue
             held = await self.reserve(connection, chance, number)
-            if held is not None:
+            if held is not None and self.keen:
+                await self.ask(connection, Call('confirm', id=held['id']), 'POST', f"/api/v1/reservations/{held['id']}/confirm")
+            elif held is not None:
                 mine.append(dict(held))
         connection.close()
 

@@ -68,7 +68,10 @@ def crowd_at(where, inventory, units, clients, calls):
     return box_office.Crowd(where, inventory, units, clients, calls, seed)
 
 
-def judge(crowd, database, inventory, **how):
+def judge(crowd, database, inventory, *servers, **how):
+    """Over the rows of servers that have ended: while they run, holds end between two looks at the tables."""
+    for server in servers:
+        assert server.stop() == 0
     return box_office.Checker(crowd.calls, box_office.rows_of(database.query, inventory), **how).check()
 
 
@@ -86,7 +89,7 @@ def test_a_crowd_is_sold_every_seat_once(make_server, database, locking):
     inventory = make(server, locking, hold=1, seats={'rows': 6, 'perRow': 10})
     crowd = crowd_at(lambda: server.http, inventory, seats(6, 10), 40, 6000)
     asyncio.run(crowd.run())
-    told = judge(crowd, database, inventory)
+    told = judge(crowd, database, inventory, server)
     assert told['unknown'] == 0 and told['refused'] > 100 and told['reservations'] > 50, told
 
 
@@ -101,7 +104,7 @@ def test_kill_9_of_the_server_loses_no_answer(make_server, database, locking):
         server.start()
 
     asyncio.run(crowd.run(after(crowd, 0.7, kill), after(crowd, 0.3, kill)))
-    told = judge(crowd, database, inventory)
+    told = judge(crowd, database, inventory, server)
     assert told['reservations'] > 20 and told['refused'] > 20, told
 
 
@@ -116,7 +119,7 @@ def test_kill_9_of_the_database_loses_no_answer(make_server, mariadb, locking):
         mariadb.start()
 
     asyncio.run(crowd.run(after(crowd, 0.5, kill)))
-    told = judge(crowd, mariadb, inventory)
+    told = judge(crowd, mariadb, inventory, server)
     assert told['reservations'] > 20 and told['refused'] > 20, told
 
 
@@ -128,9 +131,8 @@ def test_two_servers_share_one_inventory(make_server, mariadb, locking):
     turn = iter(range(1 << 30))
     crowd = crowd_at(lambda: (one, two)[next(turn) % 2].http, inventory, seats(5, 8), 30, 4000)
     asyncio.run(crowd.run())
-    told = judge(crowd, mariadb, inventory)
+    told = judge(crowd, mariadb, inventory, one, two)
     assert told['unknown'] == 0 and told['refused'] > 100 and told['reservations'] > 40, told
-    assert json.loads(two.get(f'/api/v1/inventories/{inventory}')) == json.loads(one.get(f'/api/v1/inventories/{inventory}'))
 
 
 def test_lockings_are_exchanged_while_it_sells(make_server, database):
@@ -148,5 +150,5 @@ def test_lockings_are_exchanged_while_it_sells(make_server, database):
         assert changes > 8
 
     asyncio.run(crowd.run(exchange()))
-    told = judge(crowd, database, inventory)
+    told = judge(crowd, database, inventory, server)
     assert told['unknown'] == 0 and told['reservations'] > 40, told
