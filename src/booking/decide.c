@@ -605,13 +605,15 @@ static void decide_leave(struct booking_op *op, struct board *b, int64_t hold_ms
 {
     struct board_waiter *w = board_waiter(b, op->call->id);
     struct board_reservation *r;
+    bool frees;
 
     if (w == NULL || w->inventory != op->inventory) {
         done(op, BOOKED_MISSING, "there is no such place in the line");
         return;
     }
     r = w->state == WAITER_OFFERED ? board_reservation(b, w->reservation) : NULL;
-    if (r != NULL && r->state == RESERVATION_HELD) { /* what was offered goes to the next one */
+    frees = r != NULL && r->state == RESERVATION_HELD;
+    if (frees) { /* what was offered goes to the next one */
         give_back(b, r);
         r->state = RESERVATION_CANCELLED;
         r->version++;
@@ -620,7 +622,7 @@ static void decide_leave(struct booking_op *op, struct board *b, int64_t hold_ms
         w->state = WAITER_LEFT;
         w->version++;
     }
-    if (r != NULL && !offered(op, b, hold_ms))
+    if (frees && !offered(op, b, hold_ms)) /* the line is on the board only where something may be freed */
         return;
     done(op, BOOKED, "");
     answer_waiter(op->call, b, w);

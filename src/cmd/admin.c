@@ -1,4 +1,4 @@
-/* cmd/admin.c - `matinee event|video|key VERB …`: administration over the HTTP API of a running server, for scripts.
+/* cmd/admin.c - `matinee event|video|inventory|key VERB …`: administration over the HTTP API of a running server, for scripts.
  *
  * One table of verbs and one of options say what there is; words are checked by it, and --help and the man page
  * are printed from it. */
@@ -27,6 +27,15 @@ static const struct option known[] = {
     {"anew", NULL, NULL, "video upload: forget what came of an earlier upload", NULL},
     {"rendition", "NAME", NULL, "video transcode: 360p, 720p:hevc or 720p:av1", NULL},
     {"all", NULL, NULL, "video transcode: every video that has ended and is taller", NULL},
+    {"name", "NAME", NULL, "inventory change: what it is called", NULL},
+    {"seats", "ROWSxPLACES", NULL, "inventory create: seats in rows, like 20x30", NULL},
+    {"pool", "N", NULL, "inventory create: so many places, none of them a certain one", NULL},
+    {"nights", "FIRST..LEAVING", NULL, "inventory create: nights, like 2026-12-20..2026-12-27; with --rooms",
+     NULL},
+    {"rooms", "N", NULL, "inventory create: rooms of each night", NULL},
+    {"locking", "NAME", NULL, "inventory create, change: adaptive, combining, optimistic or pessimistic",
+     NULL},
+    {"hold", "SECONDS", NULL, "inventory create, change: how long a buyer has to confirm", NULL},
     {"no-wait", NULL, NULL, "video transcode: do not wait until it is made", NULL},
 };
 
@@ -60,6 +69,8 @@ enum word {
     WORD_RENDITION,
     WORD_EVENT,
     WORD_VIDEO,
+    WORD_INVENTORY,
+    WORD_NAME,
     WORD_EVENTS,
     WORD_VIDEOS
 };
@@ -75,6 +86,8 @@ static const struct {
     [WORD_RENDITION] = {"NAME", is_rendition, "a rendition's name, like 360p", false},
     [WORD_EVENT] = {"EVENT", is_id, "an event's id, as in 'matinee event list'", false},
     [WORD_VIDEO] = {"VIDEO", is_id, "a video's id, as in 'matinee video list'", false},
+    [WORD_INVENTORY] = {"INVENTORY", is_id, "an inventory's id, as in 'matinee inventory list'", false},
+    [WORD_NAME] = {"NAME", is_any, "a name", false},
     [WORD_EVENTS] = {"EVENT…", is_id, "ids of events, as in 'matinee event list'", true},
     [WORD_VIDEOS] = {"VIDEO…", is_id, "ids of videos, as in 'matinee video list'", true},
 };
@@ -132,6 +145,28 @@ static const struct verb verbs[] = {
      .words = {WORD_EVENT},
      .run = admin_key_rotate,
      .does = "prints a new stream key of an event; the old one stops working at once"},
+    {.noun = "inventory",
+     .name = "create",
+     .words = {WORD_NAME},
+     .takes = "seats pool nights rooms locking hold",
+     .run = admin_inventory_create,
+     .does = "opens a box office of seats, places or nights, and prints it"},
+    {.noun = "inventory",
+     .name = "list",
+     .run = admin_inventory_list,
+     .does = "prints a line for each inventory with what is held and sold, the newest first"},
+    {.noun = "inventory",
+     .name = "show",
+     .words = {WORD_INVENTORY},
+     .run = admin_inventory_show,
+     .does = "prints what is known of an inventory"},
+    {.noun = "inventory",
+     .name = "change",
+     .words = {WORD_INVENTORY},
+     .takes = "name locking hold",
+     .wants_an_option = true,
+     .run = admin_inventory_change,
+     .does = "changes what is given, also while it sells, and prints the inventory"},
     {.noun = "video",
      .name = "list",
      .run = admin_video_list,
@@ -416,6 +451,16 @@ int cmd_video(int argc, char **argv)
 void cmd_video_help(void)
 {
     help("video");
+}
+
+int cmd_inventory(int argc, char **argv)
+{
+    return admin("inventory", argc, argv);
+}
+
+void cmd_inventory_help(void)
+{
+    help("inventory");
 }
 
 int cmd_key(int argc, char **argv)

@@ -1,9 +1,10 @@
 /* cmd/admin_int.h - between the files of administration over the HTTP API:
  *
- *   admin.c            `matinee event|video|key VERB …`: which verbs there are, their words and options, help
+ *   admin.c            `matinee event|video|inventory|key VERB …`: which verbs there are, their words and options, help
  *   admin_session.c    the server's address and the token
  *   admin_call.c       one HTTP call, by libcurl
  *   admin_event.c      events and their keys
+ *   admin_inventory.c  what the box office sells
  *   admin_video.c      videos: lists, downloads
  *   admin_upload.c     a file, in pieces
  *   admin_transcode.c  more renditions, through the server's queue
@@ -114,6 +115,10 @@ enum err admin_event_change(struct admin *a);
 enum err admin_event_end(struct admin *a);
 enum err admin_event_delete(struct admin *a);
 enum err admin_key_rotate(struct admin *a);
+enum err admin_inventory_create(struct admin *a);
+enum err admin_inventory_list(struct admin *a);
+enum err admin_inventory_show(struct admin *a);
+enum err admin_inventory_change(struct admin *a);
 enum err admin_video_list(struct admin *a);
 enum err admin_video_show(struct admin *a);
 enum err admin_video_delete(struct admin *a);

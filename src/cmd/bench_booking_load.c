@@ -73,13 +73,15 @@ static int by_time(const void *left, const void *right)
 
 void market_tell(struct market_result *out, uint32_t *took_us, size_t count, double seconds)
 {
+    size_t middle = count / 2, late = count * 99 / 100;
+
     out->booked = count;
     out->per_second = (double)count / seconds;
     if (count == 0)
         return;
     qsort(took_us, count, sizeof *took_us, by_time);
-    out->p50_ms = (double)took_us[count / 2] / 1e3;
-    out->p99_ms = (double)took_us[count * 99 / 100] / 1e3;
+    out->p50_ms = (double)took_us[middle] / 1e3;
+    out->p99_ms = (double)took_us[late] / 1e3;
     out->max_ms = took_us[count - 1] / 1e3;
 }
 

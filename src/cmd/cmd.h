@@ -22,6 +22,8 @@ int cmd_event(int argc, char **argv);
 void cmd_event_help(void);
 int cmd_video(int argc, char **argv);
 void cmd_video_help(void);
+int cmd_inventory(int argc, char **argv);
+void cmd_inventory_help(void);
 int cmd_key(int argc, char **argv);
 void cmd_key_help(void);
 

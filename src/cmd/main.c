@@ -35,6 +35,7 @@ static const struct {
     {"publish", cmd_publish, cmd_publish_help, "publishes a file or a drawn test picture, by RTMP"},
     {"event", cmd_event, cmd_event_help, "makes, lists, changes, ends and deletes events"},
     {"video", cmd_video, cmd_video_help, "lists, uploads, downloads, transcodes and deletes videos"},
+    {"inventory", cmd_inventory, cmd_inventory_help, "opens box offices, lists and changes them"},
     {"key", cmd_key, cmd_key_help, "makes a new stream key"},
     {"bench", cmd_bench, cmd_bench_help, "measures, beside others of its kind"},
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},

@@ -115,6 +115,22 @@ def test_a_list_of_several_pages_is_printed_whole(server):
     assert pages.stdout.decode().split() == listed
 
 
+def test_an_inventory_is_opened_listed_and_changed(server):
+    shown = fields(said(server, 'inventory', 'create', 'Great hall', '--seats', '4x5', '--hold', '90', '--locking', 'combining'))
+    assert shown['capacity'] == '20' and shown['locking'] == 'combining' and shown['seconds a hold lasts'] == '90'
+    assert shown['book at'] == f"{server.http}/book/{shown['id']}"
+    nights = fields(said(server, 'inventory', 'create', 'Inn', '--nights', '2026-12-20..2026-12-27', '--rooms', '3'))
+    assert nights['capacity'] == '21' and nights['sells'] == 'nights'
+    assert fields(said(server, 'inventory', 'change', shown['id'], '--name', 'Small hall'))['name'] == 'Small hall'
+    assert fields(said(server, 'inventory', 'show', shown['id'])) == {**shown, 'name': 'Small hall'}
+    lines = said(server, 'inventory', 'list').splitlines()
+    assert lines[0].split() == ['ID', 'SELLS', 'LOCKING', 'CAPACITY', 'HELD', 'SOLD', 'NAME'] and len(lines) == 3
+    for words in (['create', 'x'], ['create', 'x', '--seats', '4'], ['create', 'x', '--pool', 'many'], ['create', 'x', '--pool', '1', '--seats', '1x1'],
+                  ['create', 'x', '--nights', '2026-12-20..2026-12-27']):
+        assert '--' in refused(server, 'inventory', *words)
+    assert "'locking' wants" in refused(server, 'inventory', 'create', 'x', '--pool', '1', '--locking', 'hopeful')
+
+
 def test_a_rotated_key_opens_the_stage_and_the_old_one_does_not(server, clip):
     event = server.make_event()
     key = said(server, 'key', 'rotate', event['id']).strip()

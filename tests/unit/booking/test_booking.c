@@ -285,6 +285,29 @@ static void what_is_freed_goes_to_the_line_first(void **state)
     }
 }
 
+static void leaving_the_line_after_its_offer_has_ended_is_nothing_special(void **state)
+{
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid pool = make_pool(&o, 1), all;
+        struct booking_call line = {.kind = BOOKING_JOIN, .customer = "bob", .quantity = 1};
+        struct waiter_view w;
+
+        assert_int_equal(take(&o, pool, 1, &all), BOOKED);
+        line.inventory = pool;
+        booking_do(o.booking, &line);
+        assert_int_equal(act(&o, BOOKING_CANCEL, all), BOOKED);
+        assert_int_equal(booking_waiter(o.booking, line.waiter.id, &w), ERR_OK);
+        assert_int_equal(w.state, WAITER_OFFERED);
+        assert_int_equal(act(&o, BOOKING_CANCEL, w.reservation), BOOKED);
+        assert_int_equal(act(&o, BOOKING_LEAVE, line.waiter.id), BOOKED);
+        assert_int_equal(act(&o, BOOKING_LEAVE, line.waiter.id), BOOKED);
+        counts(&o, pool, 0, 0);
+    }
+}
+
 static void the_best_seats_are_together(void **state)
 {
     struct office o;
@@ -415,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_key_gives_the_first_answer_again_whatever_happened_since),
         cmocka_unit_test(a_hold_ends_in_every_answer_at_its_time),
         cmocka_unit_test(what_is_freed_goes_to_the_line_first),
+        cmocka_unit_test(leaving_the_line_after_its_offer_has_ended_is_nothing_special),
         cmocka_unit_test(the_best_seats_are_together),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),

@@ -1,0 +1,195 @@
+/* cmd/admin_inventory.c - `matinee inventory …`: what the box office sells. */
+#include "cmd/admin_int.h"
+
+#include "base/bytes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- printing ------------------------------------------------------------------------------------------ */
+
+static void add_number(struct table *t, const json_t *inventory, const char *label, const char *name)
+{
+    table_add(t, label);
+    table_printf(t, "%lld", (long long)json_integer_value(json_object_get(inventory, name)));
+}
+
+static void print_inventory(const struct admin *a, const json_t *inventory)
+{
+    static const char *const texts[][2] = {
+        {"id", "id"}, {"name", "name"}, {"sells", "kind"}, {"locking", "locking"}};
+    struct table t = {.columns = 2};
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        table_add(&t, texts[i][0]);
+        table_add(&t, text_of(inventory, texts[i][1]));
+    }
+    add_number(&t, inventory, "seconds a hold lasts", "holdSeconds");
+    add_number(&t, inventory, "capacity", "capacity");
+    add_number(&t, inventory, "held", "held");
+    add_number(&t, inventory, "sold", "sold");
+    table_add(&t, "book at");
+    table_printf(&t, "%s/book/%s", a->server, text_of(inventory, "id") ? text_of(inventory, "id") : "");
+    print_table(&t);
+}
+
+/* Makes a call that answers with an inventory, and prints it. `document` may be NULL. */
+static enum err print_answer(struct admin *a, json_t *document, const char *method, const char *path)
+{
+    struct request r = {.wants = "capacity", .document = document};
+    struct answer answer;
+    enum err e = admin_call(a, &answer, &r, method, "%s", path);
+
+    if (e == ERR_OK && a->wants_json)
+        print_body(&answer);
+    else if (e == ERR_OK)
+        print_inventory(a, answer.document);
+    answer_free(&answer);
+    return e;
+}
+
+/* --- what is to be sold -------------------------------------------------------------------------------- */
+
+static enum err wrong(struct admin *a, const char *text)
+{
+    snprintf(a->why, sizeof a->why, "%s", text);
+    return ERR_BAD;
+}
+
+/* A whole number as a member; whether it is a good one, the server says. */
+static bool set_number(json_t *document, const char *name, struct bytes text)
+{
+    uint64_t number;
+
+    return bytes_to_u64(text, INT64_MAX, &number) &&
+           json_object_set_new(document, name, json_integer((json_int_t)number)) == 0;
+}
+
+/* "20x30": rows, and places in each. */
+static enum err set_seats(struct admin *a, json_t *document, const char *text)
+{
+    json_t *seats = json_object();
+    long cross = bytes_find(bytes_text(text), 'x');
+
+    json_object_set_new(document, "seats", seats);
+    if (cross > 0 && set_number(seats, "rows", bytes_of(text, (size_t)cross)) &&
+        set_number(seats, "perRow", bytes_text(text + cross + 1)))
+        return ERR_OK;
+    return wrong(a, "--seats wants ROWSxPLACES, like 20x30");
+}
+
+/* "2026-12-20..2026-12-27": the first night, and the morning of leaving. */
+static enum err set_nights(struct admin *a, json_t *document, const char *text)
+{
+    const char *dots = strstr(text, ".."), *rooms = config_text(a->options, "rooms");
+    json_t *nights = json_object();
+
+    json_object_set_new(document, "nights", nights);
+    if (dots == NULL || rooms == NULL || !set_number(nights, "rooms", bytes_text(rooms)) ||
+        json_object_set_new(nights, "from", json_stringn(text, (size_t)(dots - text))) != 0 ||
+        json_object_set_new(nights, "to", json_string(dots + 2)) != 0)
+        return wrong(
+            a, "--nights wants FIRST..LEAVING, like 2026-12-20..2026-12-27, and --rooms how many there are");
+    return ERR_OK;
+}
+
+static enum err set_kind(struct admin *a, json_t *document)
+{
+    const char *seats = config_text(a->options, "seats"), *pool = config_text(a->options, "pool");
+    const char *nights = config_text(a->options, "nights");
+
+    if ((seats != NULL) + (pool != NULL) + (nights != NULL) != 1)
+        return wrong(a, "say what is sold, by one of --seats, --pool and --nights");
+    if (seats != NULL)
+        return set_seats(a, document, seats);
+    if (nights != NULL)
+        return set_nights(a, document, nights);
+    return set_number(document, "pool", bytes_text(pool)) ? ERR_OK : wrong(a, "--pool wants a whole number");
+}
+
+/* Name, locking and holds, where they are given; `name` may be NULL. */
+static enum err set_common(struct admin *a, json_t *document, const char *name)
+{
+    const char *locking = config_text(a->options, "locking"), *hold = config_text(a->options, "hold");
+
+    if ((name != NULL && json_object_set_new(document, "name", json_string(name)) != 0) ||
+        (locking != NULL && json_object_set_new(document, "locking", json_string(locking)) != 0))
+        return wrong(a, "the name and the options want text in UTF-8");
+    if (hold != NULL && !set_number(document, "holdSeconds", bytes_text(hold)))
+        return wrong(a, "--hold wants a whole number of seconds");
+    return ERR_OK;
+}
+
+/* --- verbs --------------------------------------------------------------------------------------------- */
+
+#define PATH_SIZE 96
+
+enum err admin_inventory_create(struct admin *a)
+{
+    json_t *document = json_object();
+    enum err e = set_common(a, document, a->words[0]);
+
+    if (e == ERR_OK)
+        e = set_kind(a, document);
+    if (e == ERR_OK)
+        e = print_answer(a, document, "POST", "/api/v1/inventories");
+    json_decref(document);
+    return e;
+}
+
+enum err admin_inventory_change(struct admin *a)
+{
+    json_t *document = json_object();
+    char path[PATH_SIZE];
+    enum err e = set_common(a, document, config_text(a->options, "name"));
+
+    snprintf(path, sizeof path, "/api/v1/inventories/%.40s", a->words[0]);
+    if (e == ERR_OK)
+        e = print_answer(a, document, "PATCH", path);
+    json_decref(document);
+    return e;
+}
+
+enum err admin_inventory_show(struct admin *a)
+{
+    char path[PATH_SIZE];
+
+    snprintf(path, sizeof path, "/api/v1/inventories/%.40s", a->words[0]);
+    return print_answer(a, NULL, "GET", path);
+}
+
+static enum err add_page(struct admin *a, const struct answer *answer, void *ctx)
+{
+    static const char *const numbers[] = {"capacity", "held", "sold"};
+    struct table *t = ctx;
+    const json_t *item;
+
+    if (a->wants_json) {
+        print_body(answer);
+        return ERR_OK;
+    }
+    for (size_t i = 0; (item = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
+        table_add(t, text_of(item, "id"));
+        table_add(t, text_of(item, "kind"));
+        table_add(t, text_of(item, "locking"));
+        for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++)
+            table_printf(t, "%lld", (long long)json_integer_value(json_object_get(item, numbers[n])));
+        table_add(t, text_of(item, "name"));
+    }
+    return ERR_OK;
+}
+
+enum err admin_inventory_list(struct admin *a)
+{
+    static const char *const heads[] = {"ID", "SELLS", "LOCKING", "CAPACITY", "HELD", "SOLD", "NAME"};
+    struct table t = {.columns = sizeof heads / sizeof *heads};
+    enum err e;
+
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, heads[i]);
+    e = admin_pages(a, "/api/v1/inventories", add_page, &t);
+    if (e == ERR_OK && !a->wants_json)
+        print_table(&t);
+    table_free(&t);
+    return e;
+}
