@@ -115,10 +115,13 @@ static void remove_video(struct call *c)
 /* Names that a rendition of some video may have: others are mistakes of the caller. */
 static bool is_rendition_name(const char *name)
 {
+    static const char *const endings[] = {"p", "p-hevc", "p-av1"};
     size_t digits = strspn(name, "0123456789");
+    bool good = strcmp(name, "source") == 0 || strcmp(name, "audio") == 0;
 
-    return strcmp(name, "source") == 0 || strcmp(name, "audio") == 0 ||
-           (digits >= 3 && digits <= 4 && strcmp(name + digits, "p") == 0);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings && digits >= 3 && digits <= 4; i++)
+        good |= strcmp(name + digits, endings[i]) == 0;
+    return good;
 }
 
 static bool check_offset(struct call *c)

@@ -134,6 +134,12 @@ void board_want_line(struct board *b, struct inventory *i)
     inventory_on(b, i)->want_line = true;
 }
 
+void board_want_whole_line(struct board *b, struct inventory *i)
+{
+    board_want_line(b, i);
+    inventory_on(b, i)->whole_line = true;
+}
+
 void board_want_version(struct board *b, struct inventory *i)
 {
     inventory_on(b, i)->want_version = true;
@@ -227,6 +233,21 @@ struct board_waiter *board_add_waiter(struct board *b)
 {
     b->waiters = grown(b->waiters, b->waiter_count, &b->waiter_room, sizeof *b->waiters);
     return b->waiters[b->waiter_count++] = mem_new(sizeof(struct board_waiter));
+}
+
+static int waiter_order(const void *left, const void *right)
+{
+    const struct board_waiter *a = *(struct board_waiter *const *)left,
+                              *b = *(struct board_waiter *const *)right;
+    int order = (a->place > b->place) - (a->place < b->place);
+
+    return order != 0 ? order : memcmp(a->id.b, b->id.b, sizeof a->id.b);
+}
+
+void board_sort_waiters(struct board *b)
+{
+    if (b->waiter_count > 1)
+        qsort(b->waiters, b->waiter_count, sizeof(struct board_waiter *), waiter_order);
 }
 
 bool board_changed(const struct board *b)

@@ -136,7 +136,9 @@ struct board_inventory {
     struct inventory *inventory;
     bool all_units;            /* every unit of it is on the board */
     bool want_line, line_read; /* its waitlist, and the last place given in it */
-    int64_t last_place;
+    bool whole_line;           /* however long it is; else LINE_READ_MAX of it */
+    bool line_cut;             /* there are more: `beyond` of them after the place `line_end` */
+    int64_t last_place, line_end, beyond;
     bool want_version; /* of the inventory's own row */
     int64_t version;
 };
@@ -150,7 +152,7 @@ struct board {
     struct board_reservation **reservations;
     size_t reservation_count, reservation_room;
     struct map *by_id, *by_key;    /* of reservations that were read; NULL: none */
-    struct board_waiter **waiters; /* those that wait, in order, and those that were asked for */
+    struct board_waiter **waiters; /* those that wait and those that were asked for, by place */
     size_t waiter_count, waiter_room;
     struct board_inventory *inventories;
     size_t inventory_count, inventory_room;
@@ -176,6 +178,7 @@ void board_want_units(struct board *b, struct inventory *i, const struct quantit
 void board_want_all(struct board *b, struct inventory *i);
 /* Wants the line of an inventory, or its own version. */
 void board_want_line(struct board *b, struct inventory *i);
+void board_want_whole_line(struct board *b, struct inventory *i);
 void board_want_version(struct board *b, struct inventory *i);
 /* Sorts what is wanted and drops doubles; then units are found by board_unit(). */
 void board_sort(struct board *b);
@@ -191,6 +194,8 @@ struct board_inventory *board_inventory(const struct board *b, const struct inve
 struct board_reservation *board_add_reservation(struct board *b);
 void board_index(struct board *b, struct board_reservation *r);
 struct board_waiter *board_add_waiter(struct board *b);
+/* After they are read: those that were asked for stand where the line has them. */
+void board_sort_waiters(struct board *b);
 
 /* Whether anything differs from what was read. */
 bool board_changed(const struct board *b);
@@ -229,6 +234,7 @@ struct rows_kind {
 /* First member of every kind's own struct. */
 struct rows {
     const struct rows_kind *kind;
+    bool shared; /* others write while a transaction of ours reads: what it has read may have changed before it locks */
 };
 
 struct rows *rows_sql(struct db *d); /* to be given to free() */
@@ -244,6 +250,7 @@ enum verdict {
     VERDICT_SHORT, /* the answer is in the call, and holds unless a hold past its time is in the way */
     VERDICT_SWEEP, /* such a hold is in the way: it must be expired first */
     VERDICT_WIDER, /* it must see all units of its inventory */
+    VERDICT_LONGER, /* it must see all who wait */
 };
 
 struct booking_op {
@@ -255,6 +262,7 @@ struct booking_op {
     struct ulid *due;   /* BOOKING_EXPIRE */
     size_t due_count;
     bool wide;               /* sees all units of its inventory */
+    bool whole_line;         /* sees all who wait */
     bool best_seats;         /* wants so many seats, whichever: `wants` are picked ones */
     struct quantities picks; /* for best_seats: chosen by memory, others choose others meanwhile */
     bool entered;            /* its idempotency key is in `running` of the inventory */
@@ -273,8 +281,8 @@ void op_wants(struct booking_op *op, struct board *b);
 /* Decides one op on a board that holds what it wanted: changes rows, and sets the verdict and the answer. */
 void op_decide(struct booking_op *op, struct board *b, int64_t hold_ms);
 
-/* Offers what is free to those who wait, in order; false when the board is too small for one of them (see VERDICT_WIDER). */
-bool line_offer(struct board *b, struct inventory *i, int64_t hold_ms);
+/* Offers what is free to those who wait, in order: VERDICT_DONE, or what must be on the board for that. */
+enum verdict line_offer(struct board *b, struct inventory *i, int64_t hold_ms);
 int64_t line_position(const struct board *b, const struct board_waiter *w);
 
 /* What is left of a unit; it is on the board. */
@@ -384,7 +392,7 @@ must_check enum err expiry_sweep_all(struct booking *b);
 #define BOOKING_PAUSE_US_MAX 50000
 /* Holds expired in one transaction. */
 #define EXPIRE_MAX 256
-/* Those in the line that one transaction looks at. */
+/* Those in the line that a transaction looks at where what it frees is gone by then. */
 #define LINE_READ_MAX 1000
 
 #endif

@@ -254,6 +254,8 @@ void op_wants(struct booking_op *op, struct board *b)
 
     if (op->wide)
         board_want_all(b, op->inventory);
+    if (op->whole_line)
+        board_want_whole_line(b, op->inventory);
     switch (c->kind) {
     case BOOKING_RESERVE:
         want_reserve(op, b);
@@ -529,10 +531,8 @@ static void decide_confirm(struct booking_op *op, struct board *b)
 /* The line gets what is free before anybody else does; without it nothing is decided. */
 static bool offered(struct booking_op *op, struct board *b, int64_t hold_ms)
 {
-    if (line_offer(b, op->inventory, hold_ms))
-        return true;
-    op->verdict = VERDICT_WIDER;
-    return false;
+    op->verdict = line_offer(b, op->inventory, hold_ms);
+    return op->verdict == VERDICT_DONE;
 }
 
 static void decide_change(struct booking_op *op, struct board *b, int64_t hold_ms)

@@ -9,15 +9,18 @@
 
 int64_t line_position(const struct board *b, const struct board_waiter *w)
 {
+    const struct board_inventory *on = board_inventory(b, w->inventory);
+    bool after_cut = on != NULL && on->line_cut && w->place > on->line_end;
     int64_t position = 1;
 
     for (size_t i = 0; i < b->waiter_count; i++) {
         const struct board_waiter *other = b->waiters[i];
+        bool counted = after_cut && other->place > on->line_end && other->version_read != 0; /* in `beyond` */
 
-        position +=
-            other->inventory == w->inventory && other->state == WAITER_WAITING && other->place < w->place;
+        position += other->inventory == w->inventory && other->state == WAITER_WAITING &&
+                    other->place < w->place && !counted;
     }
-    return position;
+    return after_cut ? position + on->beyond - (w->version_read != 0) : position;
 }
 
 enum room { ROOM, NO_ROOM, UNKNOWN };
@@ -46,24 +49,37 @@ static enum room room_anywhere(struct board *b, struct board_waiter *w)
     return board_choose(b, w->inventory, w->quantity, &w->units) ? ROOM : NO_ROOM;
 }
 
-bool line_offer(struct board *b, struct inventory *i, int64_t hold_ms)
+static bool anything_free(const struct board *b, const struct inventory *i)
 {
-    assert(board_inventory(b, i) != NULL && board_inventory(b, i)->line_read);
-    for (size_t at = 0; at < b->waiter_count; at++) { /* by place: read so, and joined at the end */
+    bool found = false;
+
+    for (size_t at = 0; at < b->unit_count && !found; at++)
+        found = b->units[at].inventory == i && board_left(b, i, b->units[at].unit) > 0;
+    return found;
+}
+
+enum verdict line_offer(struct board *b, struct inventory *i, int64_t hold_ms)
+{
+    const struct board_inventory *on = board_inventory(b, i);
+
+    assert(on != NULL && on->line_read);
+    for (size_t at = 0; at < b->waiter_count; at++) { /* by place */
         struct board_waiter *w = b->waiters[at];
         enum room room;
 
-        if (w->inventory != i || w->state != WAITER_WAITING)
+        if (w->inventory != i || w->state != WAITER_WAITING || (on->line_cut && w->place > on->line_end))
             continue;
         room = w->quantity > 0 ? room_anywhere(b, w) : room_for(b, w);
         if (room == UNKNOWN)
-            return false;
+            return VERDICT_WIDER;
         if (room == NO_ROOM)
             continue;
         w->reservation = ulid_secret();
-        board_hold(b, i, w->reservation, w->customer, &w->units, hold_ms);
+        /* Found again by who leaves the line in the same transaction. */
+        board_index(b, board_hold(b, i, w->reservation, w->customer, &w->units, hold_ms));
         w->state = WAITER_OFFERED;
         w->version++;
     }
-    return true;
+    /* Those we do not see come before those who join now, and before anybody who does not wait. */
+    return on->line_cut && anything_free(b, i) ? VERDICT_LONGER : VERDICT_DONE;
 }

@@ -373,11 +373,7 @@ static enum err look(struct booking *b, struct ulid id, bool waiter, struct inve
     if (e != ERR_OK)
         return e;
     board_wish(board, (struct board_wish){waiter ? WISH_WAITER : WISH_RESERVATION, *i, id, NULL});
-    if (waiter)
-        board_want_line(board, *i);
-    if ((e = b->rows->kind->read_wishes(b->rows, NULL, board, false)) == ERR_OK)
-        e = b->rows->kind->read_inventories(b->rows, NULL, board, false);
-    return e;
+    return b->rows->kind->read_wishes(b->rows, NULL, board, false);
 }
 
 /* True where the reservation is held past its time: then it has been expired, and is to be read again. */
@@ -415,6 +411,28 @@ enum err booking_reservation(struct booking *b, struct ulid id, struct reservati
     return e;
 }
 
+static bool read_count(void *ctx, const struct db_row *row)
+{
+    *(int64_t *)ctx = db_column_int(row, 0);
+    return false;
+}
+
+/* Counts those before `w`, however many there are. */
+static enum err look_at_position(struct booking *b, const struct board_waiter *w, struct waiter_view *out)
+{
+    char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
+    int64_t before = 0;
+    enum err e = db_read(b->db,
+                         "SELECT COUNT(*) FROM waiters WHERE inventory_id = ? AND state = 'waiting'"
+                         " AND (place < ? OR (place = ? AND id < ?))",
+                         DB_VALUES(db_str(ulid_text(w->inventory->id, inventory)), db_int(w->place),
+                                   db_int(w->place), db_str(ulid_text(w->id, id))),
+                         read_count, &before);
+
+    out->position = before + 1;
+    return e;
+}
+
 enum err booking_waiter(struct booking *b, struct ulid id, struct waiter_view *out)
 {
     struct booking_call answer = {0};
@@ -430,6 +448,8 @@ enum err booking_waiter(struct booking *b, struct ulid id, struct waiter_view *o
             answer_waiter(&answer, &board, w);
         else
             e = ERR_MISSING;
+        if (e == ERR_OK && w->state == WAITER_WAITING)
+            e = look_at_position(b, w, &answer.waiter);
     }
     board_free(&board);
     *out = answer.waiter;

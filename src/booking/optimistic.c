@@ -2,13 +2,15 @@
  *
  * Right when few want the same: nobody ever waits for anybody. What frees units, or waits for them, is locked all the same: the
  * line lies between rows, and no row's version tells that somebody has got into it. So is a refusal before it is
- * given, since it must be true of one moment. */
+ * given, since it must be true of one moment. And so is a reservation with If-Match: it depends on units that it does not
+ * write, whose versions nobody would compare. */
 #include "booking/booking_int.h"
 
 static enum err round_of(struct booking *b, struct booking_op **ops, size_t count)
 {
     const struct booking_op *op = ops[0];
-    bool plain = op->call->kind == BOOKING_RESERVE || op->call->kind == BOOKING_CONFIRM;
+    bool plain = op->call->kind == BOOKING_CONFIRM ||
+                 (op->call->kind == BOOKING_RESERVE && op->call->if_match == BOOKING_ANY_VERSION);
     enum err e;
 
     if (!plain || op->wide)

@@ -104,6 +104,9 @@ struct reading {
     struct board *board;
     struct inventory *inventory;
     bool damaged;
+    size_t wished; /* waiters that were wished for: those of the line may be among them */
+    size_t line;   /* how many of the line there were, and the place of the last */
+    int64_t line_end;
 };
 
 static bool read_reservation(void *ctx, const struct db_row *row)
@@ -134,8 +137,11 @@ static bool read_waiter(void *ctx, const struct db_row *row)
     struct ulid id = id_of(row, 0);
     struct board_waiter *w;
 
-    if (board_waiter(g->board, id) != NULL) /* wished for, and now with its line */
-        return true;
+    g->line++;
+    g->line_end = db_column_int(row, 4);
+    for (size_t i = 0; i < g->wished; i++)
+        if (ulid_equal(g->board->waiters[i]->id, id))
+            return true;
     w = board_add_waiter(g->board);
     w->id = id;
     w->inventory = g->inventory;
@@ -216,7 +222,7 @@ static enum err read_same(struct db *d, struct board *b, size_t from, size_t to,
         [WISH_WAITER] = "SELECT " WAITER_COLUMNS " FROM waiters WHERE id IN",
     };
     const struct board_wish *w = &b->wishes[from];
-    struct reading g = {b, w->inventory, false};
+    struct reading g = {.board = b, .inventory = w->inventory};
     struct db_value *keys = mem_new((to - from) * sizeof *keys);
     struct id_text *ids = mem_new((to - from) * sizeof *ids), inventory;
     size_t count = 0;
@@ -273,7 +279,7 @@ static bool read_unit(void *ctx, const struct db_row *row)
 static enum err read_units_of(struct db *d, struct board *b, size_t from, size_t to, bool lock)
 {
     struct inventory *i = b->units[from].inventory;
-    struct reading g = {b, i, false};
+    struct reading g = {.board = b, .inventory = i};
     struct db_value *keys;
     char id[ULID_TEXT_SIZE];
     enum err e;
@@ -315,20 +321,38 @@ static bool read_number(void *ctx, const struct db_row *row)
     return false;
 }
 
+/* How many wait after the last that was read. */
+static enum err count_beyond(struct db *d, const char *inventory, struct board_inventory *on)
+{
+    return db_read(
+        d, "SELECT COUNT(*) FROM waiters WHERE inventory_id = ? AND state = 'waiting' AND place > ?",
+        DB_VALUES(db_str(inventory), db_int(on->line_end)), read_number, &on->beyond);
+}
+
+/* The last place: of each state apart, since the index has them so, and the line's past grows for ever. */
+#define LAST_PLACE(state) "SELECT MAX(place) AS place FROM waiters WHERE inventory_id = ? AND state = " state
+#define LAST_PLACES                                                                                          \
+    "SELECT COALESCE(MAX(place), 0) FROM (" LAST_PLACE("'waiting'") " UNION ALL " LAST_PLACE(                \
+        "'offered'") " UNION ALL " LAST_PLACE("'left'") ") AS places"
+
 static enum err read_line(struct db *d, struct board *b, struct board_inventory *on)
 {
-    struct reading g = {b, on->inventory, false};
+    struct reading g = {.board = b, .inventory = on->inventory, .wished = b->waiter_count};
+    int64_t most = on->whole_line ? INT64_MAX : LINE_READ_MAX;
     char id[ULID_TEXT_SIZE];
     enum err e;
 
     ulid_text(on->inventory->id, id);
-    e = db_read(d, "SELECT COALESCE(MAX(place), 0) FROM waiters WHERE inventory_id = ?",
-                DB_VALUES(db_str(id)), read_number, &on->last_place);
+    e = db_read(d, LAST_PLACES, DB_VALUES(db_str(id), db_str(id), db_str(id)), read_number, &on->last_place);
     if (e == ERR_OK && on->last_place > 0)
         e = db_read(d,
                     "SELECT " WAITER_COLUMNS " FROM waiters WHERE inventory_id = ? AND state = 'waiting'"
                     " ORDER BY place, id LIMIT ?",
-                    DB_VALUES(db_str(id), db_int(LINE_READ_MAX)), read_waiter, &g);
+                    DB_VALUES(db_str(id), db_int(most)), read_waiter, &g);
+    on->line_cut = (int64_t)g.line == most;
+    on->line_end = g.line_end;
+    if (e == ERR_OK && on->line_cut)
+        e = count_beyond(d, id, on);
     on->line_read = true;
     return e == ERR_OK && g.damaged ? ERR_BAD : e;
 }
@@ -728,6 +752,7 @@ struct rows *rows_sql(struct db *d)
     struct rows_of_db *r = mem_new(sizeof *r);
 
     r->rows.kind = &sql_kind;
+    r->rows.shared = db_shared(d);
     r->db = d;
     return &r->rows;
 }

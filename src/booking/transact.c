@@ -41,7 +41,9 @@ static enum err read_board(struct round *r, void *tx)
     board_sort(&r->board);
     if ((e = rows->read_units(r->booking->rows, tx, &r->board, r->lock)) != ERR_OK)
         return e;
-    return rows->read_inventories(r->booking->rows, tx, &r->board, r->lock);
+    e = rows->read_inventories(r->booking->rows, tx, &r->board, r->lock);
+    board_sort_waiters(&r->board);
+    return e;
 }
 
 /* Whether a hold past its time stands in the inventory: with the units locked, so that nobody expires it meanwhile. */
@@ -57,6 +59,36 @@ static enum err look_for_due(struct round *r, void *tx, struct booking_op *op)
     return e;
 }
 
+static bool refused(const struct booking_op *op)
+{
+    enum booking_answer a = op->call->answer;
+
+    return op->call->kind == BOOKING_RESERVE && op->verdict == VERDICT_DONE &&
+           (a == BOOKED_SOLD_OUT || a == BOOKED_STALE);
+}
+
+/* Keys are read before units are locked. Whoever refused one looks again: what stands in its way may be what the same key got
+ * meanwhile, from another server or from a try of ours whose answer was lost. ERR_STALE: so it is. */
+static enum err look_for_answers(struct round *r, void *tx)
+{
+    struct rows *rows = r->booking->rows;
+    enum err e = ERR_OK;
+    struct board fresh;
+
+    if (!r->lock || !rows->shared)
+        return ERR_OK;
+    board_init(&fresh);
+    for (size_t i = 0; i < r->count; i++)
+        if (refused(r->ops[i]))
+            op_wishes(r->ops[i], &fresh);
+    if (fresh.wish_count > 0)
+        e = rows->kind->read_wishes(rows, tx, &fresh, true);
+    if (e == ERR_OK && fresh.reservation_count > 0)
+        e = ERR_STALE;
+    board_free(&fresh);
+    return e;
+}
+
 static enum err decide_all(struct round *r, void *tx)
 {
     const struct inventory *clean = NULL; /* nothing is due here: the next short op need not look */
@@ -67,7 +99,7 @@ static enum err decide_all(struct round *r, void *tx)
         struct booking_op *op = r->ops[i];
 
         op_decide(op, &r->board, atomic_load(&op->inventory->hold_ms));
-        if (op->verdict == VERDICT_WIDER)
+        if (op->verdict == VERDICT_WIDER || op->verdict == VERDICT_LONGER)
             return ERR_STALE; /* the board may be half changed: away with it */
         if (r->board.torn) {
             assert(!r->lock); /* under locks it would be a unit sold twice: what this whole room is for */
@@ -80,7 +112,7 @@ static enum err decide_all(struct round *r, void *tx)
         else if ((e = look_for_due(r, tx, op)) == ERR_OK && op->verdict == VERDICT_DONE)
             clean = op->inventory;
     }
-    return e;
+    return e == ERR_OK ? look_for_answers(r, tx) : e;
 }
 
 static enum err save(struct round *r, void *tx)
@@ -192,6 +224,8 @@ static size_t keep_open(struct booking_op **ops, size_t count, enum err e, bool 
             continue;
         if (op->verdict == VERDICT_WIDER)
             op->wide = *wider = true;
+        if (op->verdict == VERDICT_LONGER)
+            op->whole_line = *wider = true;
         if (now_ms - op->begun_ms > BOOKING_TRY_MS_MAX)
             give_up(op, e);
         else

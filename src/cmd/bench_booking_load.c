@@ -80,8 +80,8 @@ void market_tell(struct market_result *out, uint32_t *took_us, size_t count, dou
     if (count == 0)
         return;
     qsort(took_us, count, sizeof *took_us, by_time);
-    out->p50_ms = (double)took_us[middle] / 1e3;
-    out->p99_ms = (double)took_us[late] / 1e3;
+    out->p50_ms = took_us[middle] / 1e3;
+    out->p99_ms = took_us[late] / 1e3;
     out->max_ms = took_us[count - 1] / 1e3;
 }
 

@@ -568,6 +568,7 @@ struct rows *sim_rows(struct sim *s)
     struct sim_rows *r = mem_new(sizeof *r);
 
     r->rows.kind = &sim_kind;
+    r->rows.shared = true;
     r->sim = s;
     return &r->rows;
 }

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "booking/booking.h"
+#include "booking/booking_int.h"
 
 #include <pthread.h>
 
@@ -308,6 +308,243 @@ static void leaving_the_line_after_its_offer_has_ended_is_nothing_special(void *
     }
 }
 
+/* Decides `count` calls in one transaction of the combining writer, in this order. */
+static void together(struct office *o, struct booking_call **calls, size_t count)
+{
+    struct booking_op ops[8] = {0}, *open[8];
+
+    for (size_t i = 0; i < count; i++) {
+        ops[i] =
+            (struct booking_op){.call = calls[i], .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
+        open[i] = &ops[i];
+        assert_int_equal(inventory_find(o->booking, calls[i]->inventory, &ops[i].inventory), ERR_OK);
+        assert_true(op_check(&ops[i]) && inventory_enter(ops[i].inventory, &ops[i]));
+    }
+    strategy_combining.run(o->booking, open, count);
+    for (size_t i = 0; i < count; i++) {
+        inventory_leave(ops[i].inventory, &ops[i]);
+        quantities_free(&ops[i].wants);
+        quantities_free(&ops[i].picks);
+        booking_call_free(calls[i]);
+    }
+}
+
+static struct ulid wait_for(struct office *o, struct ulid inventory, const char *key, int64_t quantity)
+{
+    struct booking_want want = {key, quantity};
+    struct booking_call c = {.kind = BOOKING_JOIN,
+                             .inventory = inventory,
+                             .customer = "bob",
+                             .wants = &want,
+                             .want_count = 1};
+
+    booking_do(o->booking, &c);
+    assert_int_equal(c.answer, BOOKED);
+    return c.waiter.id;
+}
+
+static void whoever_leaves_while_it_is_offered_something_is_not_before_others_and_keeps_nothing(void **state)
+{
+    struct office o;
+
+    office_open(&o, LOCKING_COMBINING);
+    struct ulid pool = make_pool(&o, 1), all;
+    assert_int_equal(take(&o, pool, 1, &all), BOOKED);
+    struct ulid first = wait_for(&o, pool, "pool", 1), second = wait_for(&o, pool, "pool", 1);
+    struct booking_call cancel = {.kind = BOOKING_CANCEL,
+                                  .inventory = pool,
+                                  .id = all,
+                                  .if_match = BOOKING_ANY_VERSION},
+                        leave = {.kind = BOOKING_LEAVE, .inventory = pool, .id = second};
+    struct waiter_view w;
+
+    together(&o, (struct booking_call *[]){&cancel, &leave}, 2);
+    assert_int_equal(leave.answer, BOOKED);
+    assert_int_equal(booking_waiter(o.booking, first, &w), ERR_OK);
+    assert_int_equal(w.state, WAITER_OFFERED);
+    cancel.id = w.reservation;
+    leave.id = first;
+    second = wait_for(&o, pool, "pool", 1);
+    together(&o, (struct booking_call *[]){&cancel, &leave}, 2);
+    assert_int_equal(booking_waiter(o.booking, second, &w), ERR_OK);
+    cancel.id = w.reservation;
+    first = wait_for(&o, pool, "pool", 1);
+    leave.id = first; /* offered by the first call, given back by the second */
+    together(&o, (struct booking_call *[]){&cancel, &leave}, 2);
+    counts(&o, pool, 0, 0);
+    office_close(&o);
+}
+
+static enum err write_waiters(void *ctx, struct db *tx)
+{
+    char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
+    enum err e = ERR_OK;
+
+    ulid_text(*(struct ulid *)ctx, inventory);
+    for (int i = 0; i < LINE_READ_MAX + 10 && e == ERR_OK; i++)
+        e = db_run(tx,
+                   "INSERT INTO waiters (id, inventory_id, customer, state, place, version, quantity, units)"
+                   " VALUES (?, ?, 'eve', 'waiting', ?, 1, 0, ?)",
+                   DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_int(i + 1),
+                             db_str("a\t1\n")),
+                   NULL);
+    return e;
+}
+
+static void a_line_of_any_length_goes_before_those_who_do_not_wait(void **state)
+{
+    static const struct inventory_unit units[] = {{"a", 1}, {"b", 1}};
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid shop =
+            make(&o, (struct inventory_plan){.kind = INVENTORY_UNITS, .units = units, .unit_count = 2});
+        struct booking_want wants[] = {{"b", 1}};
+        struct booking_call a = {.inventory = shop, .wants = &(struct booking_want){"a", 1}, .want_count = 1},
+                            b = {.inventory = shop, .wants = wants, .want_count = 1};
+        struct waiter_view w;
+        struct ulid last, later;
+
+        assert_int_equal(reserve(&o, &a), BOOKED);
+        assert_int_equal(reserve(&o, &b), BOOKED);
+        assert_int_equal(db_write(o.db, write_waiters, &shop), ERR_OK);
+        last = wait_for(&o, shop, "b", 1);
+        assert_int_equal(booking_waiter(o.booking, last, &w), ERR_OK);
+        assert_int_equal(w.position, LINE_READ_MAX + 11);
+        assert_int_equal(act(&o, BOOKING_CANCEL, b.reservation.id), BOOKED);
+        assert_int_equal(booking_waiter(o.booking, last, &w), ERR_OK);
+        assert_int_equal(w.state, WAITER_OFFERED);
+        later = wait_for(&o, shop, "b", 1);
+        assert_int_equal(booking_waiter(o.booking, later, &w), ERR_OK);
+        assert_int_equal(w.state, WAITER_WAITING);
+        counts(&o, shop, 2, 0);
+        booking_call_free(&a);
+        booking_call_free(&b);
+    }
+}
+
+/* --- somebody else in between ------------------------------------------------------------------------- */
+
+/* The rows of an office, and what another server does at a chosen moment, once. */
+static struct {
+    const struct rows_kind *really;
+    struct rows_kind kind;
+    void (*meddle)(void *tx);
+    struct office *office;
+    struct ulid inventory;
+} between;
+
+static void meddle_once(void *tx)
+{
+    void (*meddle)(void *tx) = between.meddle;
+
+    between.meddle = NULL;
+    if (meddle != NULL)
+        meddle(tx);
+}
+
+static enum err write_after(struct rows *r, enum err (*work)(void *ctx, void *tx), void *ctx)
+{
+    meddle_once(NULL);
+    return between.really->write(r, work, ctx);
+}
+
+static enum err read_units_after(struct rows *r, void *tx, struct board *b, bool lock)
+{
+    if (tx != NULL)
+        meddle_once(tx);
+    return between.really->read_units(r, tx, b, lock);
+}
+
+static void meddle_in(struct office *o, struct ulid inventory)
+{
+    between.really = o->booking->rows->kind;
+    between.kind = *between.really;
+    between.office = o;
+    between.inventory = inventory;
+    o->booking->rows->kind = &between.kind;
+}
+
+static void sell_the_second_seat(void *tx)
+{
+    struct booking_call c = {.inventory = between.inventory,
+                             .wants = &(struct booking_want){"A-2", 1},
+                             .want_count = 1};
+
+    assert_int_equal(reserve(between.office, &c), BOOKED);
+    booking_call_free(&c);
+}
+
+static void if_match_holds_for_the_whole_inventory_until_the_commit(void **state)
+{
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid hall = make_seats(&o, 1, 2);
+        struct inventory_view v;
+
+        assert_int_equal(booking_inventory(o.booking, hall, &v), ERR_OK);
+        struct booking_call c = {.inventory = hall,
+                                 .wants = &(struct booking_want){"A-1", 1},
+                                 .want_count = 1,
+                                 .if_match = v.version};
+
+        inventory_view_free(&v);
+        if (o.locking == LOCKING_COMBINING || o.locking == LOCKING_ADAPTIVE)
+            continue; /* the lane's own thread cannot wait for another call */
+        meddle_in(&o, hall);
+        between.kind.write = write_after;
+        between.meddle = sell_the_second_seat;
+        assert_int_equal(reserve(&o, &c), BOOKED_STALE);
+        counts(&o, hall, 1, 0);
+        booking_call_free(&c);
+    }
+}
+
+/* As another server's commit would, between two statements of ours. */
+static void answer_the_same_key(void *tx)
+{
+    char inventory[ULID_TEXT_SIZE], id[ULID_TEXT_SIZE];
+
+    ulid_text(between.inventory, inventory);
+    assert_int_equal(
+        db_run(tx, "UPDATE units SET held = 1, version = version + 1 WHERE inventory_id = ?",
+               DB_VALUES(db_str(inventory)), NULL),
+        ERR_OK);
+    assert_int_equal(
+        db_run(tx,
+               "INSERT INTO reservations (id, inventory_id, ikey, body, customer, state, expires_at, created_at, version, "
+               "units) VALUES (?, ?, 'same', X'00000000000000000000000000000000', 'ann', 'held', 9999999999999, 1, 1, ?)",
+               DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_str("pool\t1\n")), NULL),
+        ERR_OK);
+}
+
+static void a_key_is_not_refused_for_want_of_what_it_has_got_itself(void **state)
+{
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid pool = make_pool(&o, 1);
+        struct booking_call c = {.inventory = pool, .quantity = 1, .idempotency_key = "same"};
+        struct booking_op op = {.call = &c, .begun_ms = clock_mono_ms()}, *one = &op;
+
+        c.kind = BOOKING_RESERVE;
+        c.if_match = BOOKING_ANY_VERSION;
+        meddle_in(&o, pool);
+        o.booking->rows->shared = true;
+        between.kind.read_units = read_units_after;
+        between.meddle = answer_the_same_key;
+        assert_int_equal(inventory_find(o.booking, pool, &op.inventory), ERR_OK);
+        assert_true(op_check(&op));
+        /* What the other did is undone here with the round that found it; on a shared database it stays. */
+        assert_int_equal(transact_locked(o.booking, &one, 1), ERR_STALE);
+        quantities_free(&op.wants);
+    }
+}
+
 static void the_best_seats_are_together(void **state)
 {
     struct office o;
@@ -439,6 +676,10 @@ int main(void)
         cmocka_unit_test(a_hold_ends_in_every_answer_at_its_time),
         cmocka_unit_test(what_is_freed_goes_to_the_line_first),
         cmocka_unit_test(leaving_the_line_after_its_offer_has_ended_is_nothing_special),
+        cmocka_unit_test(whoever_leaves_while_it_is_offered_something_is_not_before_others_and_keeps_nothing),
+        cmocka_unit_test(a_line_of_any_length_goes_before_those_who_do_not_wait),
+        cmocka_unit_test(if_match_holds_for_the_whole_inventory_until_the_commit),
+        cmocka_unit_test(a_key_is_not_refused_for_want_of_what_it_has_got_itself),
         cmocka_unit_test(the_best_seats_are_together),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),
