@@ -142,6 +142,10 @@
 #define DB_CONNECT_SECONDS_MAX 5
 #define DB_ANSWER_SECONDS_MAX  30
 
+/* What goes to a shared database in one packet where many rows do: it takes 16 MB of a client at most, unless told otherwise, and
+ * breaks the connection of one that sends more. */
+#define DB_PACKET_BYTES_MAX 262144
+
 /* --- uploads of finished recordings ------------------------------------------------------------------ */
 
 /* One file: five hours of 4K at 100 Mbit/s are 225 GB. */

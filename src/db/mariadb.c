@@ -528,6 +528,19 @@ static enum err mariadb_read_tx(struct db *tx, const char *sql, const struct db_
     return read_on(((struct handle *)(void *)tx)->connection, sql, values, count, row, ctx);
 }
 
+/* How many of the rows go into one packet. */
+static size_t rows_that_fit(const struct db_value *values, size_t columns, size_t rows)
+{
+    size_t bytes = 0, count = 0;
+
+    while (count < rows && (count == 0 || bytes <= DB_PACKET_BYTES_MAX)) {
+        for (size_t i = 0; i < columns; i++)
+            bytes += sizeof(int64_t) + values[count * columns + i].b.size;
+        count++;
+    }
+    return bytes <= DB_PACKET_BYTES_MAX || count == 1 ? count : count - 1;
+}
+
 static enum err mariadb_run_rows(struct db *tx, const char *sql, const struct db_value *values,
                                  size_t columns, size_t rows, int64_t *changed)
 {
@@ -536,11 +549,15 @@ static enum err mariadb_run_rows(struct db *tx, const char *sql, const struct db
     enum err e = prepared(c, sql, &s);
 
     *changed = 0;
-    if (e == ERR_OK)
-        e = rows == 1 ? execute_one(c, s, sql, values, columns)
-                      : execute_rows(c, s, sql, values, columns, rows);
-    if (e == ERR_OK)
-        *changed = (int64_t)mysql_stmt_affected_rows(s->stmt);
+    for (size_t at = 0, some; at < rows && e == ERR_OK; at += some) {
+        const struct db_value *from = values + at * columns;
+
+        some = rows_that_fit(from, columns, rows - at);
+        e = some == 1 ? execute_one(c, s, sql, from, columns)
+                      : execute_rows(c, s, sql, from, columns, some);
+        if (e == ERR_OK)
+            *changed += (int64_t)mysql_stmt_affected_rows(s->stmt);
+    }
     return e;
 }
 
