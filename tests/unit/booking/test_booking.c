@@ -598,6 +598,57 @@ static void impossible_wishes_are_refused_by_name(void **state)
     }
 }
 
+/* What memory thinks free may be sold by another server: a whole batch finds that out in two rounds, not in one for each. */
+static void seats_sold_elsewhere_cost_a_batch_one_round_more(void **state)
+{
+    struct booking_want first = {"A-1", 1}, second = {"A-2", 1}, third = {"A-3", 1};
+    struct booking_want *sold[] = {&first, &second, &third};
+    struct booking_call calls[3], *all[3];
+    struct booking_op ops[3], *open[3];
+    char keys[3][8], why[256];
+    struct office o, other;
+
+    office_open(&o, LOCKING_COMBINING);
+    other = o;
+    assert_int_equal(booking_open(&other.booking, o.db, why), ERR_OK);
+    struct ulid hall = make_seats(&o, 1, 6);
+    struct inventory *i;
+    assert_int_equal(inventory_find(o.booking, hall, &i), ERR_OK);
+    for (size_t at = 0; at < 3; at++) {
+        snprintf(keys[at], sizeof keys[at], "b%zu", at);
+        calls[at] = (struct booking_call){.kind = BOOKING_RESERVE,
+                                          .inventory = hall,
+                                          .customer = "bob",
+                                          .idempotency_key = keys[at],
+                                          .quantity = 1,
+                                          .if_match = BOOKING_ANY_VERSION};
+        ops[at] = (struct booking_op){
+            .call = &calls[at], .inventory = i, .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
+        open[at] = &ops[at];
+        all[at] = &calls[at];
+        assert_true(op_check(&ops[at]) && inventory_enter(i, &ops[at]));
+        sold[at]->key = i->units[ops[at].picks.at[0].unit].key;
+    }
+    for (size_t at = 0; at < 3; at++) {
+        struct booking_call c = {.inventory = hall, .wants = sold[at], .want_count = 1};
+
+        assert_int_equal(reserve(&other, &c), BOOKED);
+        booking_call_free(&c);
+    }
+    strategy_combining.run(o.booking, open, 3);
+    for (size_t at = 0; at < 3; at++) {
+        assert_int_equal(all[at]->answer, BOOKED);
+        assert_int_equal(ops[at].tries, 2);
+        inventory_leave(i, &ops[at]);
+        quantities_free(&ops[at].wants);
+        quantities_free(&ops[at].picks);
+        booking_call_free(all[at]);
+    }
+    booking_close(other.booking);
+    counts(&o, hall, 6, 0);
+    office_close(&o);
+}
+
 /* --- many at once ------------------------------------------------------------------------------------ */
 
 #define BUYERS    16
@@ -682,6 +733,7 @@ int main(void)
         cmocka_unit_test(a_key_is_not_refused_for_want_of_what_it_has_got_itself),
         cmocka_unit_test(the_best_seats_are_together),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
+        cmocka_unit_test(seats_sold_elsewhere_cost_a_batch_one_round_more),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),
     };
 
