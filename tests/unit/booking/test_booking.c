@@ -424,6 +424,32 @@ static void a_line_of_any_length_goes_before_those_who_do_not_wait(void **state)
     }
 }
 
+static void a_damaged_row_is_no_harm_to_others_in_the_same_transaction(void **state)
+{
+    char text[ULID_TEXT_SIZE];
+    struct office o;
+
+    office_open(&o, LOCKING_COMBINING);
+    struct ulid pool = make_pool(&o, 5), damaged, good;
+    assert_int_equal(take(&o, pool, 1, &damaged), BOOKED);
+    assert_int_equal(take(&o, pool, 1, &good), BOOKED);
+    assert_int_equal(db_do(o.db, "UPDATE reservations SET units = 'mould' WHERE id = ?",
+                           DB_VALUES(db_str(ulid_text(damaged, text))), NULL),
+                     ERR_OK);
+    struct booking_call calls[3] = {
+        {.kind = BOOKING_CONFIRM, .inventory = pool, .id = good, .if_match = BOOKING_ANY_VERSION},
+        {.kind = BOOKING_CANCEL, .inventory = pool, .id = damaged, .if_match = BOOKING_ANY_VERSION},
+        {.kind = BOOKING_CANCEL, .inventory = pool, .id = good, .if_match = BOOKING_ANY_VERSION},
+    };
+
+    together(&o, (struct booking_call *[]){&calls[0], &calls[1], &calls[2]}, 3);
+    assert_int_equal(calls[0].answer, BOOKED);
+    assert_int_equal(calls[1].answer, BOOKED_BUSY);
+    assert_int_equal(calls[2].answer, BOOKED);
+    counts(&o, pool, 1, 0);
+    office_close(&o);
+}
+
 /* --- somebody else in between ------------------------------------------------------------------------- */
 
 /* The rows of an office, and what another server does at a chosen moment, once. */
@@ -734,6 +760,7 @@ int main(void)
         cmocka_unit_test(the_best_seats_are_together),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
         cmocka_unit_test(seats_sold_elsewhere_cost_a_batch_one_round_more),
+        cmocka_unit_test(a_damaged_row_is_no_harm_to_others_in_the_same_transaction),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),
     };
 
