@@ -571,6 +571,10 @@ static void decide_cancel(struct booking_op *op, struct board *b, int64_t hold_m
             op->call->answer = BOOKED_BEFORE;
         return;
     }
+    if (op->call->if_match != BOOKING_ANY_VERSION && op->call->if_match != r->version) {
+        done(op, BOOKED_STALE, "the reservation has changed");
+        return;
+    }
     give_back(b, r);
     r->state = RESERVATION_CANCELLED;
     r->version++;
