@@ -50,6 +50,7 @@ struct inventory {
     struct map *running; /* idempotency keys of calls that are not answered; under `lock` */
     uint64_t news_count; /* under `lock` */
     uint32_t *news;      /* NULL until somebody follows */
+    _Atomic int64_t followed_ms; /* when somebody last did; monotonic */
     struct adaptive *adaptive;
 };
 
@@ -65,6 +66,10 @@ bool inventory_draw(struct inventory *i);
 /* The op's idempotency key is running, and its best seats are picked, until it leaves. False: it is answered. */
 bool inventory_enter(struct inventory *i, struct booking_op *op);
 void inventory_leave(struct inventory *i, struct booking_op *op);
+/* Whether somebody has asked for its changes within the last few seconds. */
+bool inventory_followed(const struct inventory *i);
+/* What the versions of its units add up to, as last seen: less than in the database where another server has sold. */
+int64_t inventory_seen(struct inventory *i);
 /* The unit of that key, or UINT32_MAX. */
 uint32_t inventory_unit(const struct inventory *i, struct bytes key);
 /* Takes over how units are now, and tells followers. */
@@ -225,7 +230,7 @@ struct rows_kind {
     enum err (*next_due)(struct rows *r, int64_t *expires_ms);
     /* The inventory and its units, for memory; *out is the caller's. ERR_MISSING. */
     enum err (*read_inventory)(struct rows *r, struct ulid id, struct inventory **out);
-    /* Name, locking and length of holds as another server may have changed them. */
+    /* Name, locking and length of holds as another server may have changed them; and, where somebody follows, units. */
     enum err (*refresh)(struct rows *r, struct inventory *i);
     /* The inventory of a reservation or of a waiter. ERR_MISSING. */
     enum err (*inventory_of)(struct rows *r, bool waiter, struct ulid id, struct ulid *inventory);
@@ -357,6 +362,7 @@ struct booking {
     bool expiry_started;
     int64_t expiry_due_ms; /* the next look at the latest; under expiry_lock */
     bool stopping;         /* under expiry_lock */
+    int64_t refreshed_ms;  /* inventories were, last; of the expiry thread */
 };
 
 /* The wall clock, which never goes back here: what was expired once stays so. */

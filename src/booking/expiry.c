@@ -127,7 +127,10 @@ static void *expire_for_ever(void *ctx)
                 err_text(e));
         well = e == ERR_OK;
         expiry_note(b, next_ms);
-        inventories_refresh(b);
+        if (clock_mono_ms() - b->refreshed_ms >= LOOK_MS_MAX / 2) { /* not for every hold that ends */
+            inventories_refresh(b);
+            b->refreshed_ms = clock_mono_ms();
+        }
     }
     return NULL;
 }

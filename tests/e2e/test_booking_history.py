@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import urllib.request
 
 import box_office
 import matinee
@@ -150,6 +151,19 @@ def test_lockings_are_exchanged_while_it_sells(make_server, database):
     asyncio.run(crowd.run(exchange()))
     told = judge(crowd, database, inventory)
     assert told['unknown'] == 0 and told['reservations'] > 40, told
+
+
+def test_followers_of_one_server_see_what_another_sells(make_server, mariadb):
+    one = open_house(make_server, mariadb)
+    two = open_house(make_server, mariadb, data='other')
+    inventory = make(one, 'adaptive', seats={'rows': 1, 'perRow': 3})
+    with urllib.request.urlopen(f'{two.http}/api/v1/inventories/{inventory}/units/live', timeout=10) as feed:
+        assert feed.readline() == b'event: ready\n'
+        one.request('POST', f'/api/v1/inventories/{inventory}/reservations',
+                    {'customer': 'ann', 'units': [{'key': 'A-2', 'quantity': 1}]}, headers={'Idempotency-Key': 'k'})
+        while (line := feed.readline()) != b'event: unit\n':
+            assert line, 'the feed has ended'
+        assert json.loads(feed.readline()[6:])['key'] == 'A-2'
 
 
 def test_many_large_reservations_at_once_fit_into_the_packets_of_the_database(make_server, mariadb):
