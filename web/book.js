@@ -19,6 +19,7 @@ let arrival = null, rooms = 1;
 let plan = null;
 let mine = null; /* the reservation this browser has */
 let waiting = null; /* its place in the line */
+let asking = 0; /* holds asked for that are not answered: the feed may tell of our own before the answer does */
 let ahead = 0; /* the server's clock less ours, ms */
 
 /* --- what this browser remembers --- */
@@ -81,7 +82,7 @@ function take(unit, key) {
     units.set(key, unit);
     const wanted = chosen.get(key);
 
-    if (wanted === undefined || left(unit) >= wanted || mine)
+    if (wanted === undefined || left(unit) >= wanted || mine || asking)
         return;
     lost([key]);
 }
@@ -154,6 +155,30 @@ function inform(problem) {
     toast(problem.message, true);
 }
 
+/* Whether the same request may still be done, or be on its way: then its key is kept. */
+function unsettled(problem) {
+    const refused = problem.status >= 400 && problem.status < 500 && problem.status !== 429;
+
+    return !refused || inFlight(problem); /* not reached, cut short, 503 … */
+}
+
+function inFlight(problem) {
+    return problem.status === 409 && problem.problem?.title === 'in-flight';
+}
+
+/* The first call with this key, from before a reload or another tab, has an answer soon: it is ours too. */
+async function askToHold(body, key) {
+    for (let turn = 0; ; turn++) {
+        try {
+            return await call('POST', `/inventories/${id}/reservations`, {body, headers: {'Idempotency-Key': key}});
+        } catch (problem) {
+            if (!inFlight(problem) || turn === 10)
+                throw problem;
+        }
+        await new Promise((done) => setTimeout(done, 500));
+    }
+}
+
 /* The key is remembered before the call: if the answer is lost, the same request brings it. */
 async function hold(customer, wish) {
     const body = {customer, ...wish};
@@ -161,10 +186,11 @@ async function hold(customer, wish) {
     const key = before.key && JSON.stringify(before.body) === JSON.stringify(body) && !before.answered ? before.key : crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 
     remember({key, body, customer, answered: false});
+    asking++;
     try {
-        mine = await call('POST', `/inventories/${id}/reservations`, {body, headers: {'Idempotency-Key': key}});
+        mine = await askToHold(body, key);
     } catch (problem) {
-        if (problem.status !== 0)
+        if (!unsettled(problem))
             remember({answered: true});
         if (problem.status === 409 && problem.problem?.title === 'sold-out') {
             problem.problem.left.filter((u) => units.has(u.key)).forEach((u) => {
@@ -176,8 +202,11 @@ async function hold(customer, wish) {
             return;
         }
         throw problem;
+    } finally {
+        asking--;
     }
     remember({answered: true, reservation: mine.id, place: null});
+    $('.lost').hidden = true;
     chosen.clear();
     arrival = null;
     change();

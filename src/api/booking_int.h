@@ -12,6 +12,9 @@ bool body_number(struct call *c, const char *name, int64_t least, int64_t most, 
 /* Makes the inventory that `body` describes, as POST /inventories does. False: it has replied. */
 bool inventory_of_body(struct call *c, json_t *body, struct ulid *id);
 
+/* Replies to a look into the box office that failed: what is busy or away is so for a while. */
+void reply_unseen(struct call *c, enum err e, const char *what);
+
 /* Replies with an inventory and its ETag. */
 void reply_inventory(struct call *c, int status, const struct inventory_view *v);
 

@@ -27,6 +27,16 @@ static json_t *inventory_json(const struct inventory_view *v)
     return document;
 }
 
+void reply_unseen(struct call *c, enum err e, const char *what)
+{
+    if (e != ERR_BUSY && e != ERR_IO) {
+        call_error(c, e, what);
+        return;
+    }
+    call_problem(c, 503, "busy", "The %s cannot be read now: the database is busy or away, try again.", what);
+    call_field(c, "Retry-After", "1");
+}
+
 void reply_inventory(struct call *c, int status, const struct inventory_view *v)
 {
     call_field(c, "ETag", "\"%lld\"", (long long)v->version);
@@ -174,7 +184,7 @@ static void reply_failed(struct call *c, enum err e, const char *why)
     if (e == ERR_BAD && why[0] != '\0')
         call_problem(c, 422, "bad-field", "%s.", why);
     else
-        call_error(c, e, "inventory");
+        reply_unseen(c, e, "inventory");
 }
 
 static void reply_now(struct call *c, enum err e, struct inventory_view *v, const char *why)
@@ -279,7 +289,7 @@ static void list(struct call *c)
         call_json(c, 200, json_pack("{s:o}", "items", items));
     else {
         json_decref(items);
-        call_error(c, e, "list of inventories");
+        reply_unseen(c, e, "list of inventories");
     }
 }
 
@@ -343,7 +353,7 @@ static void list_units(struct call *c)
         return;
     }
     json_decref(items);
-    call_error(c, e, "inventory");
+    reply_unseen(c, e, "inventory");
 }
 
 /* --- the feed: Server-Sent Events (HTML Living Standard §9.2) ---------------------------------------- */
@@ -430,6 +440,8 @@ static void begin_feed(struct call *c)
     feed_units(f);
     feed_say(f, "ready", json_object());
     timer_start(f->loop, &f->timer, FEED_MS, feed_turn, f);
+    if (http_method(f->x) == HTTP_HEAD) /* there is nothing to wait for */
+        http_finish(f->x);
 }
 
 static void follow(struct call *c)
@@ -441,7 +453,7 @@ static void follow(struct call *c)
     if (e == ERR_OK)
         c->answer = begin_feed;
     else
-        call_error(c, e, "inventory");
+        reply_unseen(c, e, "inventory");
 }
 
 static bool check_page(struct call *c)

@@ -359,7 +359,12 @@ static void change(struct call *c)
 
 static void cancel(struct call *c)
 {
-    submit(sale_new(c, BOOKING_CANCEL));
+    struct sale *s = sale_new(c, BOOKING_CANCEL);
+
+    if (!read_if_match(c, &s->booking.if_match))
+        sale_drop(s);
+    else
+        submit(s);
 }
 
 static void leave(struct call *c)
@@ -375,7 +380,7 @@ static void get(struct call *c)
     if (e == ERR_OK)
         reply_reservation(c, 200, &r);
     else
-        call_error(c, e, "reservation");
+        reply_unseen(c, e, "reservation");
     reservation_view_free(&r);
 }
 
@@ -387,7 +392,7 @@ static void get_waiter(struct call *c)
     if (e == ERR_OK)
         reply_waiter(c, 200, &w);
     else
-        call_error(c, e, "place in a waitlist");
+        reply_unseen(c, e, "place in a waitlist");
 }
 
 static bool check_inventory(struct call *c)

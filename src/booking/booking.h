@@ -152,7 +152,7 @@ enum booking_kind {
     BOOKING_RESERVE, /* inventory, customer, idempotency_key, body, and what is wanted */
     BOOKING_CONFIRM, /* id */
     BOOKING_CHANGE,  /* id, if_match, wants: the whole new set */
-    BOOKING_CANCEL,  /* id */
+    BOOKING_CANCEL,  /* id, if_match */
     BOOKING_JOIN,    /* inventory, customer, and wants or a quantity: gets into the line */
     BOOKING_LEAVE,   /* id of a waiter; a hold it was offered is cancelled with it */
     BOOKING_EXPIRE,  /* the box office's own: holds that are past their time */

@@ -46,10 +46,11 @@ struct inventory {
     _Atomic int locking;
     _Atomic int64_t hold_ms;
     pthread_mutex_t lock;
-    char *name;          /* under `lock` */
-    struct map *running; /* idempotency keys of calls that are not answered; under `lock` */
-    uint64_t news_count; /* under `lock` */
-    uint32_t *news;      /* NULL until somebody follows */
+    char *name;                  /* under `lock` */
+    struct map *running;         /* idempotency keys of calls that are not answered; under `lock` */
+    uint64_t news_count;         /* under `lock` */
+    uint32_t *news;              /* NULL until somebody follows */
+    _Atomic int64_t followed_ms; /* when somebody last did; monotonic */
     struct adaptive *adaptive;
 };
 
@@ -65,6 +66,10 @@ bool inventory_draw(struct inventory *i);
 /* The op's idempotency key is running, and its best seats are picked, until it leaves. False: it is answered. */
 bool inventory_enter(struct inventory *i, struct booking_op *op);
 void inventory_leave(struct inventory *i, struct booking_op *op);
+/* Whether somebody has asked for its changes within the last few seconds. */
+bool inventory_followed(const struct inventory *i);
+/* What the versions of its units add up to, as last seen: less than in the database where another server has sold. */
+int64_t inventory_seen(struct inventory *i);
 /* The unit of that key, or UINT32_MAX. */
 uint32_t inventory_unit(const struct inventory *i, struct bytes key);
 /* Takes over how units are now, and tells followers. */
@@ -225,7 +230,7 @@ struct rows_kind {
     enum err (*next_due)(struct rows *r, int64_t *expires_ms);
     /* The inventory and its units, for memory; *out is the caller's. ERR_MISSING. */
     enum err (*read_inventory)(struct rows *r, struct ulid id, struct inventory **out);
-    /* Name, locking and length of holds as another server may have changed them. */
+    /* Name, locking and length of holds as another server may have changed them; and, where somebody follows, units. */
     enum err (*refresh)(struct rows *r, struct inventory *i);
     /* The inventory of a reservation or of a waiter. ERR_MISSING. */
     enum err (*inventory_of)(struct rows *r, bool waiter, struct ulid id, struct ulid *inventory);
@@ -234,7 +239,8 @@ struct rows_kind {
 /* First member of every kind's own struct. */
 struct rows {
     const struct rows_kind *kind;
-    bool shared; /* others write while a transaction of ours reads: what it has read may have changed before it locks */
+    bool
+        shared; /* others write while a transaction of ours reads: what it has read may have changed before it locks */
 };
 
 struct rows *rows_sql(struct db *d); /* to be given to free() */
@@ -246,10 +252,10 @@ bool quantities_parse(const struct inventory *i, const char *text, struct quanti
 /* --- ops and what they do (decide.c, line.c) --------------------------------------------------------- */
 
 enum verdict {
-    VERDICT_DONE,  /* the answer is in the call; what changed is on the board */
-    VERDICT_SHORT, /* the answer is in the call, and holds unless a hold past its time is in the way */
-    VERDICT_SWEEP, /* such a hold is in the way: it must be expired first */
-    VERDICT_WIDER, /* it must see all units of its inventory */
+    VERDICT_DONE,   /* the answer is in the call; what changed is on the board */
+    VERDICT_SHORT,  /* the answer is in the call, and holds unless a hold past its time is in the way */
+    VERDICT_SWEEP,  /* such a hold is in the way: it must be expired first */
+    VERDICT_WIDER,  /* it must see all units of its inventory */
     VERDICT_LONGER, /* it must see all who wait */
 };
 
@@ -357,6 +363,7 @@ struct booking {
     bool expiry_started;
     int64_t expiry_due_ms; /* the next look at the latest; under expiry_lock */
     bool stopping;         /* under expiry_lock */
+    int64_t refreshed_ms;  /* inventories were, last; of the expiry thread */
 };
 
 /* The wall clock, which never goes back here: what was expired once stays so. */

@@ -380,17 +380,15 @@ static void short_of(struct booking_op *op)
 
 static bool free_on_board(void *ctx, uint32_t unit)
 {
-    const struct board_inventory *on = ((void **)ctx)[1];
-
-    return board_left(((void **)ctx)[0], on->inventory, unit) > 0;
+    return left_of((const struct board_unit *)ctx + unit) > 0;
 }
 
 /* Fills q with the best seats on a board that holds them all. */
 bool board_choose(struct board *b, const struct inventory *i, int64_t count, struct quantities *q)
 {
     uint32_t *chosen = mem_new((size_t)count * sizeof *chosen);
-    void *ctx[2] = {b, board_inventory(b, i)};
-    bool found = seats_choose(i, (size_t)count, free_on_board, ctx, chosen);
+    struct board_unit *units = board_unit(b, i, 0); /* all of them, by unit */
+    bool found = seats_choose(i, (size_t)count, free_on_board, units, chosen);
 
     quantities_free(q);
     if (found) {
@@ -431,17 +429,17 @@ static void name_free(struct booking_op *op, const struct board *b)
 /* Sets op->wants where any seats will do. False: the verdict says what is in the way. */
 static bool seats_set(struct booking_op *op, struct board *b)
 {
-    if (!op->best_seats)
+    const struct board_inventory *on = board_inventory(b, op->inventory);
+
+    if (!op->best_seats || (op->wants.count > 0 && fits(op, b, &op->wants, NULL)))
         return true;
-    if (op->wide) {
+    if (on != NULL && on->all_units) { /* which may be another op's doing */
         if (board_choose(b, op->inventory, op->call->quantity, &op->wants))
             return true;
         name_free(op, b);
         short_of(op);
         return false;
     }
-    if (op->wants.count > 0 && fits(op, b, &op->wants, NULL))
-        return true;
     op->verdict = VERDICT_WIDER; /* what memory thought free is not */
     return false;
 }
@@ -571,6 +569,10 @@ static void decide_cancel(struct booking_op *op, struct board *b, int64_t hold_m
     if (!usable(op, b, &r)) {
         if (op->verdict == VERDICT_DONE && op->call->answer == BOOKED_OVER)
             op->call->answer = BOOKED_BEFORE;
+        return;
+    }
+    if (op->call->if_match != BOOKING_ANY_VERSION && op->call->if_match != r->version) {
+        done(op, BOOKED_STALE, "the reservation has changed");
         return;
     }
     give_back(b, r);

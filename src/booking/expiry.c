@@ -54,11 +54,14 @@ enum err expiry_sweep_all(struct booking *b)
 
     while (e == ERR_OK && count == INVENTORIES_MAX) {
         e = b->rows->kind->due_inventories(b->rows, booking_now_ms(b), inventories, INVENTORIES_MAX, &count);
-        for (size_t at = 0; at < count && e == ERR_OK; at++) {
+        for (size_t at = 0; at < count; at++) { /* one that cannot be swept keeps nobody else's holds */
             struct inventory *i;
+            enum err one = inventory_find(b, inventories[at], &i);
 
-            if ((e = inventory_find(b, inventories[at], &i)) == ERR_OK)
-                e = expiry_sweep(b, i);
+            if (one == ERR_OK)
+                one = expiry_sweep(b, i);
+            if (one != ERR_OK)
+                e = one;
         }
     }
     return e;
@@ -124,7 +127,10 @@ static void *expire_for_ever(void *ctx)
                 err_text(e));
         well = e == ERR_OK;
         expiry_note(b, next_ms);
-        inventories_refresh(b);
+        if (clock_mono_ms() - b->refreshed_ms >= LOOK_MS_MAX / 2) { /* not for every hold that ends */
+            inventories_refresh(b);
+            b->refreshed_ms = clock_mono_ms();
+        }
     }
     return NULL;
 }

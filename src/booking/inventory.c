@@ -224,6 +224,27 @@ void inventory_saw(struct inventory *i, uint32_t unit, int64_t held, int64_t sol
     pthread_mutex_unlock(&i->lock);
 }
 
+/* Followers come back every tenth of a second. */
+#define FOLLOWED_MS 5000
+
+bool inventory_followed(const struct inventory *i)
+{
+    int64_t at_ms = atomic_load(&i->followed_ms);
+
+    return at_ms > 0 && clock_mono_ms() - at_ms < FOLLOWED_MS;
+}
+
+int64_t inventory_seen(struct inventory *i)
+{
+    int64_t sum = 0;
+
+    pthread_mutex_lock(&i->lock);
+    for (uint32_t unit = 0; unit < i->unit_count; unit++)
+        sum += i->units[unit].version;
+    pthread_mutex_unlock(&i->lock);
+    return sum;
+}
+
 static void show(const struct unit *u, struct unit_view *out)
 {
     size_t size = strlen(u->key);
@@ -264,6 +285,7 @@ enum err booking_changes(struct booking *b, struct ulid inventory, uint64_t *sin
     *missed = false;
     if (i == NULL)
         return ERR_MISSING;
+    atomic_store(&i->followed_ms, clock_mono_ms());
     pthread_mutex_lock(&i->lock);
     if (i->news == NULL)
         i->news = mem_new(NEWS_MAX * sizeof *i->news);

@@ -324,9 +324,9 @@ static bool read_number(void *ctx, const struct db_row *row)
 /* How many wait after the last that was read. */
 static enum err count_beyond(struct db *d, const char *inventory, struct board_inventory *on)
 {
-    return db_read(
-        d, "SELECT COUNT(*) FROM waiters WHERE inventory_id = ? AND state = 'waiting' AND place > ?",
-        DB_VALUES(db_str(inventory), db_int(on->line_end)), read_number, &on->beyond);
+    return db_read(d,
+                   "SELECT COUNT(*) FROM waiters WHERE inventory_id = ? AND state = 'waiting' AND place > ?",
+                   DB_VALUES(db_str(inventory), db_int(on->line_end)), read_number, &on->beyond);
 }
 
 /* The last place: of each state apart, since the index has them so, and the line's past grows for ever. */
@@ -697,14 +697,40 @@ static bool read_changeable(void *ctx, const struct db_row *row)
     return false;
 }
 
+static bool see_unit(void *ctx, const struct db_row *row)
+{
+    struct inventory *i = ctx;
+    uint32_t unit = inventory_unit(i, db_column_blob(row, 0));
+
+    if (unit != UINT32_MAX)
+        inventory_saw(i, unit, db_column_int(row, 1), db_column_int(row, 2), db_column_int(row, 3));
+    return true;
+}
+
+/* For followers: what another server has sold. All units are read only where anything is new. */
+static enum err see_units(struct db *d, struct inventory *i, const char *id)
+{
+    int64_t sum = 0;
+    enum err e = db_read(d, "SELECT SUM(version) FROM units WHERE inventory_id = ?", DB_VALUES(db_str(id)),
+                         read_number, &sum);
+
+    if (e != ERR_OK || sum <= inventory_seen(i))
+        return e;
+    return db_read(d, "SELECT ukey, held, sold, version FROM units WHERE inventory_id = ? ORDER BY ukey",
+                   DB_VALUES(db_str(id)), see_unit, i);
+}
+
 static enum err sql_refresh(struct rows *r, struct inventory *i)
 {
+    struct db *d = database(r, NULL);
     char id[ULID_TEXT_SIZE];
+    enum err e;
 
-    if (!db_shared(database(r, NULL)))
+    if (!db_shared(d))
         return ERR_OK;
-    return db_read(database(r, NULL), "SELECT name, locking, hold_ms FROM inventories WHERE id = ?",
-                   DB_VALUES(db_str(ulid_text(i->id, id))), read_changeable, i);
+    e = db_read(d, "SELECT name, locking, hold_ms FROM inventories WHERE id = ?",
+                DB_VALUES(db_str(ulid_text(i->id, id))), read_changeable, i);
+    return e == ERR_OK && inventory_followed(i) ? see_units(d, i, id) : e;
 }
 
 static bool read_due(void *ctx, const struct db_row *row)

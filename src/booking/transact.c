@@ -200,6 +200,11 @@ static void give_up(struct booking_op *op, enum err why)
         answer_set(op->call, BOOKED_BUSY,
                    "the disk of the database is full: nothing was taken, try again later");
         break;
+    case ERR_BAD:
+        log_error("booking", "rows of the inventory \"%s\" are damaged: one call is given up",
+                  op->inventory->name);
+        answer_set(op->call, BOOKED_BUSY, "what is stored of it is damaged: tell those who sell it");
+        break;
     default:
         answer_set(
             op->call, BOOKED_BUSY,
@@ -226,7 +231,7 @@ static size_t keep_open(struct booking_op **ops, size_t count, enum err e, bool 
             op->wide = *wider = true;
         if (op->verdict == VERDICT_LONGER)
             op->whole_line = *wider = true;
-        if (now_ms - op->begun_ms > BOOKING_TRY_MS_MAX)
+        if (now_ms - op->begun_ms > BOOKING_TRY_MS_MAX || (e == ERR_BAD && count == 1))
             give_up(op, e);
         else
             ops[open++] = op;
@@ -258,6 +263,12 @@ void transact_until_done(struct booking *b, struct booking_op **ops, size_t coun
             ops[i]->verdict = VERDICT_DONE;
         e = round(b, ops, count);
         count = keep_open(ops, count, e, &wider);
+        if (e == ERR_BAD &&
+            count > 1) { /* one of them meets a damaged row: found by halves, the others go on */
+            transact_until_done(b, ops, count / 2, round);
+            transact_until_done(b, ops + count / 2, count - count / 2, round);
+            return;
+        }
         if (e == ERR_OK)
             e = sweep_for(b, ops, count);
         if (e != ERR_OK && !wider && count > 0)

@@ -124,6 +124,28 @@ test('a lost answer is asked for again after a reload, and takes nothing twice',
     await page.context().close();
 });
 
+test('after "try again" and "still running" the same press books once', LIMIT, async () => {
+    const pool = await make('In doubt', {pool: 300});
+    const page = await house.page(`/book/${pool.id}`);
+    const answers = [503, 409];
+
+    await page.getByLabel('More: Places').click();
+    await page.getByLabel('Name', {exact: true}).fill('Grace');
+    await page.route('**/reservations', async (route) => {
+        const status = answers.shift();
+        const answer = await route.fetch(); /* done it is, each time */
+
+        await (status ? route.fulfill({status, contentType: 'application/problem+json', body: JSON.stringify({title: status === 409 ? 'in-flight' : 'busy', detail: 'Try again.'})})
+            : route.fulfill({response: answer}));
+    });
+    await page.getByRole('button', {name: 'Hold for'}).click();
+    await page.getByText('Try again.').waitFor();
+    await page.getByRole('button', {name: 'Hold for'}).click();
+    await page.getByText('Held for you').waitFor();
+    assert.equal((await house.call('GET', `/inventories/${pool.id}`)).held, 1);
+    await page.context().close();
+});
+
 test('nights are chosen in a calendar', LIMIT, async () => {
     const hotel = await make('The inn next door', {nights: {from: '2027-06-10', to: '2027-07-20', rooms: 4}});
 

@@ -325,3 +325,19 @@ def test_everything_survives_kill_9(make_server):
     assert server.json(path)['held'] == 3 and server.json(path)['sold'] == 1
     for n, r in enumerate(kept):
         assert reserve(server, path, key=f'k{n}', quantity=1)[2] == r
+
+
+def test_a_cancellation_honours_if_match(house):
+    path = make(house, pool=3)
+    mine = f"/api/v1/reservations/{held(house, path, quantity=1)['id']}"
+    assert call(house, 'POST', mine + '/confirm')[0] == 200
+    assert house.request('DELETE', mine, headers={'If-Match': '"1"'})[0] == 412
+    assert house.json(mine)['state'] == 'confirmed'
+    assert house.request('DELETE', mine, headers={'If-Match': '"2"'})[0] == 204
+    assert house.request('DELETE', mine, headers={'If-Match': '"2"'})[0] == 204  # the answer may have been lost
+
+
+def test_the_head_of_a_feed_ends(house):
+    path = make(house, pool=3)
+    status, headers, body = house.request('HEAD', path + '/units/live')
+    assert status == 200 and headers['Content-Type'].startswith('text/event-stream') and not body

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import urllib.request
 
 import box_office
 import matinee
@@ -152,3 +153,40 @@ def test_lockings_are_exchanged_while_it_sells(make_server, database):
     asyncio.run(crowd.run(exchange()))
     told = judge(crowd, database, inventory, server)
     assert told['unknown'] == 0 and told['reservations'] > 40, told
+
+
+def test_followers_of_one_server_see_what_another_sells(make_server, mariadb):
+    one = open_house(make_server, mariadb)
+    two = open_house(make_server, mariadb, data='other')
+    inventory = make(one, 'adaptive', seats={'rows': 1, 'perRow': 3})
+    with urllib.request.urlopen(f'{two.http}/api/v1/inventories/{inventory}/units/live', timeout=10) as feed:
+        assert feed.readline() == b'event: ready\n'
+        one.request('POST', f'/api/v1/inventories/{inventory}/reservations',
+                    {'customer': 'ann', 'units': [{'key': 'A-2', 'quantity': 1}]}, headers={'Idempotency-Key': 'k'})
+        while (line := feed.readline()) != b'event: unit\n':
+            assert line, 'the feed has ended'
+        assert json.loads(feed.readline()[6:])['key'] == 'A-2'
+
+
+def test_many_large_reservations_at_once_fit_into_the_packets_of_the_database(make_server, mariadb):
+    allowed = mariadb.run('SELECT @@GLOBAL.max_allowed_packet')[0][0]
+    mariadb.run('SET GLOBAL max_allowed_packet = 524288')
+    try:
+        server = open_house(make_server, mariadb)
+        keys = [f'u{i}' for i in range(4000)]
+        inventory = make(server, 'combining', units=[{'key': key, 'capacity': 1000} for key in keys])
+        body = {'customer': 'ann', 'units': [{'key': key, 'quantity': 1} for key in keys]}
+
+        async def reserve(number):
+            connection = box_office.Connection(lambda: server.http)
+            status, _, _ = await connection.call('POST', f'/api/v1/inventories/{inventory}/reservations', body,
+                                                 [f'Idempotency-Key: {number}'], timeout=30)
+            connection.close()
+            return status
+
+        async def all_at_once():
+            return await asyncio.gather(*(reserve(i) for i in range(80)))
+
+        assert set(asyncio.run(all_at_once())) == {201}
+    finally:
+        mariadb.run(f'SET GLOBAL max_allowed_packet = {allowed}')

@@ -314,8 +314,7 @@ static void together(struct office *o, struct booking_call **calls, size_t count
     struct booking_op ops[8] = {0}, *open[8];
 
     for (size_t i = 0; i < count; i++) {
-        ops[i] =
-            (struct booking_op){.call = calls[i], .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
+        ops[i] = (struct booking_op){.call = calls[i], .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
         open[i] = &ops[i];
         assert_int_equal(inventory_find(o->booking, calls[i]->inventory, &ops[i].inventory), ERR_OK);
         assert_true(op_check(&ops[i]) && inventory_enter(ops[i].inventory, &ops[i]));
@@ -332,11 +331,8 @@ static void together(struct office *o, struct booking_call **calls, size_t count
 static struct ulid wait_for(struct office *o, struct ulid inventory, const char *key, int64_t quantity)
 {
     struct booking_want want = {key, quantity};
-    struct booking_call c = {.kind = BOOKING_JOIN,
-                             .inventory = inventory,
-                             .customer = "bob",
-                             .wants = &want,
-                             .want_count = 1};
+    struct booking_call c = {
+        .kind = BOOKING_JOIN, .inventory = inventory, .customer = "bob", .wants = &want, .want_count = 1};
 
     booking_do(o->booking, &c);
     assert_int_equal(c.answer, BOOKED);
@@ -424,6 +420,32 @@ static void a_line_of_any_length_goes_before_those_who_do_not_wait(void **state)
     }
 }
 
+static void a_damaged_row_is_no_harm_to_others_in_the_same_transaction(void **state)
+{
+    char text[ULID_TEXT_SIZE];
+    struct office o;
+
+    office_open(&o, LOCKING_COMBINING);
+    struct ulid pool = make_pool(&o, 5), damaged, good;
+    assert_int_equal(take(&o, pool, 1, &damaged), BOOKED);
+    assert_int_equal(take(&o, pool, 1, &good), BOOKED);
+    assert_int_equal(db_do(o.db, "UPDATE reservations SET units = 'mould' WHERE id = ?",
+                           DB_VALUES(db_str(ulid_text(damaged, text))), NULL),
+                     ERR_OK);
+    struct booking_call calls[3] = {
+        {.kind = BOOKING_CONFIRM, .inventory = pool, .id = good, .if_match = BOOKING_ANY_VERSION},
+        {.kind = BOOKING_CANCEL, .inventory = pool, .id = damaged, .if_match = BOOKING_ANY_VERSION},
+        {.kind = BOOKING_CANCEL, .inventory = pool, .id = good, .if_match = BOOKING_ANY_VERSION},
+    };
+
+    together(&o, (struct booking_call *[]){&calls[0], &calls[1], &calls[2]}, 3);
+    assert_int_equal(calls[0].answer, BOOKED);
+    assert_int_equal(calls[1].answer, BOOKED_BUSY);
+    assert_int_equal(calls[2].answer, BOOKED);
+    counts(&o, pool, 1, 0);
+    office_close(&o);
+}
+
 /* --- somebody else in between ------------------------------------------------------------------------- */
 
 /* The rows of an office, and what another server does at a chosen moment, once. */
@@ -459,6 +481,7 @@ static enum err read_units_after(struct rows *r, void *tx, struct board *b, bool
 
 static void meddle_in(struct office *o, struct ulid inventory)
 {
+    expiry_stop(o->booking); /* it looks at the rows, too */
     between.really = o->booking->rows->kind;
     between.kind = *between.really;
     between.office = o;
@@ -468,9 +491,8 @@ static void meddle_in(struct office *o, struct ulid inventory)
 
 static void sell_the_second_seat(void *tx)
 {
-    struct booking_call c = {.inventory = between.inventory,
-                             .wants = &(struct booking_want){"A-2", 1},
-                             .want_count = 1};
+    struct booking_call c = {
+        .inventory = between.inventory, .wants = &(struct booking_want){"A-2", 1}, .want_count = 1};
 
     assert_int_equal(reserve(between.office, &c), BOOKED);
     booking_call_free(&c);
@@ -509,15 +531,15 @@ static void answer_the_same_key(void *tx)
     char inventory[ULID_TEXT_SIZE], id[ULID_TEXT_SIZE];
 
     ulid_text(between.inventory, inventory);
+    assert_int_equal(db_run(tx, "UPDATE units SET held = 1, version = version + 1 WHERE inventory_id = ?",
+                            DB_VALUES(db_str(inventory)), NULL),
+                     ERR_OK);
     assert_int_equal(
-        db_run(tx, "UPDATE units SET held = 1, version = version + 1 WHERE inventory_id = ?",
-               DB_VALUES(db_str(inventory)), NULL),
-        ERR_OK);
-    assert_int_equal(
-        db_run(tx,
-               "INSERT INTO reservations (id, inventory_id, ikey, body, customer, state, expires_at, created_at, version, "
-               "units) VALUES (?, ?, 'same', X'00000000000000000000000000000000', 'ann', 'held', 9999999999999, 1, 1, ?)",
-               DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_str("pool\t1\n")), NULL),
+        db_run(
+            tx,
+            "INSERT INTO reservations (id, inventory_id, ikey, body, customer, state, expires_at, created_at, version, "
+            "units) VALUES (?, ?, 'same', X'00000000000000000000000000000000', 'ann', 'held', 9999999999999, 1, 1, ?)",
+            DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_str("pool\t1\n")), NULL),
         ERR_OK);
 }
 
@@ -596,6 +618,57 @@ static void impossible_wishes_are_refused_by_name(void **state)
         assert_int_equal(act(&o, BOOKING_CONFIRM, ulid_new()), BOOKED_MISSING);
         assert_int_equal(take(&o, ulid_new(), 1, NULL), BOOKED_MISSING);
     }
+}
+
+/* What memory thinks free may be sold by another server: a whole batch finds that out in two rounds, not in one for each. */
+static void seats_sold_elsewhere_cost_a_batch_one_round_more(void **state)
+{
+    struct booking_want first = {"A-1", 1}, second = {"A-2", 1}, third = {"A-3", 1};
+    struct booking_want *sold[] = {&first, &second, &third};
+    struct booking_call calls[3], *all[3];
+    struct booking_op ops[3], *open[3];
+    char keys[3][8], why[256];
+    struct office o, other;
+
+    office_open(&o, LOCKING_COMBINING);
+    other = o;
+    assert_int_equal(booking_open(&other.booking, o.db, why), ERR_OK);
+    struct ulid hall = make_seats(&o, 1, 6);
+    struct inventory *i;
+    assert_int_equal(inventory_find(o.booking, hall, &i), ERR_OK);
+    for (size_t at = 0; at < 3; at++) {
+        snprintf(keys[at], sizeof keys[at], "b%zu", at);
+        calls[at] = (struct booking_call){.kind = BOOKING_RESERVE,
+                                          .inventory = hall,
+                                          .customer = "bob",
+                                          .idempotency_key = keys[at],
+                                          .quantity = 1,
+                                          .if_match = BOOKING_ANY_VERSION};
+        ops[at] = (struct booking_op){
+            .call = &calls[at], .inventory = i, .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
+        open[at] = &ops[at];
+        all[at] = &calls[at];
+        assert_true(op_check(&ops[at]) && inventory_enter(i, &ops[at]));
+        sold[at]->key = i->units[ops[at].picks.at[0].unit].key;
+    }
+    for (size_t at = 0; at < 3; at++) {
+        struct booking_call c = {.inventory = hall, .wants = sold[at], .want_count = 1};
+
+        assert_int_equal(reserve(&other, &c), BOOKED);
+        booking_call_free(&c);
+    }
+    strategy_combining.run(o.booking, open, 3);
+    for (size_t at = 0; at < 3; at++) {
+        assert_int_equal(all[at]->answer, BOOKED);
+        assert_int_equal(ops[at].tries, 2);
+        inventory_leave(i, &ops[at]);
+        quantities_free(&ops[at].wants);
+        quantities_free(&ops[at].picks);
+        booking_call_free(all[at]);
+    }
+    booking_close(other.booking);
+    counts(&o, hall, 6, 0);
+    office_close(&o);
 }
 
 /* --- many at once ------------------------------------------------------------------------------------ */
@@ -682,6 +755,8 @@ int main(void)
         cmocka_unit_test(a_key_is_not_refused_for_want_of_what_it_has_got_itself),
         cmocka_unit_test(the_best_seats_are_together),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
+        cmocka_unit_test(seats_sold_elsewhere_cost_a_batch_one_round_more),
+        cmocka_unit_test(a_damaged_row_is_no_harm_to_others_in_the_same_transaction),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),
     };
 
