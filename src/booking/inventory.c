@@ -55,6 +55,8 @@ void inventories_refresh(struct booking *b)
     struct bytes key;
     void *value;
 
+    if (!b->rows->shared)
+        return;
     pthread_rwlock_rdlock(&b->inventories_lock);
     all = mem_new(map_count(b->inventories) * sizeof *all);
     for (size_t at = 0; map_next(b->inventories, &at, &key, &value);)

@@ -726,11 +726,9 @@ static enum err sql_refresh(struct rows *r, struct inventory *i)
     char id[ULID_TEXT_SIZE];
     enum err e;
 
-    if (!db_shared(d))
-        return ERR_OK;
     e = db_read(d, "SELECT name, locking, hold_ms FROM inventories WHERE id = ?",
                 DB_VALUES(db_str(ulid_text(i->id, id))), read_changeable, i);
-    return e == ERR_OK && inventory_followed(i) ? see_units(d, i, id) : e;
+    return e == ERR_OK && r->shared && inventory_followed(i) ? see_units(d, i, id) : e;
 }
 
 static bool read_due(void *ctx, const struct db_row *row)

@@ -446,6 +446,26 @@ static void a_damaged_row_is_no_harm_to_others_in_the_same_transaction(void **st
     office_close(&o);
 }
 
+static void a_change_of_an_inventory_is_for_the_next_call(void **state)
+{
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid pool = make_pool(&o, 5);
+        struct booking_call c = {.inventory = pool, .quantity = 1};
+        struct inventory_view v;
+        char why[256];
+
+        assert_int_equal(take(&o, pool, 1, NULL), BOOKED);
+        assert_int_equal(booking_change(o.booking, pool, NULL, LOCKING_COUNT, 7, &v, why), ERR_OK);
+        inventory_view_free(&v);
+        assert_int_equal(reserve(&o, &c), BOOKED);
+        assert_int_equal(c.reservation.expires_ms - c.reservation.created_ms, 7000);
+        booking_call_free(&c);
+    }
+}
+
 /* --- somebody else in between ------------------------------------------------------------------------- */
 
 /* The rows of an office, and what another server does at a chosen moment, once. */
@@ -757,6 +777,7 @@ int main(void)
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
         cmocka_unit_test(seats_sold_elsewhere_cost_a_batch_one_round_more),
         cmocka_unit_test(a_damaged_row_is_no_harm_to_others_in_the_same_transaction),
+        cmocka_unit_test(a_change_of_an_inventory_is_for_the_next_call),
         cmocka_unit_test(a_crowd_is_never_sold_more_than_there_is),
     };
 
