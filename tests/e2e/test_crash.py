@@ -148,7 +148,7 @@ def test_the_journal_does_not_grow_with_the_show(make_server, tmp_path):
     stored = sum(f.stat().st_size for f in (server.data / 'store').rglob('*.m4s'))
     kept = sum(f.stat().st_size for f in (server.data / 'journal').iterdir())
     assert stored > 300_000_000, 'enough to fill files of 64 MB'
-    assert kept < 270_000_000, (kept, stored)
+    assert kept < 340_000_000, (kept, stored)  # four files of 64 MB, and one more where the disk is slow
 
 
 def test_a_folder_in_use_is_refused(make_server):
