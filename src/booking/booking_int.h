@@ -46,10 +46,10 @@ struct inventory {
     _Atomic int locking;
     _Atomic int64_t hold_ms;
     pthread_mutex_t lock;
-    char *name;          /* under `lock` */
-    struct map *running; /* idempotency keys of calls that are not answered; under `lock` */
-    uint64_t news_count; /* under `lock` */
-    uint32_t *news;      /* NULL until somebody follows */
+    char *name;                  /* under `lock` */
+    struct map *running;         /* idempotency keys of calls that are not answered; under `lock` */
+    uint64_t news_count;         /* under `lock` */
+    uint32_t *news;              /* NULL until somebody follows */
     _Atomic int64_t followed_ms; /* when somebody last did; monotonic */
     struct adaptive *adaptive;
 };
@@ -239,7 +239,8 @@ struct rows_kind {
 /* First member of every kind's own struct. */
 struct rows {
     const struct rows_kind *kind;
-    bool shared; /* others write while a transaction of ours reads: what it has read may have changed before it locks */
+    bool
+        shared; /* others write while a transaction of ours reads: what it has read may have changed before it locks */
 };
 
 struct rows *rows_sql(struct db *d); /* to be given to free() */
@@ -251,10 +252,10 @@ bool quantities_parse(const struct inventory *i, const char *text, struct quanti
 /* --- ops and what they do (decide.c, line.c) --------------------------------------------------------- */
 
 enum verdict {
-    VERDICT_DONE,  /* the answer is in the call; what changed is on the board */
-    VERDICT_SHORT, /* the answer is in the call, and holds unless a hold past its time is in the way */
-    VERDICT_SWEEP, /* such a hold is in the way: it must be expired first */
-    VERDICT_WIDER, /* it must see all units of its inventory */
+    VERDICT_DONE,   /* the answer is in the call; what changed is on the board */
+    VERDICT_SHORT,  /* the answer is in the call, and holds unless a hold past its time is in the way */
+    VERDICT_SWEEP,  /* such a hold is in the way: it must be expired first */
+    VERDICT_WIDER,  /* it must see all units of its inventory */
     VERDICT_LONGER, /* it must see all who wait */
 };
 

@@ -324,9 +324,9 @@ static bool read_number(void *ctx, const struct db_row *row)
 /* How many wait after the last that was read. */
 static enum err count_beyond(struct db *d, const char *inventory, struct board_inventory *on)
 {
-    return db_read(
-        d, "SELECT COUNT(*) FROM waiters WHERE inventory_id = ? AND state = 'waiting' AND place > ?",
-        DB_VALUES(db_str(inventory), db_int(on->line_end)), read_number, &on->beyond);
+    return db_read(d,
+                   "SELECT COUNT(*) FROM waiters WHERE inventory_id = ? AND state = 'waiting' AND place > ?",
+                   DB_VALUES(db_str(inventory), db_int(on->line_end)), read_number, &on->beyond);
 }
 
 /* The last place: of each state apart, since the index has them so, and the line's past grows for ever. */

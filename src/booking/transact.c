@@ -263,7 +263,8 @@ void transact_until_done(struct booking *b, struct booking_op **ops, size_t coun
             ops[i]->verdict = VERDICT_DONE;
         e = round(b, ops, count);
         count = keep_open(ops, count, e, &wider);
-        if (e == ERR_BAD && count > 1) { /* one of them meets a damaged row: found by halves, the others go on */
+        if (e == ERR_BAD &&
+            count > 1) { /* one of them meets a damaged row: found by halves, the others go on */
             transact_until_done(b, ops, count / 2, round);
             transact_until_done(b, ops + count / 2, count - count / 2, round);
             return;

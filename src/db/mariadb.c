@@ -553,8 +553,7 @@ static enum err mariadb_run_rows(struct db *tx, const char *sql, const struct db
         const struct db_value *from = values + at * columns;
 
         some = rows_that_fit(from, columns, rows - at);
-        e = some == 1 ? execute_one(c, s, sql, from, columns)
-                      : execute_rows(c, s, sql, from, columns, some);
+        e = some == 1 ? execute_one(c, s, sql, from, columns) : execute_rows(c, s, sql, from, columns, some);
         if (e == ERR_OK)
             *changed += (int64_t)mysql_stmt_affected_rows(s->stmt);
     }
@@ -684,8 +683,7 @@ static char *decoded(struct bytes text)
     size_t size = 0;
 
     for (size_t i = 0; i < text.size; i++) {
-        char hex[3] = {0};
-        char *end;
+        char hex[3] = {0}, *end = hex;
 
         if (text.at[i] != '%') {
             out[size++] = (char)text.at[i];

@@ -314,8 +314,7 @@ static void together(struct office *o, struct booking_call **calls, size_t count
     struct booking_op ops[8] = {0}, *open[8];
 
     for (size_t i = 0; i < count; i++) {
-        ops[i] =
-            (struct booking_op){.call = calls[i], .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
+        ops[i] = (struct booking_op){.call = calls[i], .new_id = ulid_secret(), .begun_ms = clock_mono_ms()};
         open[i] = &ops[i];
         assert_int_equal(inventory_find(o->booking, calls[i]->inventory, &ops[i].inventory), ERR_OK);
         assert_true(op_check(&ops[i]) && inventory_enter(ops[i].inventory, &ops[i]));
@@ -332,11 +331,8 @@ static void together(struct office *o, struct booking_call **calls, size_t count
 static struct ulid wait_for(struct office *o, struct ulid inventory, const char *key, int64_t quantity)
 {
     struct booking_want want = {key, quantity};
-    struct booking_call c = {.kind = BOOKING_JOIN,
-                             .inventory = inventory,
-                             .customer = "bob",
-                             .wants = &want,
-                             .want_count = 1};
+    struct booking_call c = {
+        .kind = BOOKING_JOIN, .inventory = inventory, .customer = "bob", .wants = &want, .want_count = 1};
 
     booking_do(o->booking, &c);
     assert_int_equal(c.answer, BOOKED);
@@ -514,9 +510,8 @@ static void meddle_in(struct office *o, struct ulid inventory)
 
 static void sell_the_second_seat(void *tx)
 {
-    struct booking_call c = {.inventory = between.inventory,
-                             .wants = &(struct booking_want){"A-2", 1},
-                             .want_count = 1};
+    struct booking_call c = {
+        .inventory = between.inventory, .wants = &(struct booking_want){"A-2", 1}, .want_count = 1};
 
     assert_int_equal(reserve(between.office, &c), BOOKED);
     booking_call_free(&c);
@@ -555,15 +550,15 @@ static void answer_the_same_key(void *tx)
     char inventory[ULID_TEXT_SIZE], id[ULID_TEXT_SIZE];
 
     ulid_text(between.inventory, inventory);
+    assert_int_equal(db_run(tx, "UPDATE units SET held = 1, version = version + 1 WHERE inventory_id = ?",
+                            DB_VALUES(db_str(inventory)), NULL),
+                     ERR_OK);
     assert_int_equal(
-        db_run(tx, "UPDATE units SET held = 1, version = version + 1 WHERE inventory_id = ?",
-               DB_VALUES(db_str(inventory)), NULL),
-        ERR_OK);
-    assert_int_equal(
-        db_run(tx,
-               "INSERT INTO reservations (id, inventory_id, ikey, body, customer, state, expires_at, created_at, version, "
-               "units) VALUES (?, ?, 'same', X'00000000000000000000000000000000', 'ann', 'held', 9999999999999, 1, 1, ?)",
-               DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_str("pool\t1\n")), NULL),
+        db_run(
+            tx,
+            "INSERT INTO reservations (id, inventory_id, ikey, body, customer, state, expires_at, created_at, version, "
+            "units) VALUES (?, ?, 'same', X'00000000000000000000000000000000', 'ann', 'held', 9999999999999, 1, 1, ?)",
+            DB_VALUES(db_str(ulid_text(ulid_secret(), id)), db_str(inventory), db_str("pool\t1\n")), NULL),
         ERR_OK);
 }
 
