@@ -213,6 +213,7 @@ class Checker:
         self.check_rows()
         self.check_keys()
         self.check_reservations()
+        self.check_reasons()
         self.live()
         self.check_capacity()
         self.check_refusals()
@@ -258,6 +259,20 @@ class Checker:
                 demand(self.by_id[c.what['id']]['state'] in ('cancelled', 'expired'), 'a cancelled reservation is back:', c.what)
             if c.kind == 'confirm' and c.status == 200:
                 demand(self.by_id[c.what['id']]['state'] in ('confirmed', 'cancelled'), 'a confirmed one is not:', c.what)
+
+    def check_reasons(self):
+        """Nothing is there that nobody can have asked for, and no hold is refused within its time."""
+        asked = collections.defaultdict(list)
+        for c in self.calls:
+            asked[c.kind, c.what['key'] if c.kind == 'reserve' else c.what['id']].append(c)
+        for r in self.rows['reservations']:
+            for kind, name, reason in (('reserve', r['key'], True), ('cancel', r['id'], r['state'] == 'cancelled'),
+                                       ('confirm', r['id'], r['state'] == 'confirmed')):
+                demand(not reason or not name or any(c.status in (200, 201, 204, 503, None) for c in asked[kind, name]),
+                       'nobody who asked for it was told other than no:', kind, r)
+            for c in asked['confirm', r['id']] if self.timely else ():
+                demand(c.status != 409 or c.answered >= r['expires'] or any(e.invoked <= c.answered for e in asked['cancel', r['id']]),
+                       'a hold was refused before its end:', r)
 
     def live(self):
         self.lives = {r['id']: Life(r) for r in self.rows['reservations']}
