@@ -184,7 +184,6 @@ static enum err mariadb_run_rows(struct db *tx, const char *sql, const struct db
     return statement_run_rows(connection_of(tx), sql, values, columns, rows, changed);
 }
 
-<<<<<<< HEAD
 /* Nothing is committed of a transaction that the engine has undone, whatever `work` made of that. */
 static enum err commit(struct connection *c)
 {
@@ -195,18 +194,6 @@ static enum err commit(struct connection *c)
     return mysql_commit(c->mysql) == 0
                ? ERR_OK
                : connection_failed(c, mysql_errno(c->mysql), mysql_error(c->mysql), "COMMIT");
-=======
-*changed = 0;
-for (size_t at = 0, some; at < rows && e == ERR_OK; at += some) {
-    const struct db_value *from = values + at * columns;
-
-    some = rows_that_fit(from, columns, rows - at);
-    e = some == 1 ? execute_one(c, s, sql, from, columns) : execute_rows(c, s, sql, from, columns, some);
-    if (e == ERR_OK)
-        *changed += (int64_t)mysql_stmt_affected_rows(s->stmt);
-}
-return e;
->>>>>>> review
 }
 
 static enum err mariadb_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx)
@@ -294,64 +281,9 @@ struct settings {
 
 static bool take_settings(void *ctx, const struct db_row *r)
 {
-<<<<<<< HEAD
     *(struct settings *)ctx = (struct settings){mariadb_column_int(r, 0), mariadb_column_int(r, 1),
                                                 mariadb_column_int(r, 2), mariadb_column_int(r, 3)};
     return false;
-=======
-    char *out = mem_new(text.size + 1);
-    size_t size = 0;
-
-    for (size_t i = 0; i < text.size; i++) {
-        char hex[3] = {0}, *end = hex;
-
-        if (text.at[i] != '%') {
-            out[size++] = (char)text.at[i];
-            continue;
-        }
-        if (i + 2 < text.size) {
-            memcpy(hex, text.at + i + 1, 2);
-            out[size++] = (char)strtoul(hex, &end, 16);
-            i += 2;
-        }
-        if (hex[0] == '\0' || *end != '\0') {
-            free(out);
-            return NULL;
-        }
-    }
-    return out;
-}
-
-/* user[:password]@host[:port]/database[?socket=FILE] */
-static bool parse(struct server *s, struct bytes url)
-{
-    long question = bytes_find(url, '?'), at = -1, slash, colon;
-    struct bytes options = question >= 0 ? bytes_from(url, (size_t)question + 1) : bytes_of(NULL, 0);
-    struct bytes left = question >= 0 ? bytes_head(url, (size_t)question) : url, user, host;
-    uint64_t port = 3306;
-
-    for (long i = (long)left.size - 1; i >= 0 && at < 0; i--)
-        if (left.at[i] == '@')
-            at = i;
-    user = bytes_head(left, at >= 0 ? (size_t)at : 0);
-    left = bytes_from(left, (size_t)(at + 1));
-    if ((slash = bytes_find(left, '/')) < 0 || (size_t)slash + 1 == left.size)
-        return false;
-    host = bytes_head(left, (size_t)slash);
-    s->name = decoded(bytes_from(left, (size_t)slash + 1));
-    if ((colon = bytes_find(host, ':')) >= 0 &&
-        !bytes_to_u64(bytes_from(host, (size_t)colon + 1), 65535, &port))
-        return false;
-    s->host = decoded(colon >= 0 ? bytes_head(host, (size_t)colon) : host);
-    s->port = (unsigned)port;
-    colon = bytes_find(user, ':');
-    s->user = decoded(colon >= 0 ? bytes_head(user, (size_t)colon) : user);
-    s->password = decoded(colon >= 0 ? bytes_from(user, (size_t)colon + 1) : bytes_of(NULL, 0));
-    if (bytes_starts(options, "socket="))
-        s->socket = decoded(bytes_from(options, strlen("socket=")));
-    return (options.size == 0 || s->socket != NULL) && s->name != NULL && s->host != NULL &&
-           s->user != NULL && s->password != NULL && (s->host[0] != '\0' || s->socket != NULL);
->>>>>>> review
 }
 
 /* A commit that is not synced is no commit: says so where the server is set up like that. */
