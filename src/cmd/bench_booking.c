@@ -173,13 +173,43 @@ static bool run_sweep(const struct database *d, const struct sweep *w, const str
 static struct option options[] = {
     {"database", "URL", NULL, "sqlite:FILE, or mysql://… of an empty one; a fresh SQLite file when not given",
      NULL},
-    {"only", "SWEEP", NULL, "one of pools, clients, seats, nights", NULL},
+    {"only", "SWEEP", NULL, "one of pools, clients, seats, nights, holds", NULL},
     {"rounds", "N", "3", "measurements of each, in turn", NULL},
     {"tenths", "N", "20", "tenths of a second for each measurement", NULL},
     {"quick", NULL, NULL, "one short point of each: does it work at all", NULL},
     {"out", "DIR", "build/bench", "where CSV and SVG are written", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
+
+/* What holds cost, and how late they are given up. */
+static bool run_holds(const struct database *d, const struct sizes *sizes)
+{
+    struct market_holds_result r;
+    struct bench_table *t = mem_new(sizeof *t);
+    static const char *const names[] = {"seats", "freed", "MB", "p50 ms late", "p99 ms late", "max ms late"};
+    enum err e = market_holds(d->booking, sizes->quick ? 1 : 100, &r);
+    char(*row)[BENCH_CELL_SIZE] = bench_row(t), name[64];
+    bool done = e == ERR_OK && r.freed == r.seats;
+
+    t->column_count = sizeof names / sizeof *names;
+    for (size_t c = 0; c < t->column_count; c++)
+        snprintf(row[c], BENCH_CELL_SIZE, "%s", names[c]);
+    row = bench_row(t);
+    snprintf(row[0], BENCH_CELL_SIZE, "%zu", r.seats);
+    snprintf(row[1], BENCH_CELL_SIZE, "%zu", r.freed);
+    snprintf(row[2], BENCH_CELL_SIZE, "%.0f", r.megabytes);
+    snprintf(row[3], BENCH_CELL_SIZE, "%.0f", r.p50_ms);
+    snprintf(row[4], BENCH_CELL_SIZE, "%.0f", r.p99_ms);
+    snprintf(row[5], BENCH_CELL_SIZE, "%.0f", r.max_ms);
+    printf("\n%s: a hall of holds, which end\n", d->name);
+    bench_table_print(t);
+    snprintf(name, sizeof name, "booking-%s-holds", d->name);
+    done = bench_table_csv(t, sizes->out, name) && done;
+    free(t);
+    if (!done)
+        fprintf(stderr, "matinee bench booking: holds over %s: %s\n", d->name, err_text(e));
+    return done;
+}
 
 /* `folder` is for the server behind HTTP; over SQLite it has a file of its own, as two processes never share one. */
 static int run(const char *url, const char *folder, const char *only, const struct sizes *sizes)
@@ -194,6 +224,8 @@ static int run(const char *url, const char *folder, const char *only, const stru
     for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps && done; i++)
         if (only == NULL || strcmp(only, sweeps[i].name) == 0)
             done = run_sweep(&d, &sweeps[i], sizes);
+    if (done && (only == NULL || strcmp(only, "holds") == 0))
+        done = run_holds(&d, sizes);
     market_house_close(&d.house);
     booking_close(d.booking);
     db_close(d.db);

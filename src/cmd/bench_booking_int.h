@@ -47,6 +47,14 @@ void market_house_close(struct market_house *h);
 must_check bool market_http(const struct market_house *h, enum booking_locking locking,
                             const struct market *m, struct market_result *out);
 
+/* `rows` rows of 1,000 seats, each held by a reservation of its own; then all holds end. */
+struct market_holds_result {
+    size_t seats, freed;           /* freed: seen to be, within a minute */
+    double megabytes;              /* this process has grown by */
+    double p50_ms, p99_ms, max_ms; /* from a hold's end until a follower saw its seat free */
+};
+must_check enum err market_holds(struct booking *b, size_t rows, struct market_holds_result *out);
+
 /* --- what both share --------------------------------------------------------------------------------- */
 
 #define MARKET_WANTS_MAX 7
