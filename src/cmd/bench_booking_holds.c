@@ -112,7 +112,7 @@ static size_t see_free(const struct unit_view *units, size_t count, struct seat 
     size_t seen = 0;
 
     for (size_t i = 0; i < count; i++) {
-        struct seat wanted, *s;
+        struct seat wanted = {.is_free = false}, *s;
 
         snprintf(wanted.key, sizeof wanted.key, "%.20s", units[i].key);
         s = bsearch(&wanted, seats, seat_count, sizeof *seats, by_key);
