@@ -179,8 +179,11 @@ def test_many_large_reservations_at_once_fit_into_the_packets_of_the_database(ma
 
         async def reserve(number):
             connection = box_office.Connection(lambda: server.http)
-            status, _, _ = await connection.call('POST', f'/api/v1/inventories/{inventory}/reservations', body,
-                                                 [f'Idempotency-Key: {number}'], timeout=30)
+            for _ in range(5):  # 503 on a busy machine is asked again; a packet that is too large would be so each time
+                status, _, _ = await connection.call('POST', f'/api/v1/inventories/{inventory}/reservations', body,
+                                                     [f'Idempotency-Key: {number}'], timeout=30)
+                if status != 503:
+                    break
             connection.close()
             return status
 
