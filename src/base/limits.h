@@ -125,6 +125,9 @@
 /* How long after its decoding a picture may be shown. Reordering reaches a few frames; a stamp that says more is
  * damaged, and would put the next cut hours away. */
 #define COMPOSITION_MS_MAX 5000
+/* A video is hurried for so long after somebody with low latency asked for something of it: players ask with every part, and
+ * a player that waits between two segments is not forgotten. */
+#define LIVE_HURRY_MS 5000
 /* How far one track may run ahead before segments no longer wait for the other. */
 #define TRACK_SKEW_MS_MAX 3000
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */

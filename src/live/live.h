@@ -83,6 +83,9 @@ struct publisher_events {
     /* The publication was ended by us (event ended, key changed, taken over, shutting down), and is gone:
      * tell the publisher why, and close. */
     void (*evicted)(void *ctx, const char *text);
+    /* Somebody watches with low latency: hand over what comes as it comes (true), until nobody does any more (false). May
+     * be NULL. */
+    void (*hurry)(void *ctx, bool on);
 };
 
 /* Asks to publish with `key` on this loop's thread. Exactly one of `granted` or `refused` follows, never
@@ -107,6 +110,11 @@ void live_sync(struct publication *p);
 /* The publisher is gone; no further call of its events comes. `clean` when it said so itself. The video
  * waits for its return for the grace. */
 void live_unpublish(struct publication *p, bool clean);
+
+/* Somebody watches this video with low latency: for the next LIVE_HURRY_MS its publisher is read as soon as it sends. To be
+ * repeated for as long as somebody watches; costs little more than the room's lock. Any thread; harmless when nobody
+ * publishes the video, or there is none. */
+void live_video_hurry(struct live *l, struct ulid video);
 
 /* Ends every publication (`evicted`) and refuses new ones, then waits until all segments are stored, for at
  * most `patience_ms`; what is not stored then is in the journal. Videos wait for their publishers, over a

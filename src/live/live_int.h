@@ -9,6 +9,7 @@
  *   video.c      a video in memory, and what players see of it
  *   health.c     how a stream does, in numbers and in words
  *   publish.c    publishers: who may, who is dead, what they sent
+ *   hurry.c      publishers whose viewers want low latency
  *   events.c     what producers do
  *   recover.c    what a crash left in the journal
  *   upload.c     files of recordings, until they are whole
@@ -202,6 +203,8 @@ struct publication {
     bool warned;              /* it was told of the disk */
     bool opened;              /* it has opened a segment */
     bool has_key;             /* a keyframe has come */
+    bool hurried;             /* somebody watches with low latency, and the publisher was told */
+    struct timer calm;        /* looks whether that is still so */
     struct timeline timeline;
     struct codec_config config[TRACK_COUNT]; /* codec CODEC_NONE until it came */
     struct buffer *record[TRACK_COUNT];
@@ -237,6 +240,7 @@ struct video {
     int64_t ends_at_ms;      /* monotonic; the grace's end while nobody publishes; 0: somebody does */
     struct video_view *view; /* NULL: has to be loaded */
     int64_t view_used_ms;
+    _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
     /* Only while live, and then on the publisher's loop: */
     struct segmenter *segmenter;
     struct replay *replay; /* only while the room opens */
@@ -377,7 +381,14 @@ must_check enum err recovery_finish(struct recovery *r); /* frees it; blocks */
 /* A segment opening as a record's payload, and back. */
 struct buffer *opening_write(struct ulid event, const struct segment_opening *o);
 
+/* hurry.c */
+/* It has taken its video, which may be hurried already. On its loop. */
+void hurry_begin(struct publication *p);
+
 /* publish.c */
+/* Calls `call` with the publication on its loop, if it is there still. Any thread, with the lock held. */
+void publication_post(struct publication *p, void (*call)(struct publication *p, const char *text),
+                      const char *text);
 void publish_finished(void *ctx, struct finished *f); /* a segmenter's event; ctx is the video */
 void publication_evict(struct publication *p,
                        const char *text);                /* any thread, with the lock held; `text` static */

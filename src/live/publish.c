@@ -157,6 +157,7 @@ static void leave(struct publication *p)
     struct video *v = p->video;
     char id[ULID_TEXT_SIZE];
 
+    timer_stop(&p->calm);
     if (v != NULL && p->opened) {
         int64_t end_90k = 0;
 
@@ -189,15 +190,17 @@ void live_unpublish(struct publication *p, bool clean)
     retire(p);
 }
 
-struct eviction {
+/* A call on its way to a publication, which may be gone when it arrives. */
+struct posted {
     struct berth *berth;
     uint64_t serial;
+    void (*call)(struct publication *p, const char *text);
     const char *text;
 };
 
-static void evict_here(void *ctx)
+static void call_here(void *ctx)
 {
-    struct eviction *v = ctx;
+    struct posted *v = ctx;
 
     list_each(&v->berth->publications, at, after)
     {
@@ -205,20 +208,31 @@ static void evict_here(void *ctx)
 
         if (p->serial != v->serial)
             continue;
-        leave(p);
-        p->events->evicted(p->ctx, v->text);
-        retire(p);
+        v->call(p, v->text);
         break;
     }
     free(v);
 }
 
+void publication_post(struct publication *p, void (*call)(struct publication *p, const char *text),
+                      const char *text)
+{
+    struct posted *v = mem_new(sizeof *v);
+
+    *v = (struct posted){p->berth, p->serial, call, text};
+    loop_post(p->berth->loop, call_here, v);
+}
+
+static void evict_here(struct publication *p, const char *text)
+{
+    leave(p);
+    p->events->evicted(p->ctx, text);
+    retire(p);
+}
+
 void publication_evict(struct publication *p, const char *text)
 {
-    struct eviction *v = mem_new(sizeof *v);
-
-    *v = (struct eviction){p->berth, p->serial, text};
-    loop_post(p->berth->loop, evict_here, v);
+    publication_post(p, evict_here, text);
 }
 
 /* --- the journal speaks ------------------------------------------------------------------------------ */
@@ -347,6 +361,7 @@ static void take_video(struct publication *p)
     timeline_begin(&p->timeline, (p->video->position_90k + 89) / 90);
     log_info("live", "video %s: a publisher has come at %.3f s", ulid_text(p->video->id, id),
              (double)p->video->position_90k / CMAF_VIDEO_TIMESCALE);
+    hurry_begin(p);
 }
 
 /* The init segments for what this publisher sends: the video's newest where they are the same. */

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "folder.h"
 #include "live/live_int.h"
@@ -66,6 +67,7 @@ struct show {
     sem_t step;
     enum err refused;
     bool granted, evicted;
+    _Atomic bool hurried;
     _Atomic uint64_t durable;
     uint64_t last_position;
     void (*act)(struct show *s);
@@ -116,8 +118,16 @@ static void on_evicted(void *ctx, const char *text)
     sem_post(&s->step);
 }
 
-static const struct publisher_events events = {on_granted, on_refused, on_durable,
-                                               on_notice,  on_hold,    on_evicted};
+static void on_hurry(void *ctx, bool on)
+{
+    struct show *s = ctx;
+
+    s->hurried = on;
+    sem_post(&s->step);
+}
+
+static const struct publisher_events events = {on_granted, on_refused, on_durable, on_notice,
+                                               on_hold,    on_evicted, on_hurry};
 
 static void act_here(void *ctx)
 {
@@ -672,6 +682,37 @@ static void a_changed_access_rule_holds_for_what_is_in_memory(void **state)
     folder_remove(h.dir);
 }
 
+static void a_viewer_with_low_latency_hurries_the_publisher_and_is_forgotten(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    live_video_hurry(h.live, event); /* no video has this id */
+    send_span(&s, 0, 3000);
+
+    struct video_view *v = view_of(&h, event);
+    int64_t before = clock_mono_ms();
+
+    assert_false(s.hurried);
+    live_video_hurry(h.live, v->id);
+    sem_wait(&s.step);
+    assert_true(s.hurried);
+    live_video_hurry(h.live, v->id); /* a repetition changes nothing */
+    sem_wait(&s.step);
+    assert_false(s.hurried);
+    assert_in_range(clock_mono_ms() - before, LIVE_HURRY_MS, 2 * LIVE_HURRY_MS);
+    live_video_hurry(h.live, v->id);
+    sem_wait(&s.step);
+    assert_true(s.hurried);
+    act(&s, do_leave); /* and is not told any more: who is gone has no socket to read */
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -687,6 +728,7 @@ int main(void)
         cmocka_unit_test(who_announces_pictures_and_sends_none_is_cut_all_the_same),
         cmocka_unit_test(a_video_that_was_deleted_stays_so_after_a_crash_and_a_start),
         cmocka_unit_test(a_changed_access_rule_holds_for_what_is_in_memory),
+        cmocka_unit_test(a_viewer_with_low_latency_hurries_the_publisher_and_is_forgotten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
