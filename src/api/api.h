@@ -7,6 +7,7 @@
 #include "ladder/ladder.h"
 #include "live/live.h"
 #include "store/store.h"
+#include "webrtc/webrtc.h"
 
 struct api;
 
@@ -16,6 +17,7 @@ struct api_options {
     struct store *store;
     struct ladder *ladder;
     struct booking *booking;
+    struct webrtc *webrtc;
     const char *admin_token;
     const char *program; /* our own executable, for the worker that draws thumbnails */
     unsigned rtmp_port;  /* for the URLs we print; with rtmps_port 0 where there is none */

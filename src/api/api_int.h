@@ -13,7 +13,7 @@
 #include <jansson.h>
 
 #define CALL_PARAMETERS_MAX 3
-#define CALL_FIELDS_MAX     8
+#define CALL_FIELDS_MAX     10
 
 struct call;
 
@@ -120,7 +120,7 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 /* --- the routes -------------------------------------------------------------------------------------- */
 
 extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
-    rendition_routes[], upload_routes[], operation_routes[]; /* ended by a NULL pattern */
+    rendition_routes[], whep_routes[], upload_routes[], operation_routes[]; /* ended by a NULL pattern */
 
 /* The pages and what they are made of. False: no such path. */
 bool pages_answer(struct http_exchange *x);

@@ -47,9 +47,8 @@ static const char *method_name(enum http_method m)
 /* The route for path and method; NULL with the methods there are in `allowed`, empty when there are none. */
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
-    static const struct route *const tables[] = {event_routes,    video_routes,     rendition_routes,
-                                                 upload_routes,   inventory_routes, reservation_routes,
-                                                 operation_routes};
+    static const struct route *const tables[] = {event_routes,     video_routes,       rendition_routes, upload_routes,
+                                                 inventory_routes, reservation_routes, operation_routes, whep_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
     allowed[0] = '\0';
@@ -197,7 +196,7 @@ static void handle(void *ctx, struct http_exchange *x)
         answer_options(x);
         return;
     }
-    if (strncmp(path, "/v/", 3) == 0) {
+    if (strncmp(path, "/v/", 3) == 0 && strstr(path, "/whep") == NULL) {
         playback_answer(a, x);
         return;
     }

@@ -46,6 +46,14 @@ static json_t *made_json(const struct video_view *v, const struct rendition *r)
     return json;
 }
 
+/* Whether it is worth trying: before the first segment nobody but the publisher's feed knows the codec. */
+static bool offers_whep(const struct video_view *v)
+{
+    size_t count = v->init_count[TRACK_VIDEO];
+
+    return v->live && !v->imported && (count == 0 || v->inits[TRACK_VIDEO][count - 1].config.codec == CODEC_H264);
+}
+
 static json_t *video_json(const struct video_view *v)
 {
     char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], created[CLOCK_TEXT_SIZE];
@@ -56,10 +64,14 @@ static json_t *video_json(const struct video_view *v)
             json_array_append_new(renditions, rendition_json(v, (enum track)t));
     for (size_t i = 0; i < v->rendition_count; i++)
         json_array_append_new(renditions, made_json(v, &v->renditions[i]));
-    return json_pack("{s:s,s:s,s:s,s:f,s:s,s:o,s:i}", "id", ulid_text(v->id, id), "eventId",
-                     ulid_text(v->event, event), "state", v->live ? "live" : "ended", "duration",
-                     video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
-                     "renditions", renditions, "segments", (int)v->segment_count);
+    json_t *json = json_pack("{s:s,s:s,s:s,s:f,s:s,s:o,s:i}", "id", ulid_text(v->id, id), "eventId",
+                             ulid_text(v->event, event), "state", v->live ? "live" : "ended", "duration",
+                             video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
+                             "renditions", renditions, "segments", (int)v->segment_count);
+
+    if (offers_whep(v))
+        json_object_set_new(json, "whep", json_sprintf("/v/%s/whep", id));
+    return json;
 }
 
 /* --- lists ------------------------------------------------------------------------------------------- */

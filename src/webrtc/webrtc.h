@@ -14,7 +14,6 @@ struct webrtc;
 struct webrtc_options {
     struct net *net;
     struct live *live;
-    struct address at;       /* port 0: a free one */
     const char *public_host; /* announced instead of our own addresses; NULL: those */
     const char *program;     /* our own executable, for the process that makes Opus and pictures without B-frames */
 };

@@ -1,0 +1,372 @@
+/* webrtc/feed.c - one live video as packets, for as long as somebody watches.
+ *
+ * It follows the video (live/live.h), cuts each picture into packets once, and has them sent to its viewers. Browsers show
+ * pictures in the order they come and know no B-frames: such as nothing depends on are left out, and where that is not
+ * enough the video cannot be had this way. */
+#include "webrtc/room_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/random.h"
+
+#include <stdlib.h>
+
+#define SOUND_RATE 48000
+/* Pieces of one picture: a keyframe of 8 MB. */
+#define PIECES_MAX 8192
+/* A viewer who catches up is looked at so often. */
+#define PUMP_MS 8
+/* An offer waits so long for a publisher who is about to send. */
+#define PATIENCE_MS 1000
+/* A feed without viewers goes on for so long: who reloads the page finds it running. */
+#define REST_MS 3000
+
+METRIC_HISTOGRAM_OF(added_us, "matinee_webrtc_added_microseconds",
+                    "From a picture's last byte received to its last packet given to the kernel, over all viewers", "track",
+                    250, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000);
+METRIC(left_out, METRIC_COUNTER, "matinee_webrtc_pictures_left_out_total", "B-frames not sent to WebRTC viewers");
+
+/* --- sending ------------------------------------------------------------------------------------------- */
+
+static void pump(void *ctx)
+{
+    feed_flush(ctx);
+}
+
+void feed_flush(struct feed *f)
+{
+    int64_t now = clock_mono_ms();
+    bool behind = false;
+
+    list_each(&f->viewers, at, after)
+    {
+        behind |= viewer_send_pictures(container_of(at, struct viewer, link), now);
+    }
+    outbox_flush(&f->room->outbox);
+    if (behind)
+        timer_start(f->room->loop, &f->pump, PUMP_MS, pump, f);
+}
+
+static void second(void *ctx)
+{
+    struct feed *f = ctx;
+    int64_t now = clock_mono_ms();
+
+    live_video_hurry(f->room->options.live, f->video);
+    list_each(&f->viewers, at, after)
+    {
+        viewer_report(container_of(at, struct viewer, link), now);
+    }
+    timer_start(f->room->loop, &f->second, 1000, second, f);
+}
+
+/* --- clocks -------------------------------------------------------------------------------------------- */
+
+static void anchor(struct feed *f, const struct followed *what, int64_t ticks, uint32_t rate)
+{
+    if (f->anchored || rate == 0)
+        return;
+    f->anchored = true;
+    f->anchor_us = clock_wall_ms() * 1000 - (clock_mono_us() - what->received_us) - ticks * 1000000 / rate;
+}
+
+uint32_t feed_timestamp(const struct feed *f, bool sound, int64_t wall_us)
+{
+    int64_t media_us = wall_us - f->anchor_us;
+
+    return sound ? (uint32_t)(media_us * SOUND_RATE / 1000000) + f->sound_shift
+                 : (uint32_t)(media_us * 9 / 100) + f->video_shift;
+}
+
+/* --- pictures ------------------------------------------------------------------------------------------- */
+
+/* Whether it comes after all that were sent, as a browser needs it. */
+static bool is_in_order(struct feed *f, const struct sample *s)
+{
+    if (s->keyframe || s->pts > f->shown_90k) {
+        f->shown_90k = s->pts;
+        return true;
+    }
+    metric_add(&left_out, 1);
+    f->drops = true;
+    f->reorders |= h264_is_reference(&f->sets, s->payload);
+    return false;
+}
+
+static void add_packets(struct feed *f, const struct sample *s, struct buffer *bytes,
+                        const struct rtp_piece *pieces, size_t count)
+{
+    int64_t now = clock_mono_ms();
+
+    if (s->keyframe)
+        f->ring.key = f->ring.next;
+    for (size_t i = 0; i < count; i++)
+        ring_add(&f->ring, &(struct ring_packet){.bytes = bytes,
+                                                 .at = pieces[i].at,
+                                                 .size = pieces[i].size,
+                                                 .marker = i + 1 == count,
+                                                 .timestamp = (uint32_t)s->pts + f->video_shift,
+                                                 .dts_ms = s->dts / 90,
+                                                 .added_ms = now});
+    ring_trim(&f->ring, now);
+}
+
+static void take_picture(struct feed *f, const struct sample *s)
+{
+    static _Thread_local struct rtp_piece pieces[PIECES_MAX];
+    struct builder bytes = {0};
+    struct buffer *cut;
+    long count;
+
+    f->awaits_key = f->awaits_key && !s->keyframe;
+    if (f->awaits_key || f->config[TRACK_VIDEO].codec != CODEC_H264 || !is_in_order(f, s))
+        return;
+    count = rtp_cut(&f->sets, s->payload, s->keyframe, &bytes, pieces, PIECES_MAX);
+    cut = builder_finish(&bytes);
+    if (count < 0)
+        f->awaits_key = true; /* damaged, or larger than anybody's picture: what follows cannot be decoded */
+    else
+        add_packets(f, s, cut, pieces, (size_t)count);
+    buffer_unref(cut);
+}
+
+/* --- sound ----------------------------------------------------------------------------------------------- */
+
+static void take_sound(struct feed *f, int64_t pts_48k, struct bytes payload)
+{
+    uint64_t index = f->sounds++;
+
+    list_each(&f->viewers, at, after)
+    {
+        viewer_send_sound(container_of(at, struct viewer, link), index, (uint32_t)pts_48k + f->sound_shift, payload);
+    }
+    outbox_flush(&f->room->outbox);
+}
+
+/* --- what comes of the video ------------------------------------------------------------------------------ */
+
+static void answer_offers(void *ctx);
+
+static void take_track(struct feed *f, const struct followed *what)
+{
+    buffer_unref(f->record[what->track]);
+    f->record[what->track] = buffer_ref(what->record);
+    f->config[what->track] = what->config;
+    if (what->track != TRACK_VIDEO)
+        return;
+    f->awaits_key = true;
+    if (what->config.codec == CODEC_H264 && h264_sets_parse(&f->sets, buffer_bytes(what->record)) != ERR_OK)
+        f->config[TRACK_VIDEO].codec = CODEC_NONE; /* live has parsed it; this does not happen */
+}
+
+static void take_sample(struct feed *f, const struct followed *what)
+{
+    const struct sample *s = &what->sample;
+    bool is_video = what->track == TRACK_VIDEO;
+
+    anchor(f, what, s->dts, is_video ? CMAF_VIDEO_TIMESCALE : f->config[TRACK_AUDIO].rate);
+    if (is_video) {
+        take_picture(f, s);
+        feed_flush(f);
+        if (f->viewer_count > 0)
+            histogram_add(&added_us, "video", clock_mono_us() - what->received_us);
+    } else if (f->config[TRACK_AUDIO].codec == CODEC_OPUS) {
+        take_sound(f, s->pts * SOUND_RATE / f->config[TRACK_AUDIO].rate, s->payload);
+    }
+    if (!f->known && (is_video || f->config[TRACK_VIDEO].codec == CODEC_NONE)) {
+        f->known = true;
+        timer_start(f->room->loop, &f->patience, 0, answer_offers, f); /* behind all that is there already */
+    }
+}
+
+static void end(void *ctx)
+{
+    feed_free(ctx);
+}
+
+static void told(void *ctx, const struct followed *what)
+{
+    struct feed *f = ctx;
+
+    switch (what->kind) {
+    case FOLLOWED_TRACK:
+        take_track(f, what);
+        break;
+    case FOLLOWED_SAMPLE:
+        take_sample(f, what);
+        break;
+    case FOLLOWED_BREAK: /* who comes now waits for the publisher */
+        f->ring.key = RING_NONE;
+        f->awaits_key = true;
+        f->anchored = false;
+        break;
+    case FOLLOWED_END:
+        f->over = true;
+        timer_start(f->room->loop, &f->rest, 0, end, f);
+        break;
+    }
+}
+
+/* --- offers ----------------------------------------------------------------------------------------------- */
+
+struct offer {
+    struct list link;
+    struct buffer *text;
+    webrtc_told *told;
+    void *ctx;
+};
+
+static enum err refuse(const struct feed *f, const char **why)
+{
+    if (!f->known) {
+        *why = "nobody publishes this video at the moment";
+        return ERR_MISSING;
+    }
+    if (f->config[TRACK_VIDEO].codec != CODEC_H264 && f->config[TRACK_VIDEO].codec != CODEC_NONE) {
+        *why = "the video is not H.264, and browsers take no other over WebRTC; it is there over HLS and DASH";
+        return ERR_UNSUPPORTED;
+    }
+    if (f->reorders) {
+        *why = "the video has B-frames that others depend on, which browsers cannot show over WebRTC; it is there over HLS "
+               "and DASH, and here once the encoder makes none (OBS: zerolatency, or bf=0)";
+        return ERR_UNSUPPORTED;
+    }
+    return ERR_OK;
+}
+
+static uint8_t profile_of(const struct feed *f)
+{
+    return f->record[TRACK_VIDEO] != NULL && f->record[TRACK_VIDEO]->size > 1 ? f->record[TRACK_VIDEO]->data[1] : 0;
+}
+
+static void answer(struct feed *f, const struct offer *o)
+{
+    struct webrtc_reply r = {.why = "", .adapts = f->drops ? "drops-b-frames" : "none"};
+    struct sdp_offer *offer = mem_new(sizeof *offer);
+
+    r.e = refuse(f, &r.why);
+    if (r.e == ERR_OK)
+        r.e = sdp_offer_parse(offer, buffer_bytes(o->text), profile_of(f), &r.why);
+    if (r.e == ERR_OK) {
+        struct viewer *v = viewer_new(f, offer);
+
+        r.body = viewer_answer(v);
+        memcpy(r.session, v->id, sizeof r.session);
+        viewer_etag(v, r.etag);
+    }
+    o->told(o->ctx, &r);
+    buffer_unref(r.body);
+    free(offer);
+}
+
+static void answer_offers(void *ctx)
+{
+    struct feed *f = ctx;
+
+    for (struct list *link; (link = list_pop(&f->offers)) != NULL;) {
+        struct offer *o = container_of(link, struct offer, link);
+
+        answer(f, o);
+        buffer_unref(o->text);
+        free(o);
+    }
+    if (f->viewer_count == 0)
+        timer_start(f->room->loop, &f->rest, REST_MS, end, f);
+}
+
+void feed_offer(struct feed *f, struct bytes offer, webrtc_told *tell, void *ctx)
+{
+    struct offer *o = mem_new(sizeof *o);
+
+    *o = (struct offer){.text = buffer_copy(offer), .told = tell, .ctx = ctx};
+    list_init(&o->link);
+    list_push(&f->offers, &o->link);
+    if (f->known)
+        answer_offers(f);
+    else if (f->patience.loop == NULL)
+        timer_start(f->room->loop, &f->patience, PATIENCE_MS, answer_offers, f);
+}
+
+/* --- beginning and end -------------------------------------------------------------------------------------- */
+
+static struct bytes key_of(const struct ulid *video)
+{
+    return bytes_of(video->b, sizeof video->b);
+}
+
+struct feed *feed_of(struct webrtc *w, struct ulid video)
+{
+    struct feed *f = map_get(w->feeds, key_of(&video));
+    uint32_t random[5];
+
+    if (f != NULL)
+        return f->over ? NULL : f;
+    f = mem_new(sizeof *f);
+    f->follower = live_follow(w->options.live, video, w->loop, told, f);
+    if (f->follower == NULL) {
+        free(f);
+        return NULL;
+    }
+    random_fill(random, sizeof random);
+    f->room = w;
+    f->video = video;
+    f->video_ssrc = random[0] | 1; /* 0 is nobody; and three that differ */
+    f->rtx_ssrc = (random[1] & ~3u) | 2;
+    f->sound_ssrc = (random[2] & ~3u) | 4;
+    f->video_shift = random[3];
+    f->sound_shift = random[4];
+    f->ring.key = RING_NONE;
+    f->shown_90k = INT64_MIN;
+    list_init(&f->viewers);
+    list_init(&f->offers);
+    map_put(w->feeds, key_of(&video), f);
+    second(f);
+    return f;
+}
+
+static void free_later(void *ctx)
+{
+    struct feed *f = ctx;
+
+    ring_drop(&f->ring);
+    for (int t = 0; t < TRACK_COUNT; t++)
+        buffer_unref(f->record[t]);
+    free(f);
+}
+
+void feed_free(struct feed *f)
+{
+    struct webrtc *w = f->room;
+
+    f->over = true;
+    f->known = false;
+    list_each(&f->viewers, at, after)
+    {
+        viewer_end(container_of(at, struct viewer, link));
+    }
+    answer_offers(f);
+    timer_stop(&f->patience);
+    timer_stop(&f->pump);
+    timer_stop(&f->second);
+    timer_stop(&f->rest);
+    live_unfollow(f->follower);
+    map_remove(w->feeds, key_of(&f->video));
+    loop_after_turn(w->loop, free_later, f);
+}
+
+void feed_add(struct feed *f, struct viewer *v)
+{
+    list_push(&f->viewers, &v->link);
+    f->viewer_count++;
+    timer_stop(&f->rest);
+}
+
+void feed_remove(struct feed *f, struct viewer *v)
+{
+    list_remove(&v->link);
+    f->viewer_count--;
+    if (f->viewer_count == 0 && !f->over)
+        timer_start(f->room->loop, &f->rest, REST_MS, end, f);
+}
