@@ -184,6 +184,10 @@
 #define WEBRTC_PLI_MS_MIN 1000
 /* Over TCP: what is queued for a viewer who does not keep up before pictures are left out up to the next keyframe. */
 #define WEBRTC_TCP_QUEUE_BYTES_MAX 1048576
+/* What waits for the process that converts a stream; beyond it frames are left out up to the next keyframe. */
+#define COMPANION_QUEUE_BYTES_MAX 8388608
+/* One that breaks down is started again after so long. */
+#define COMPANION_REST_MS 1000
 /* Samples on their way to one follower of a live video; one that does not fetch them starts anew at a keyframe. */
 #define FOLLOW_QUEUE_MAX 4096
 /* What a video keeps since its last keyframe for followers to come. Beyond it they wait for the next keyframe. */

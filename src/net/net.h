@@ -131,6 +131,10 @@ void listen_stop(struct listener *l);
 void stream_connect(struct loop *l, const struct address *to, const char *tls_name,
                     void (*opened)(void *ctx, struct stream *s, enum err why), void *ctx);
 
+/* A stream over a connected socket of ours, which it owns from here on: to a process that we started. The loop's own thread. NULL
+ * (and the socket is closed): it cannot be watched. */
+struct stream *stream_adopt(struct loop *l, int fd, const struct stream_events *events, void *ctx);
+
 /* Sets who is told; must be called in `opened`, and may be called again to hand a stream over. */
 void stream_use(struct stream *s, const struct stream_events *events, void *ctx);
 

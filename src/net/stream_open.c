@@ -326,6 +326,20 @@ void listen_stop(struct listener *l)
     listener_free(l);
 }
 
+/* --- adopting ---------------------------------------------------------------------------------------- */
+
+struct stream *stream_adopt(struct loop *l, int fd, const struct stream_events *events, void *ctx)
+{
+    struct stream *s = stream_new(l, fd, &(struct address){.size = 0});
+
+    s->events = events;
+    s->ctx = ctx;
+    if (stream_begin(s) == ERR_OK)
+        return s;
+    stream_drop(s);
+    return NULL;
+}
+
 /* --- connecting -------------------------------------------------------------------------------------- */
 
 struct wish {

@@ -82,6 +82,19 @@ uint32_t feed_timestamp(const struct feed *f, bool sound, int64_t wall_us)
 
 /* --- pictures ------------------------------------------------------------------------------------------- */
 
+static void told(void *ctx, const struct followed *what);
+
+/* Pictures turned out to want encoding: everything since the keyframe comes once more, for the encoder this time. */
+static void follow_again(void *ctx)
+{
+    struct feed *f = ctx;
+
+    live_unfollow(f->follower);
+    f->follower = live_follow(f->room->options.live, f->video, f->room->loop, told, f);
+    f->ring.key = RING_NONE;
+    f->shown_90k = INT64_MIN;
+}
+
 /* Whether it comes after all that were sent, as a browser needs it. */
 static bool is_in_order(struct feed *f, const struct sample *s)
 {
@@ -91,7 +104,10 @@ static bool is_in_order(struct feed *f, const struct sample *s)
     }
     metric_add(&left_out, 1);
     f->drops = true;
-    f->reorders |= h264_is_reference(&f->sets, s->payload);
+    if (!f->encodes && h264_is_reference(&f->sets, s->payload)) {
+        f->encodes = true;
+        timer_start(f->room->loop, &f->turn, 0, follow_again, f);
+    }
     return false;
 }
 
@@ -121,7 +137,7 @@ static void take_picture(struct feed *f, const struct sample *s)
     long count;
 
     f->awaits_key = f->awaits_key && !s->keyframe;
-    if (f->awaits_key || f->config[TRACK_VIDEO].codec != CODEC_H264 || !is_in_order(f, s))
+    if (f->awaits_key || !is_in_order(f, s))
         return;
     count = rtp_cut(&f->sets, s->payload, s->keyframe, &bytes, pieces, PIECES_MAX);
     cut = builder_finish(&bytes);
@@ -145,6 +161,92 @@ static void take_sound(struct feed *f, int64_t pts_48k, struct bytes payload)
     outbox_flush(&f->room->outbox);
 }
 
+/* --- what is converted ------------------------------------------------------------------------------------- */
+
+/* What came of the companion: sound, or pictures and what a decoder must know of them. */
+static void made(void *ctx, const struct companion_frame *c)
+{
+    struct feed *f = ctx;
+    struct sample s = {.payload = c->payload, .dts = c->dts, .pts = c->pts, .keyframe = c->keyframe};
+
+    if (c->codec == CODEC_OPUS && c->kind == COMPANION_SAMPLE) {
+        take_sound(f, c->pts, c->payload);
+    } else if (c->codec == CODEC_H264 && c->kind == COMPANION_TRACK) {
+        buffer_unref(f->made_record);
+        f->made_record = buffer_copy(c->payload);
+        if (h264_sets_parse(&f->sets, buffer_bytes(f->made_record)) != ERR_OK)
+            f->awaits_key = true;
+    } else if (c->codec == CODEC_H264 && f->made_record != NULL) {
+        take_picture(f, &s);
+        feed_flush(f);
+    }
+}
+
+static void start_companions(void *ctx);
+
+static void gone(void *ctx)
+{
+    struct feed *f = ctx;
+
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if (f->companion[t] != NULL && companion_is_gone(f->companion[t])) {
+            companion_free(f->companion[t]);
+            f->companion[t] = NULL;
+        }
+    timer_start(f->room->loop, &f->companion_rest, COMPANION_REST_MS, start_companions, f);
+}
+
+static bool is_converted(const struct feed *f, enum track t)
+{
+    return t == TRACK_AUDIO ? f->config[t].codec == CODEC_AAC : f->encodes && f->config[t].codec != CODEC_NONE;
+}
+
+static void give_track(struct feed *f, enum track t)
+{
+    if (f->companion[t] != NULL && f->record[t] != NULL)
+        (void)companion_give(f->companion[t], &(struct companion_frame){.kind = COMPANION_TRACK,
+                                                                        .codec = f->config[t].codec,
+                                                                        .rate = f->config[t].rate,
+                                                                        .payload = buffer_bytes(f->record[t])});
+    f->companion_starves[t] = t == TRACK_VIDEO;
+}
+
+/* Starts what is wanted and not there. The picture's gets what comes from the next keyframe on, or from the last where it all comes again. */
+static void start_companions(void *ctx)
+{
+    static const struct companion_events events = {made, gone};
+    struct feed *f = ctx;
+
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        if (f->companion[t] != NULL || !is_converted(f, (enum track)t))
+            continue;
+        f->companion[t] = companion_new(f->room->loop, f->room->options.program, &events, f);
+        give_track(f, (enum track)t);
+    }
+}
+
+/* Where one sample is missing the rest of its GOP would be damage. */
+static void convert(struct feed *f, enum track t, const struct sample *s)
+{
+    if (f->companion[t] == NULL || (f->companion_starves[t] && !s->keyframe))
+        return;
+    f->companion_starves[t] = !companion_give(f->companion[t], &(struct companion_frame){.kind = COMPANION_SAMPLE,
+                                                                                         .codec = f->config[t].codec,
+                                                                                         .keyframe = s->keyframe,
+                                                                                         .dts = s->dts,
+                                                                                         .pts = s->pts,
+                                                                                         .payload = s->payload});
+}
+
+static void end_companions(struct feed *f)
+{
+    timer_stop(&f->companion_rest);
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        companion_free(f->companion[t]);
+        f->companion[t] = NULL;
+    }
+}
+
 /* --- what comes of the video ------------------------------------------------------------------------------ */
 
 static void answer_offers(void *ctx);
@@ -154,11 +256,15 @@ static void take_track(struct feed *f, const struct followed *what)
     buffer_unref(f->record[what->track]);
     f->record[what->track] = buffer_ref(what->record);
     f->config[what->track] = what->config;
-    if (what->track != TRACK_VIDEO)
-        return;
-    f->awaits_key = true;
-    if (what->config.codec == CODEC_H264 && h264_sets_parse(&f->sets, buffer_bytes(what->record)) != ERR_OK)
-        f->config[TRACK_VIDEO].codec = CODEC_NONE; /* live has parsed it; this does not happen */
+    if (what->track == TRACK_VIDEO) {
+        f->awaits_key = true;
+        f->encodes |= what->config.codec != CODEC_H264;
+        if (!f->encodes && h264_sets_parse(&f->sets, buffer_bytes(what->record)) != ERR_OK)
+            f->config[TRACK_VIDEO].codec = CODEC_NONE; /* live has parsed it; this does not happen */
+    }
+    if (f->companion[what->track] != NULL)
+        give_track(f, what->track);
+    start_companions(f);
 }
 
 static void take_sample(struct feed *f, const struct followed *what)
@@ -167,7 +273,9 @@ static void take_sample(struct feed *f, const struct followed *what)
     bool is_video = what->track == TRACK_VIDEO;
 
     anchor(f, what, s->dts, is_video ? CMAF_VIDEO_TIMESCALE : f->config[TRACK_AUDIO].rate);
-    if (is_video) {
+    if (is_converted(f, what->track)) {
+        convert(f, what->track, s);
+    } else if (is_video && f->config[TRACK_VIDEO].codec == CODEC_H264) {
         take_picture(f, s);
         feed_flush(f);
         if (f->viewer_count > 0)
@@ -224,15 +332,6 @@ static enum err refuse(const struct feed *f, const char **why)
         *why = "nobody publishes this video at the moment";
         return ERR_MISSING;
     }
-    if (f->config[TRACK_VIDEO].codec != CODEC_H264 && f->config[TRACK_VIDEO].codec != CODEC_NONE) {
-        *why = "the video is not H.264, and browsers take no other over WebRTC; it is there over HLS and DASH";
-        return ERR_UNSUPPORTED;
-    }
-    if (f->reorders) {
-        *why = "the video has B-frames that others depend on, which browsers cannot show over WebRTC; it is there over HLS "
-               "and DASH, and here once the encoder makes none (OBS: zerolatency, or bf=0)";
-        return ERR_UNSUPPORTED;
-    }
     return ERR_OK;
 }
 
@@ -243,7 +342,7 @@ static uint8_t profile_of(const struct feed *f)
 
 static void answer(struct feed *f, const struct offer *o)
 {
-    struct webrtc_reply r = {.why = "", .adapts = f->drops ? "drops-b-frames" : "none"};
+    struct webrtc_reply r = {.why = "", .adapts = f->encodes ? "encodes" : f->drops ? "drops-b-frames" : "none"};
     struct sdp_offer *offer = mem_new(sizeof *offer);
 
     r.e = refuse(f, &r.why);
@@ -333,6 +432,7 @@ static void free_later(void *ctx)
     ring_drop(&f->ring);
     for (int t = 0; t < TRACK_COUNT; t++)
         buffer_unref(f->record[t]);
+    buffer_unref(f->made_record);
     free(f);
 }
 
@@ -351,6 +451,8 @@ void feed_free(struct feed *f)
     timer_stop(&f->pump);
     timer_stop(&f->second);
     timer_stop(&f->rest);
+    timer_stop(&f->turn);
+    end_companions(f);
     live_unfollow(f->follower);
     map_remove(w->feeds, key_of(&f->video));
     loop_after_turn(w->loop, free_later, f);

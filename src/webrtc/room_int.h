@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "base/ulid.h"
+#include "webrtc/companion_int.h"
 #include "webrtc/webrtc_int.h"
 
 struct feed;
@@ -158,14 +159,21 @@ struct feed {
     struct timer patience; /* offers wait no longer */
     struct timer pump;     /* somebody catches up */
     struct timer second;   /* reports */
+    struct timer turn;     /* from dropping pictures to encoding them */
     struct timer rest;     /* nobody watches: it ends in a moment */
     struct codec_config config[TRACK_COUNT];
     struct buffer *record[TRACK_COUNT];
-    struct h264_sets sets;
+    struct h264_sets sets;      /* of what is sent */
+    struct buffer *made_record; /* where that is encoded anew */
     struct ring ring;
     bool awaits_key;      /* pictures are left out up to the next keyframe */
     int64_t shown_90k;    /* the furthest pts of a picture that was sent */
-    bool drops, reorders; /* non-reference pictures are left out; that is not enough */
+    bool drops;           /* pictures that nothing depends on are left out */
+    bool encodes;         /* pictures are encoded anew */
+    struct companion *companion[TRACK_COUNT]; /* what converts the sound, and the pictures; NULL: not now */
+    bool companion_starves[TRACK_COUNT];      /* it missed a sample: nothing before the next keyframe */
+    struct timer companion_rest;              /* one broke down */
+
     uint32_t video_ssrc, rtx_ssrc, sound_ssrc, video_shift, sound_shift;
     uint64_t sounds;  /* how many have been sent */
     bool anchored;

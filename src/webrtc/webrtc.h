@@ -26,6 +26,9 @@ must_check enum err webrtc_open(struct webrtc **out, const struct webrtc_options
 void webrtc_stop(struct webrtc *w);
 void webrtc_close(struct webrtc *w); /* frees; after the loops have ended. Accepts NULL. */
 
+/* The side of `matinee convert-live`, the process that a feed's sound or pictures are converted in; an exit status. */
+int webrtc_companion(void);
+
 /* --- WHEP (draft-ietf-wish-whep) ---------------------------------------------------------------------- */
 
 #define WEBRTC_SESSION_SIZE 27 /* 160 random bits in base 64, and NUL */
