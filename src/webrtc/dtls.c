@@ -1,4 +1,5 @@
-/* webrtc/dtls.c - the server's side of a DTLS 1.2 handshake, over datagrams that somebody else carries.
+/* webrtc/dtls.c - a DTLS 1.2 handshake, over datagrams that somebody else carries; the server's side, and for benchmarks the
+ * client's.
  *
  * A BIO of our own and not a memory BIO: that one loses where a datagram ends. DTLSv1_listen() is not used, since
  * Chromium's ClientHello comes in two datagrams; nobody gets here who has not passed an authenticated check. */
@@ -139,7 +140,7 @@ enum err dtls_house_new(struct dtls_house **out)
     enum err e = ERR_IO;
 
     *out = NULL;
-    h->context = SSL_CTX_new(DTLS_server_method());
+    h->context = SSL_CTX_new(DTLS_method());
     h->datagrams = datagrams_new();
     if (certificate != NULL && h->context != NULL && h->datagrams != NULL &&
         configure(h->context, certificate, key) && print_fingerprint(h, certificate))
@@ -169,7 +170,7 @@ const char *dtls_fingerprint(const struct dtls_house *h)
 
 /* --- one handshake ------------------------------------------------------------------------------------ */
 
-struct dtls *dtls_new(struct dtls_house *h, void (*send)(void *ctx, struct bytes datagram), void *ctx)
+struct dtls *dtls_new(struct dtls_house *h, enum dtls_role role, void (*send)(void *ctx, struct bytes datagram), void *ctx)
 {
     struct dtls *d = mem_new(sizeof *d);
     BIO *b = BIO_new(h->datagrams);
@@ -183,7 +184,10 @@ struct dtls *dtls_new(struct dtls_house *h, void (*send)(void *ctx, struct bytes
     BIO_set_init(b, 1);
     SSL_set_bio(d->ssl, b, b);
     SSL_set_mtu(d->ssl, MTU);
-    SSL_set_accept_state(d->ssl);
+    if (role == DTLS_SERVER)
+        SSL_set_accept_state(d->ssl);
+    else
+        SSL_set_connect_state(d->ssl);
     return d;
 }
 
@@ -240,7 +244,7 @@ enum dtls_state dtls_tick(struct dtls *d)
 static bool is_the_offered(const struct dtls *d, const struct sdp_offer *o)
 {
     static const char *const names[][2] = {
-        {"sha-256", "SHA256"}, {"sha-384", "SHA384"}, {"sha-512", "SHA512"}, {"sha-1", "SHA1"}};
+        {"sha-256", "SHA256"}, {"sha-384", "SHA384"}, {"sha-512", "SHA512"}};
     X509 *x = SSL_get1_peer_certificate(d->ssl);
     const EVP_MD *hash = NULL;
     uint8_t digest[EVP_MAX_MD_SIZE];
@@ -272,7 +276,7 @@ enum err dtls_keys(struct dtls *d, const struct sdp_offer *o, struct srtp *out)
     if (SSL_export_keying_material(d->ssl, material, srtp_material_size(profile), EXPORTER, strlen(EXPORTER), NULL, 0,
                                    0) != 1)
         return ERR_IO;
-    e = srtp_init(out, profile, bytes_of(material, srtp_material_size(profile)), true);
+    e = srtp_begin(out, profile, bytes_of(material, srtp_material_size(profile)), SSL_is_server(d->ssl));
     OPENSSL_cleanse(material, sizeof material);
     return e;
 }

@@ -54,7 +54,7 @@ static size_t protect(struct viewer *v, const struct rtp_header *h, uint64_t num
     numbered.number = (uint16_t)number;
     size_t size = rtp_header_write(header, &numbered);
 
-    return srtp_protect(&v->srtp, bytes_of(header, size), (uint32_t)(number >> 16), prefix, payload, to);
+    return srtp_seal(&v->srtp, bytes_of(header, size), (uint32_t)(number >> 16), prefix, payload, to);
 }
 
 /* Over TCP each packet has its size before it (RFC 4571). */

@@ -153,7 +153,7 @@ static void say_bye(struct viewer *v)
     uint8_t plain[RTCP_REPORT_SIZE], out[RTCP_REPORT_SIZE + SRTCP_GROWTH_MAX];
     size_t size = rtcp_bye_write(plain, v->feed->video_ssrc);
 
-    viewer_send_raw(v, bytes_of(out, srtcp_protect(&v->srtp, bytes_of(plain, size), out)));
+    viewer_send_raw(v, bytes_of(out, srtcp_seal(&v->srtp, bytes_of(plain, size), out)));
     if (v->dtls != NULL)
         dtls_goodbye(v->dtls);
 }
@@ -336,7 +336,7 @@ static void look_at_clock(void *ctx)
 static void receive_dtls(struct viewer *v, struct bytes in)
 {
     if (v->state == VIEWER_NEW) {
-        v->dtls = dtls_new(v->room->dtls, send_flight, v);
+        v->dtls = dtls_new(v->room->dtls, DTLS_SERVER, send_flight, v);
         v->state = VIEWER_SHAKES;
     }
     if (v->dtls != NULL)
@@ -380,7 +380,7 @@ static void receive_rtcp(struct viewer *v, struct bytes in)
 {
     uint8_t plain[WEBRTC_RECEIVE_BYTES_MAX];
     struct rtcp_heard heard;
-    long size = srtcp_unprotect(&v->srtp, in, plain);
+    long size = srtcp_unseal(&v->srtp, in, plain);
 
     if (size > 0 && rtcp_parse(&heard, bytes_of(plain, (size_t)size)) == ERR_OK)
         hear(v, &heard);
@@ -408,7 +408,7 @@ static void report(struct viewer *v, const struct numbering *n, uint32_t ssrc, b
                                   .bytes = n->bytes};
     size_t size = rtcp_report_write(plain, &r);
 
-    viewer_send_raw(v, bytes_of(out, srtcp_protect(&v->srtp, bytes_of(plain, size), out)));
+    viewer_send_raw(v, bytes_of(out, srtcp_seal(&v->srtp, bytes_of(plain, size), out)));
 }
 
 void viewer_report(struct viewer *v, int64_t now_ms)

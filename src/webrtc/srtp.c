@@ -88,7 +88,7 @@ static bool rtp_init(struct srtp_keys *k, enum srtp_profile profile, const uint8
     return k->rtp_mac != NULL;
 }
 
-enum err srtp_init(struct srtp *s, enum srtp_profile profile, struct bytes material, bool is_server)
+enum err srtp_begin(struct srtp *s, enum srtp_profile profile, struct bytes material, bool is_server)
 {
     size_t salt = salt_size(profile);
     const uint8_t *client = material.at, *server = client + SRTP_KEY_SIZE;
@@ -192,7 +192,7 @@ static size_t cm_protect(struct srtp *s, struct bytes header, uint32_t roll_over
     return size + CM_TAG;
 }
 
-size_t srtp_protect(struct srtp *s, struct bytes header, uint32_t roll_over, struct bytes prefix,
+size_t srtp_seal(struct srtp *s, struct bytes header, uint32_t roll_over, struct bytes prefix,
                     struct bytes payload, uint8_t *to)
 {
     memcpy(to, header.at, header.size);
@@ -250,7 +250,7 @@ static void cm_rtcp_tag(const struct srtp_keys *k, struct bytes text, uint8_t ma
         abort();
 }
 
-size_t srtcp_protect(struct srtp *s, struct bytes packet, uint8_t *to)
+size_t srtcp_seal(struct srtp *s, struct bytes packet, uint8_t *to)
 {
     uint32_t index = s->rtcp_index++ & ~ENCRYPTED;
     struct bytes body = bytes_from(packet, RTCP_HEAD);
@@ -322,7 +322,7 @@ static long cm_unprotect(const struct srtp *s, struct bytes in, uint32_t *index,
     return (long)size;
 }
 
-long srtcp_unprotect(struct srtp *s, struct bytes in, uint8_t *to)
+long srtcp_unseal(struct srtp *s, struct bytes in, uint8_t *to)
 {
     uint32_t index = 0;
     long size;

@@ -165,6 +165,26 @@ size_t stun_success(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, co
     return end(to, size + 8 + host.size, password);
 }
 
+size_t stun_request(uint8_t to[STUN_ANSWER_SIZE], const uint8_t transaction[12], struct bytes username, struct bytes password)
+{
+    struct stun s;
+    size_t size, padded = (username.size + 3) & ~(size_t)3;
+
+    memset(to, 0, STUN_ANSWER_SIZE);
+    memcpy(s.transaction, transaction, sizeof s.transaction);
+    size = begin(to, STUN_BINDING_REQUEST, &s);
+    if (padded > STUN_ANSWER_SIZE - 80) /* what else stands in it takes 72 bytes */
+        return 0;
+    put_be16(to + size, ATTR_USERNAME);
+    put_be16(to + size + 2, (uint16_t)username.size);
+    memcpy(to + size + 4, username.at, username.size);
+    size += 4 + padded;
+    put_be32(to + size, (uint32_t)ATTR_PRIORITY << 16 | 4);
+    put_be32(to + size + 4, 0x6E0001FF);
+    put_be32(to + size + 8, (uint32_t)ATTR_USE_CANDIDATE << 16);
+    return end(to, size + 12, password);
+}
+
 size_t stun_unknown(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, struct bytes password)
 {
     size_t size = begin(to, STUN_BINDING_ERROR, request);

@@ -27,7 +27,7 @@
 #define STUN_BINDING_SUCCESS    0x0101
 #define STUN_BINDING_ERROR      0x0111
 #define STUN_BINDING_INDICATION 0x0011
-#define STUN_ANSWER_SIZE        160
+#define STUN_ANSWER_SIZE        192
 
 struct stun {
     uint16_t type;
@@ -49,6 +49,8 @@ bool stun_authentic(const struct stun *s, struct bytes in, struct bytes password
 /* A success response with `from` as XOR-MAPPED-ADDRESS; returns its size. */
 size_t stun_success(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, const struct address *from,
                     struct bytes password);
+/* A check of ours, for a client that wants this pair (USE-CANDIDATE); returns its size. */
+size_t stun_request(uint8_t to[STUN_ANSWER_SIZE], const uint8_t transaction[12], struct bytes username, struct bytes password);
 /* 420 Unknown Attribute, naming the request's. */
 size_t stun_unknown(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, struct bytes password);
 
@@ -133,18 +135,18 @@ struct srtp {
 
 /* `material` is as RFC 5764 §4.2 orders it; `is_server`: of the two, ours are the server's. Zeroed and valid for
  * srtp_drop() on failure. */
-must_check enum err srtp_init(struct srtp *s, enum srtp_profile profile, struct bytes material, bool is_server);
+must_check enum err srtp_begin(struct srtp *s, enum srtp_profile profile, struct bytes material, bool is_server);
 void srtp_drop(struct srtp *s); /* frees what it holds */
 
 /* Writes `header`, then `prefix` and `payload` encrypted, then the tag to `to`, which has room for SRTP_GROWTH_MAX more.
  * Returns the whole size. `roll_over` and the header's number must never come twice with different bytes. */
-size_t srtp_protect(struct srtp *s, struct bytes header, uint32_t roll_over, struct bytes prefix,
+size_t srtp_seal(struct srtp *s, struct bytes header, uint32_t roll_over, struct bytes prefix,
                     struct bytes payload, uint8_t *to);
 /* The same for RTCP; room for SRTCP_GROWTH_MAX more. */
-size_t srtcp_protect(struct srtp *s, struct bytes packet, uint8_t *to);
+size_t srtcp_seal(struct srtp *s, struct bytes packet, uint8_t *to);
 /* Checks and decrypts RTCP into `to`, which has room for as much; returns its size. PARSE_BAD: not authentic, or a
  * replay; nothing has changed then. */
-must_check long srtcp_unprotect(struct srtp *s, struct bytes in, uint8_t *to);
+must_check long srtcp_unseal(struct srtp *s, struct bytes in, uint8_t *to);
 
 /* --- rtp.c (RFC 3550 §5.1, RFC 6184, RFC 7587) --------------------------------------------------------- */
 
@@ -224,8 +226,10 @@ const char *dtls_fingerprint(const struct dtls_house *h); /* "sha-256 AA:BB…" 
 struct dtls;
 enum dtls_state { DTLS_RUNNING, DTLS_DONE, DTLS_FAILED };
 
-/* The server's side of a handshake; `send` gets every datagram. */
-struct dtls *dtls_new(struct dtls_house *h, void (*send)(void *ctx, struct bytes datagram), void *ctx);
+enum dtls_role { DTLS_SERVER, DTLS_CLIENT };
+
+/* One side of a handshake; `send` gets every datagram. The client's begins with dtls_receive() of nothing. */
+struct dtls *dtls_new(struct dtls_house *h, enum dtls_role role, void (*send)(void *ctx, struct bytes datagram), void *ctx);
 void dtls_free(struct dtls *d); /* accepts NULL */
 enum dtls_state dtls_receive(struct dtls *d, struct bytes datagram);
 /* Until when it wants dtls_tick(), in ms from now; -1: never. */
