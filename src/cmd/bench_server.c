@@ -89,6 +89,17 @@ out:
     return body;
 }
 
+char *bench_server_ask(const char *http, const char *method, const char *path, const char *type, struct bytes body)
+{
+    char *text = mem_printf("%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                            "Connection: close\r\n\r\n%.*s",
+                            method, path, http, type, body.size, (int)body.size, (const char *)body.at);
+    char *answer = request(http, text);
+
+    free(text);
+    return answer;
+}
+
 static bool make_event(struct bench_server *s, const char *http, const char *rtmp, const char *token)
 {
     static const char body[] = "{\"title\":\"bench\"}";
@@ -146,7 +157,7 @@ bool bench_server_matinee(struct bench_server *s, const char *dir, unsigned publ
         return false;
     data = mem_printf("%s/data", s->dir);
     char *const argv[] = {"/proc/self/exe", "serve",  "--data",      data, "--http",
-                          "127.0.0.1:0",    "--rtmp", "127.0.0.1:0", NULL};
+                          "127.0.0.1:0",    "--rtmp", "127.0.0.1:0", "--ladder", "none", "--webrtc", "127.0.0.1:0", NULL};
 
     if (!spawn(s, argv, output[1]))
         goto out;
@@ -164,6 +175,8 @@ bool bench_server_matinee(struct bench_server *s, const char *dir, unsigned publ
         failed("matinee serve did not get ready");
     for (unsigned i = 0; done && i < publishers; i++)
         done = make_event(s, http, rtmp, token);
+    s->http = http;
+    http = NULL;
 out:
     free(http);
     free(rtmp);
@@ -263,6 +276,7 @@ void bench_server_stop(struct bench_server *s)
     for (size_t i = 0; i < s->url_count; i++)
         free(s->urls[i]);
     free(s->urls);
+    free(s->http);
     *s = (struct bench_server){.pid = -1};
 }
 

@@ -56,4 +56,21 @@ void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, cons
 
 void webrtc_delete(struct webrtc *w, struct ulid video, const char *session, webrtc_told *told, void *ctx);
 
+/* --- viewers for benchmarks, crowd.c: all of it on one thread, which need be no loop's ----------------------- */
+
+struct crowd;
+
+struct crowd *crowd_new(size_t count); /* NULL: no sockets */
+void crowd_free(struct crowd *c);      /* accepts NULL */
+struct buffer *crowd_offer(struct crowd *c, size_t who); /* the caller's reference; its time begins now */
+must_check bool crowd_answer(struct crowd *c, size_t who, const char *answer); /* false: it can't be read */
+void crowd_run(struct crowd *c, int64_t ms); /* receives for so long */
+
+struct crowd_count {
+    uint64_t packets, lost, sounds; /* so many of the packets were sound */
+    int64_t first_us;               /* from the offer to its first whole picture; -1: none yet */
+};
+
+void crowd_counted(const struct crowd *c, size_t who, struct crowd_count *out);
+
 #endif

@@ -10,6 +10,8 @@
  *   feed.c     a live video as packets: follower, ring, its viewers
  *   send.c     packets of a ring encrypted for one viewer, and gathered for the kernel
  *   session.c  a viewer: checks, handshake, reports, its end
+ *   companion.c  the process that makes Opus, and pictures without B-frames; companion_child.c is its own side
+ *   crowd.c    viewers for benchmarks
  *   server.c   the room, its socket, its sessions by id, ufrag and address
  *
  * All but the pure parts is on one loop, the room's. */
