@@ -51,7 +51,8 @@ static bool offers_whep(const struct video_view *v)
 {
     size_t count = v->init_count[TRACK_VIDEO];
 
-    return v->live && !v->imported && (count == 0 || v->inits[TRACK_VIDEO][count - 1].config.codec == CODEC_H264);
+    return v->live && !v->imported &&
+           (count == 0 || v->inits[TRACK_VIDEO][count - 1].config.codec == CODEC_H264);
 }
 
 static json_t *video_json(const struct video_view *v)

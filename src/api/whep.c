@@ -21,7 +21,8 @@ static bool is_type(const struct call *c, const char *name)
 static bool open_to_pages(struct call *c)
 {
     call_field(c, "Access-Control-Allow-Origin", "*");
-    call_field(c, "Access-Control-Expose-Headers", "Location, ETag, Link, Accept-Patch, Retry-After, Matinee-Adapts");
+    call_field(c, "Access-Control-Expose-Headers",
+               "Location, ETag, Link, Accept-Patch, Retry-After, Matinee-Adapts");
     return true;
 }
 

@@ -191,7 +191,7 @@
 /* Samples on their way to one follower of a live video; one that does not fetch them starts anew at a keyframe. */
 #define FOLLOW_QUEUE_MAX 4096
 /* What a video keeps since its last keyframe for followers to come. Beyond it they wait for the next keyframe. */
-#define FOLLOW_CACHE_BYTES_MAX 67108864
+#define FOLLOW_CACHE_BYTES_MAX   67108864
 #define FOLLOW_CACHE_SAMPLES_MAX 12000
 
 /* --- databases --------------------------------------------------------------------------------------- */

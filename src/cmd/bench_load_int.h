@@ -63,7 +63,8 @@ struct bench_server {
 
 /* One request of method, path and body (NULL: none) on a connection of its own; the body of the answer, or NULL. To be given to
  * free(). */
-char *bench_server_ask(const char *http, const char *method, const char *path, const char *type, struct bytes body);
+char *bench_server_ask(const char *http, const char *method, const char *path, const char *type,
+                       struct bytes body);
 
 enum nginx_keeps { NGINX_NOTHING, NGINX_RECORDING, NGINX_RECORDING_HLS };
 

@@ -68,7 +68,8 @@ static struct option serve_options[] = {
     {"webrtc", "ADDR:PORT", NULL,
      "WebRTC playback: the one port, UDP and TCP, of all its sessions [127.0.0.1:8443, or a free one where that is taken]",
      NULL},
-    {"webrtc-public", "ADDR", NULL, "the address that WebRTC viewers are told, where it is another (1:1 NAT)", NULL},
+    {"webrtc-public", "ADDR", NULL, "the address that WebRTC viewers are told, where it is another (1:1 NAT)",
+     NULL},
     {"tls-cert", "FILE", NULL, "PEM certificate chain: HTTP and RTMPS speak TLS; read again on SIGHUP", NULL},
     {"tls-key", "FILE", NULL, "PEM private key", NULL},
     {"storage", "URL", NULL, "where segments live: file:DIR [file:DATA/store]", NULL},
@@ -239,7 +240,8 @@ static enum err open_webrtc(struct house *h, const char *program)
         (void)address_parse(WEBRTC_AT, &h->webrtc_at);
     e = webrtc_open(&h->webrtc, &options, &h->webrtc_at);
     if (any && e == ERR_BUSY && address_parse(WEBRTC_ELSEWHERE, &h->webrtc_at))
-        e = webrtc_open(&h->webrtc, &options, &h->webrtc_at); /* viewers are told the port; nobody has to know it */
+        e = webrtc_open(&h->webrtc, &options,
+                        &h->webrtc_at); /* viewers are told the port; nobody has to know it */
     if (e != ERR_BAD)
         return explain(h, "webrtc", e);
     snprintf(h->why, sizeof h->why, "--webrtc-public wants an address like 203.0.113.7, not '%.60s'",

@@ -22,9 +22,9 @@ struct follower {
     pthread_mutex_t lock; /* guards the queue */
     struct followed *queue;
     size_t count, room;
-    bool posted;  /* its loop will look */
-    bool waits;   /* its queue ran over: nothing before the next keyframe */
-    bool closed;  /* its loop's own */
+    bool posted; /* its loop will look */
+    bool waits;  /* its queue ran over: nothing before the next keyframe */
+    bool closed; /* its loop's own */
 };
 
 /* --- one item ----------------------------------------------------------------------------------------- */

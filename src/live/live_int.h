@@ -192,7 +192,7 @@ struct hub {
 };
 
 void hub_init(struct hub *h);
-void hub_drop(struct hub *h); /* ends it, and frees what it holds */
+void hub_drop(struct hub *h);                     /* ends it, and frees what it holds */
 void hub_join(struct hub *h, struct follower *f); /* both with the room's lock held */
 void hub_leave(struct hub *h, struct follower *f);
 /* A sample has come; `record` is its track's configuration, the same buffer as long as that is the same. */
@@ -265,7 +265,7 @@ struct video {
     int64_t ends_at_ms;      /* monotonic; the grace's end while nobody publishes; 0: somebody does */
     struct video_view *view; /* NULL: has to be loaded */
     int64_t view_used_ms;
-    struct hub hub; /* has a lock of its own */
+    struct hub hub;                   /* has a lock of its own */
     _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
     /* Only while live, and then on the publisher's loop: */
     struct segmenter *segmenter;

@@ -30,8 +30,7 @@ static AVCodecContext *decoder_open(enum codec codec, struct bytes record)
 {
     static const enum AVCodecID ids[] = {
         [CODEC_H264] = AV_CODEC_ID_H264, [CODEC_HEVC] = AV_CODEC_ID_HEVC, [CODEC_AV1] = AV_CODEC_ID_AV1};
-    const AVCodec *c =
-        codec >= CODEC_H264 && codec <= CODEC_AV1 ? avcodec_find_decoder(ids[codec]) : NULL;
+    const AVCodec *c = codec >= CODEC_H264 && codec <= CODEC_AV1 ? avcodec_find_decoder(ids[codec]) : NULL;
     AVCodecContext *d = c ? avcodec_alloc_context3(c) : NULL;
 
     if (d == NULL || (d->extradata = av_mallocz(record.size + AV_INPUT_BUFFER_PADDING_SIZE)) == NULL) {
@@ -157,8 +156,8 @@ static bool take_packet(struct live_picture *p,
     return true;
 }
 
-static bool encode(struct live_picture *p, void (*made)(void *ctx, const struct sample *picture, struct bytes record),
-                   void *ctx)
+static bool encode(struct live_picture *p,
+                   void (*made)(void *ctx, const struct sample *picture, struct bytes record), void *ctx)
 {
     const AVFrame *scaled = NULL;
     AVFrame *f = NULL;

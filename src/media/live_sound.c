@@ -101,8 +101,8 @@ static bool prepare(struct live_sound *s)
 {
     AVFrame *f = s->raw;
 
-    if (s->resampler != NULL && s->raw_rate == f->sample_rate && s->raw_channels == f->ch_layout.nb_channels &&
-        s->raw_format == f->format)
+    if (s->resampler != NULL && s->raw_rate == f->sample_rate &&
+        s->raw_channels == f->ch_layout.nb_channels && s->raw_format == f->format)
         return true;
     swr_free(&s->resampler);
     s->raw_rate = f->sample_rate;
@@ -120,7 +120,8 @@ static bool append(struct live_sound *s)
     uint8_t *at[1] = {mem_new((size_t)(most > 0 ? most : 1) * 2 * sizeof(float))};
 
     if (most > 0)
-        got = swr_convert(s->resampler, at, most, (const uint8_t **)s->raw->extended_data, s->raw->nb_samples);
+        got =
+            swr_convert(s->resampler, at, most, (const uint8_t **)s->raw->extended_data, s->raw->nb_samples);
     if (got > 0)
         got = av_audio_fifo_write(s->waiting, (void **)at, got);
     free(at[0]);
@@ -154,7 +155,8 @@ static bool encode(struct live_sound *s, void (*made)(void *ctx, const struct sa
     f->format = AV_SAMPLE_FMT_FLT;
     f->sample_rate = RATE;
     f->pts = s->next;
-    good = av_channel_layout_copy(&f->ch_layout, &s->encoder->ch_layout) >= 0 && av_frame_get_buffer(f, 0) >= 0 &&
+    good = av_channel_layout_copy(&f->ch_layout, &s->encoder->ch_layout) >= 0 &&
+           av_frame_get_buffer(f, 0) >= 0 &&
            av_audio_fifo_read(s->waiting, (void **)f->extended_data, FRAME) == FRAME &&
            avcodec_send_frame(s->encoder, f) >= 0;
     s->next += FRAME;

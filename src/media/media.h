@@ -162,7 +162,8 @@ must_check enum err transcode(struct bytes init, struct bytes chunk, const struc
 struct live_sound;
 
 /* ERR_UNSUPPORTED: there is no decoder, or it refuses the record. */
-must_check enum err live_sound_new(struct live_sound **out, enum codec codec, struct bytes record, uint32_t rate);
+must_check enum err live_sound_new(struct live_sound **out, enum codec codec, struct bytes record,
+                                   uint32_t rate);
 void live_sound_free(struct live_sound *s); /* accepts NULL */
 /* Adds a frame; `made` gets every packet that is whole, its pts in 1/48000 s. A frame that cannot be decoded is silence. */
 void live_sound_add(struct live_sound *s, const struct sample *frame,

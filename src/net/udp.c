@@ -102,7 +102,8 @@ static bool receive(struct udp *u)
     }
     if (count > 0)
         metric_add(&datagrams_in, count);
-    return count == BATCH || (count < 0 && errno != EAGAIN && errno != EINTR); /* an ICMP error is told once */
+    return count == BATCH ||
+           (count < 0 && errno != EAGAIN && errno != EINTR); /* an ICMP error is told once */
 }
 
 static void ready(struct watch *w, uint32_t events)
@@ -167,8 +168,8 @@ static bool send_apart(struct udp *u, const struct udp_train *t)
     for (size_t at = 0; at < t->size; at += t->piece) {
         size_t size = t->size - at < t->piece ? t->size - at : t->piece;
 
-        if (sendto(u->fd, t->at + at, size, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&t->to->socket,
-                   t->to->size) < 0 &&
+        if (sendto(u->fd, t->at + at, size, MSG_DONTWAIT | MSG_NOSIGNAL,
+                   (const struct sockaddr *)&t->to->socket, t->to->size) < 0 &&
             errno == EAGAIN)
             return false;
     }
@@ -194,7 +195,8 @@ static size_t send_some(struct udp *u, const struct udp_train *trains, size_t co
         u->no_trains = true;
         return send_some(u, trains, 1);
     }
-    return errno == EAGAIN || errno == ENOBUFS ? 0 : 1; /* else: that address cannot be reached; the next may */
+    return errno == EAGAIN || errno == ENOBUFS ? 0
+                                               : 1; /* else: that address cannot be reached; the next may */
 }
 
 size_t udp_send(struct udp *u, const struct udp_train *trains, size_t count)

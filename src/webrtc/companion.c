@@ -100,7 +100,8 @@ static bool spawn(struct companion *c, const char *program, int theirs)
     return good;
 }
 
-struct companion *companion_new(struct loop *l, const char *program, const struct companion_events *events, void *ctx)
+struct companion *companion_new(struct loop *l, const char *program, const struct companion_events *events,
+                                void *ctx)
 {
     static const struct stream_events heard = {.read = on_read, .closed = on_closed};
     struct companion *c = mem_new(sizeof *c);

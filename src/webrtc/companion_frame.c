@@ -34,8 +34,8 @@ long companion_frame_parse(struct companion_frame *out, struct bytes in)
     out->pts = (int64_t)cursor_be64(&c);
     if (c.short_of)
         return PARSE_MORE;
-    if (size < COMPANION_HEAD_SIZE || size > COMPANION_FRAME_MAX || (kind != COMPANION_TRACK && kind != COMPANION_SAMPLE) ||
-        codec == CODEC_NONE || codec > CODEC_OPUS ||
+    if (size < COMPANION_HEAD_SIZE || size > COMPANION_FRAME_MAX ||
+        (kind != COMPANION_TRACK && kind != COMPANION_SAMPLE) || codec == CODEC_NONE || codec > CODEC_OPUS ||
         (kind == COMPANION_TRACK && size - COMPANION_HEAD_SIZE > CODEC_CONFIG_BYTES_MAX))
         return PARSE_BAD;
     if (in.size < size)

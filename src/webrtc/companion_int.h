@@ -14,7 +14,10 @@
 #define COMPANION_FRAME_MAX (16777216 + COMPANION_HEAD_SIZE)
 
 struct companion_frame {
-    enum { COMPANION_TRACK = 1, COMPANION_SAMPLE } kind; /* a configuration (`codec`, `rate`), or a sample of it */
+    enum {
+        COMPANION_TRACK = 1,
+        COMPANION_SAMPLE
+    } kind; /* a configuration (`codec`, `rate`), or a sample of it */
     enum codec codec;
     uint32_t rate; /* of a sound's configuration */
     bool keyframe;

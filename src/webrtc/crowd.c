@@ -86,17 +86,19 @@ struct buffer *crowd_offer(struct crowd *c, size_t who)
     snprintf(s->ufrag, sizeof s->ufrag, "u%06x", (unsigned)(random_u64() & 0xFFFFFF));
     snprintf(s->password, sizeof s->password, "%016llx%08llx", (unsigned long long)random_u64(),
              (unsigned long long)(random_u64() & 0xFFFFFFFF));
-    builder_printf(&out,
-                   "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=ice-ufrag:%s\r\na=ice-pwd:%s\r\n"
-                   "a=fingerprint:%s\r\na=setup:actpass\r\n",
-                   s->ufrag, s->password, dtls_fingerprint(c->house));
-    builder_text(&out,
-                 "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n"
-                 "a=rtpmap:96 H264/90000\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\n"
-                 "a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n"
-                 "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
-                 "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n"
-                 "a=rtpmap:111 opus/48000/2\r\n");
+    builder_printf(
+        &out,
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=ice-ufrag:%s\r\na=ice-pwd:%s\r\n"
+        "a=fingerprint:%s\r\na=setup:actpass\r\n",
+        s->ufrag, s->password, dtls_fingerprint(c->house));
+    builder_text(
+        &out,
+        "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n"
+        "a=rtpmap:96 H264/90000\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\n"
+        "a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n"
+        "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n"
+        "a=rtpmap:111 opus/48000/2\r\n");
     return builder_finish(&out);
 }
 
@@ -159,7 +161,8 @@ bool crowd_answer(struct crowd *c, size_t who, const char *answer)
     snprintf(s->username, sizeof s->username, "%s:%s", theirs, ours);
     s->fd = socket(to.socket.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&to.socket, to.size) != 0 ||
-        epoll_ctl(c->epoll, EPOLL_CTL_ADD, s->fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = s}) != 0)
+        epoll_ctl(c->epoll, EPOLL_CTL_ADD, s->fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = s}) !=
+            0)
         return false;
     check(s);
     return true;

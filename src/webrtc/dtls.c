@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <sys/time.h>
 
-#define PROFILES    "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
-#define EXPORTER    "EXTRACTOR-dtls_srtp"
-#define CERT_DAYS   365
-#define MTU         1200
+#define PROFILES  "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
+#define EXPORTER  "EXTRACTOR-dtls_srtp"
+#define CERT_DAYS 365
+#define MTU       1200
 
 struct dtls_house {
     SSL_CTX *context;
@@ -82,7 +82,8 @@ static X509 *certificate_new(EVP_PKEY *key)
         X509_gmtime_adj(X509_getm_notBefore(x), -86400) != NULL && /* a viewer's clock may be behind */
         X509_gmtime_adj(X509_getm_notAfter(x), CERT_DAYS * 86400L) != NULL &&
         X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"matinee", -1, -1, 0) == 1 &&
-        X509_set_issuer_name(x, name) == 1 && X509_set_pubkey(x, key) == 1 && X509_sign(x, key, EVP_sha256()) > 0)
+        X509_set_issuer_name(x, name) == 1 && X509_set_pubkey(x, key) == 1 &&
+        X509_sign(x, key, EVP_sha256()) > 0)
         return x;
     X509_free(x);
     return NULL;
@@ -170,7 +171,8 @@ const char *dtls_fingerprint(const struct dtls_house *h)
 
 /* --- one handshake ------------------------------------------------------------------------------------ */
 
-struct dtls *dtls_new(struct dtls_house *h, enum dtls_role role, void (*send)(void *ctx, struct bytes datagram), void *ctx)
+struct dtls *dtls_new(struct dtls_house *h, enum dtls_role role,
+                      void (*send)(void *ctx, struct bytes datagram), void *ctx)
 {
     struct dtls *d = mem_new(sizeof *d);
     BIO *b = BIO_new(h->datagrams);
@@ -273,8 +275,8 @@ enum err dtls_keys(struct dtls *d, const struct sdp_offer *o, struct srtp *out)
     if (chosen == NULL)
         return ERR_UNSUPPORTED;
     profile = chosen->id == SRTP_AEAD_AES_128_GCM ? SRTP_GCM : SRTP_CM;
-    if (SSL_export_keying_material(d->ssl, material, srtp_material_size(profile), EXPORTER, strlen(EXPORTER), NULL, 0,
-                                   0) != 1)
+    if (SSL_export_keying_material(d->ssl, material, srtp_material_size(profile), EXPORTER, strlen(EXPORTER),
+                                   NULL, 0, 0) != 1)
         return ERR_IO;
     e = srtp_begin(out, profile, bytes_of(material, srtp_material_size(profile)), SSL_is_server(d->ssl));
     OPENSSL_cleanse(material, sizeof material);

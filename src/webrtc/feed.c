@@ -23,10 +23,12 @@
 /* A feed without viewers goes on for so long: who reloads the page finds it running. */
 #define REST_MS 3000
 
-METRIC_HISTOGRAM_OF(added_us, "matinee_webrtc_added_microseconds",
-                    "From a picture's last byte received to its last packet given to the kernel, over all viewers", "track",
-                    250, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000);
-METRIC(left_out, METRIC_COUNTER, "matinee_webrtc_pictures_left_out_total", "B-frames not sent to WebRTC viewers");
+METRIC_HISTOGRAM_OF(
+    added_us, "matinee_webrtc_added_microseconds",
+    "From a picture's last byte received to its last packet given to the kernel, over all viewers", "track",
+    250, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000);
+METRIC(left_out, METRIC_COUNTER, "matinee_webrtc_pictures_left_out_total",
+       "B-frames not sent to WebRTC viewers");
 
 /* --- sending ------------------------------------------------------------------------------------------- */
 
@@ -156,7 +158,8 @@ static void take_sound(struct feed *f, int64_t pts_48k, struct bytes payload)
 
     list_each(&f->viewers, at, after)
     {
-        viewer_send_sound(container_of(at, struct viewer, link), index, (uint32_t)pts_48k + f->sound_shift, payload);
+        viewer_send_sound(container_of(at, struct viewer, link), index, (uint32_t)pts_48k + f->sound_shift,
+                          payload);
     }
     outbox_flush(&f->room->outbox);
 }
@@ -198,16 +201,18 @@ static void gone(void *ctx)
 
 static bool is_converted(const struct feed *f, enum track t)
 {
-    return t == TRACK_AUDIO ? f->config[t].codec == CODEC_AAC : f->encodes && f->config[t].codec != CODEC_NONE;
+    return t == TRACK_AUDIO ? f->config[t].codec == CODEC_AAC
+                            : f->encodes && f->config[t].codec != CODEC_NONE;
 }
 
 static void give_track(struct feed *f, enum track t)
 {
     if (f->companion[t] != NULL && f->record[t] != NULL)
-        (void)companion_give(f->companion[t], &(struct companion_frame){.kind = COMPANION_TRACK,
-                                                                        .codec = f->config[t].codec,
-                                                                        .rate = f->config[t].rate,
-                                                                        .payload = buffer_bytes(f->record[t])});
+        (void)companion_give(f->companion[t],
+                             &(struct companion_frame){.kind = COMPANION_TRACK,
+                                                       .codec = f->config[t].codec,
+                                                       .rate = f->config[t].rate,
+                                                       .payload = buffer_bytes(f->record[t])});
     f->companion_starves[t] = t == TRACK_VIDEO;
 }
 
@@ -230,12 +235,13 @@ static void convert(struct feed *f, enum track t, const struct sample *s)
 {
     if (f->companion[t] == NULL || (f->companion_starves[t] && !s->keyframe))
         return;
-    f->companion_starves[t] = !companion_give(f->companion[t], &(struct companion_frame){.kind = COMPANION_SAMPLE,
-                                                                                         .codec = f->config[t].codec,
-                                                                                         .keyframe = s->keyframe,
-                                                                                         .dts = s->dts,
-                                                                                         .pts = s->pts,
-                                                                                         .payload = s->payload});
+    f->companion_starves[t] =
+        !companion_give(f->companion[t], &(struct companion_frame){.kind = COMPANION_SAMPLE,
+                                                                   .codec = f->config[t].codec,
+                                                                   .keyframe = s->keyframe,
+                                                                   .dts = s->dts,
+                                                                   .pts = s->pts,
+                                                                   .payload = s->payload});
 }
 
 static void end_companions(struct feed *f)
@@ -337,12 +343,17 @@ static enum err refuse(const struct feed *f, const char **why)
 
 static uint8_t profile_of(const struct feed *f)
 {
-    return f->record[TRACK_VIDEO] != NULL && f->record[TRACK_VIDEO]->size > 1 ? f->record[TRACK_VIDEO]->data[1] : 0;
+    return f->record[TRACK_VIDEO] != NULL && f->record[TRACK_VIDEO]->size > 1
+               ? f->record[TRACK_VIDEO]->data[1]
+               : 0;
 }
 
 static void answer(struct feed *f, const struct offer *o)
 {
-    struct webrtc_reply r = {.why = "", .adapts = f->encodes ? "encodes" : f->drops ? "drops-b-frames" : "none"};
+    struct webrtc_reply r = {.why = "",
+                             .adapts = f->encodes ? "encodes"
+                                       : f->drops ? "drops-b-frames"
+                                                  : "none"};
     struct sdp_offer *offer = mem_new(sizeof *offer);
 
     r.e = refuse(f, &r.why);

@@ -66,7 +66,7 @@ void ring_add(struct ring *r, const struct ring_packet *p)
 void ring_trim(struct ring *r, int64_t now_ms)
 {
     while (r->first < r->next &&
-           (r->bytes > WEBRTC_RING_BYTES_MAX ||
-            ((r->key == RING_NONE || r->first < r->key) && now_ms - place(r, r->first)->added_ms > WEBRTC_RING_MS)))
+           (r->bytes > WEBRTC_RING_BYTES_MAX || ((r->key == RING_NONE || r->first < r->key) &&
+                                                 now_ms - place(r, r->first)->added_ms > WEBRTC_RING_MS)))
         let_go(r);
 }

@@ -81,11 +81,11 @@ struct viewer {
     struct sdp_offer *offer; /* until the keys are there */
     struct dtls *dtls;       /* until the peer can't repeat its last flight any more */
     struct srtp srtp;
-    struct timer timer;      /* of the handshake */
+    struct timer timer; /* of the handshake */
     int64_t began_ms, heard_ms, shook_ms;
     bool has_peer;
-    struct address peer;     /* where we send to */
-    struct stream *tcp;      /* instead, over TCP */
+    struct address peer;                    /* where we send to */
+    struct stream *tcp;                     /* instead, over TCP */
     struct address known[VIEWER_ADDRESSES]; /* from which authenticated checks came */
     size_t known_count;
     struct numbering video, sound;
@@ -134,7 +134,8 @@ bool viewer_check(struct viewer *v, const struct stun *s, struct bytes in, const
 void viewer_receive(struct viewer *v, struct bytes in);
 void viewer_restart(struct viewer *v, struct builder *fragment); /* new ufrag and password */
 void viewer_send_raw(struct viewer *v, struct bytes datagram);
-void viewer_report(struct viewer *v, int64_t now_ms); /* once a second: sender reports, and whether it is there still */
+void viewer_report(struct viewer *v,
+                   int64_t now_ms); /* once a second: sender reports, and whether it is there still */
 void viewer_tcp_gone(struct viewer *v, struct stream *tcp);
 
 /* send.c */
@@ -166,16 +167,16 @@ struct feed {
     struct h264_sets sets;      /* of what is sent */
     struct buffer *made_record; /* where that is encoded anew */
     struct ring ring;
-    bool awaits_key;      /* pictures are left out up to the next keyframe */
-    int64_t shown_90k;    /* the furthest pts of a picture that was sent */
-    bool drops;           /* pictures that nothing depends on are left out */
-    bool encodes;         /* pictures are encoded anew */
+    bool awaits_key;                          /* pictures are left out up to the next keyframe */
+    int64_t shown_90k;                        /* the furthest pts of a picture that was sent */
+    bool drops;                               /* pictures that nothing depends on are left out */
+    bool encodes;                             /* pictures are encoded anew */
     struct companion *companion[TRACK_COUNT]; /* what converts the sound, and the pictures; NULL: not now */
     bool companion_starves[TRACK_COUNT];      /* it missed a sample: nothing before the next keyframe */
     struct timer companion_rest;              /* one broke down */
 
     uint32_t video_ssrc, rtx_ssrc, sound_ssrc, video_shift, sound_shift;
-    uint64_t sounds;  /* how many have been sent */
+    uint64_t sounds; /* how many have been sent */
     bool anchored;
     int64_t anchor_us; /* the wall clock, in µs, at media time 0 */
 };

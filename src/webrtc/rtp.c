@@ -148,8 +148,8 @@ long rtp_cut(const struct h264_sets *sets, struct bytes unit, bool keyframe, str
         int type = nal.at[0] & NAL_TYPE;
 
         /* The record's sets are before every keyframe already; delimiters and filler are for byte streams. */
-        if (type == NAL_DELIMITER || type == NAL_FILLER || (keyframe && (type == NAL_SPS || type == NAL_PPS)) ||
-            type == 0 || type >= NAL_STAP_A)
+        if (type == NAL_DELIMITER || type == NAL_FILLER ||
+            (keyframe && (type == NAL_SPS || type == NAL_PPS)) || type == 0 || type >= NAL_STAP_A)
             continue;
         if (!cut_nal(&c, nal))
             return PARSE_BAD;

@@ -165,7 +165,8 @@ static void read_extension(struct reading *r, struct bytes value)
     struct bytes id = word(&value, ' ');
     int number = number_of(word(&id, '/'), 14); /* one-byte headers have no more */
 
-    if (number > 0 && bytes_is(word(&value, ' '), "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"))
+    if (number > 0 &&
+        bytes_is(word(&value, ' '), "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"))
         r->media->playout_delay = number;
 }
 
@@ -181,7 +182,8 @@ static bool read_attribute(struct reading *r, struct bytes name, struct bytes va
     struct sdp_offer *o = r->out;
 
     if (bytes_is(name, "ice-ufrag"))
-        return o->ufrag[0] || copy_word(o->ufrag, sizeof o->ufrag, value) || bad(r, "its ice-ufrag is malformed");
+        return o->ufrag[0] || copy_word(o->ufrag, sizeof o->ufrag, value) ||
+               bad(r, "its ice-ufrag is malformed");
     if (bytes_is(name, "ice-pwd"))
         return o->password[0] || copy_word(o->password, sizeof o->password, value) ||
                bad(r, "its ice-pwd is malformed");

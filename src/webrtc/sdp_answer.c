@@ -50,14 +50,15 @@ static void print_transport(struct builder *out, const struct sdp_answer *a)
 /* The primary a=ssrc stands before RTX's: Chromium shows no picture otherwise, and says nothing. */
 static void print_video(struct builder *out, const struct sdp_answer *a, const struct sdp_media *m)
 {
-    builder_printf(out, "a=rtpmap:%d H264/90000\r\na=fmtp:%d %s\r\n", m->payload_type, m->payload_type, m->fmtp);
+    builder_printf(out, "a=rtpmap:%d H264/90000\r\na=fmtp:%d %s\r\n", m->payload_type, m->payload_type,
+                   m->fmtp);
     if (m->nack)
         builder_printf(out, "a=rtcp-fb:%d nack\r\n", m->payload_type);
     if (m->pli)
         builder_printf(out, "a=rtcp-fb:%d nack pli\r\n", m->payload_type);
     if (m->rtx_type >= 0)
-        builder_printf(out, "a=rtpmap:%d rtx/90000\r\na=fmtp:%d apt=%d\r\na=ssrc-group:FID %u %u\r\n", m->rtx_type,
-                       m->rtx_type, m->payload_type, a->video_ssrc, a->rtx_ssrc);
+        builder_printf(out, "a=rtpmap:%d rtx/90000\r\na=fmtp:%d apt=%d\r\na=ssrc-group:FID %u %u\r\n",
+                       m->rtx_type, m->rtx_type, m->payload_type, a->video_ssrc, a->rtx_ssrc);
     builder_printf(out, "a=msid:%s video\r\na=ssrc:%u cname:%s\r\n", CNAME, a->video_ssrc, CNAME);
     if (m->rtx_type >= 0)
         builder_printf(out, "a=ssrc:%u cname:%s\r\n", a->rtx_ssrc, CNAME);

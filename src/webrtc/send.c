@@ -8,7 +8,8 @@
 #include "base/metrics.h"
 
 METRIC(packets_sent, METRIC_COUNTER, "matinee_webrtc_packets_sent_total", "RTP packets sent to viewers");
-METRIC(packets_repaired, METRIC_COUNTER, "matinee_webrtc_packets_repaired_total", "RTP packets sent again (RTX)");
+METRIC(packets_repaired, METRIC_COUNTER, "matinee_webrtc_packets_repaired_total",
+       "RTP packets sent again (RTX)");
 METRIC(tcp_skips, METRIC_COUNTER, "matinee_webrtc_tcp_skips_total",
        "Times a viewer over TCP did not keep up and was sent on to the next keyframe");
 
@@ -78,8 +79,8 @@ static size_t picture_packet(struct viewer *v, uint64_t index, uint8_t *to)
 
     v->video.packets++;
     v->video.bytes += p->size;
-    return protect(v, &h, number_of(&v->video, index), bytes_of(NULL, 0), bytes_of(p->bytes->data + p->at, p->size),
-                   to);
+    return protect(v, &h, number_of(&v->video, index), bytes_of(NULL, 0),
+                   bytes_of(p->bytes->data + p->at, p->size), to);
 }
 
 /* --- runs of packets ------------------------------------------------------------------------------------ */
@@ -198,8 +199,10 @@ bool viewer_send_pictures(struct viewer *v, int64_t now_ms)
 void viewer_send_sound(struct viewer *v, uint64_t index, uint32_t timestamp, struct bytes payload)
 {
     struct outbox *o = &v->room->outbox;
-    const struct rtp_header h = {
-        .marker = v->sound.packets == 0, .type = (uint8_t)v->sound.type, .timestamp = timestamp, .ssrc = v->feed->sound_ssrc};
+    const struct rtp_header h = {.marker = v->sound.packets == 0,
+                                 .type = (uint8_t)v->sound.type,
+                                 .timestamp = timestamp,
+                                 .ssrc = v->feed->sound_ssrc};
     uint8_t *at;
     size_t size;
 
@@ -257,7 +260,8 @@ void viewer_repair(struct viewer *v, uint64_t index, int64_t now_ms)
         return;
     at = outbox_room(o);
     put_be16(original, (uint16_t)number_of(&v->video, index));
-    size = protect(v, &h, v->rtx_next++, bytes_of(original, 2), bytes_of(p->bytes->data + p->at, p->size), at);
+    size =
+        protect(v, &h, v->rtx_next++, bytes_of(original, 2), bytes_of(p->bytes->data + p->at, p->size), at);
     outbox_add(o, &v->peer, size, size);
     metric_add(&packets_repaired, 1);
 }

@@ -30,7 +30,8 @@ static struct viewer *viewer_of_check(const struct webrtc *w, const struct stun 
 }
 
 /* A STUN message; the viewer whose it was, or NULL. */
-static struct viewer *take_check(struct webrtc *w, struct bytes in, const struct address *from, struct stream *tcp)
+static struct viewer *take_check(struct webrtc *w, struct bytes in, const struct address *from,
+                                 struct stream *tcp)
 {
     struct stun s;
     struct viewer *v;
@@ -151,7 +152,8 @@ struct ask {
     void *ctx;
 };
 
-static struct ask *ask_new(struct webrtc *w, struct ulid video, struct bytes text, webrtc_told *told, void *ctx)
+static struct ask *ask_new(struct webrtc *w, struct ulid video, struct bytes text, webrtc_told *told,
+                           void *ctx)
 {
     struct ask *a = mem_new(sizeof *a);
 
@@ -224,7 +226,8 @@ static void patch_here(void *ctx)
         refuse(a, ERR_STALE, "the session's ICE has been restarted since; its ETag is another");
         goto out;
     }
-    if (restart && (!has_line(buffer_bytes(a->text), "a=ice-ufrag:") || !has_line(buffer_bytes(a->text), "a=ice-pwd:"))) {
+    if (restart && (!has_line(buffer_bytes(a->text), "a=ice-ufrag:") ||
+                    !has_line(buffer_bytes(a->text), "a=ice-pwd:"))) {
         refuse(a, ERR_BAD, "an ICE restart ('If-Match: *') wants a=ice-ufrag and a=ice-pwd in the fragment");
         goto out;
     }
@@ -258,8 +261,8 @@ void webrtc_offer(struct webrtc *w, struct ulid video, struct bytes offer, webrt
     loop_post(w->loop, offer_here, ask_new(w, video, offer, told, ctx));
 }
 
-void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, const char *etag, struct bytes fragment,
-                  webrtc_told *told, void *ctx)
+void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, const char *etag,
+                  struct bytes fragment, webrtc_told *told, void *ctx)
 {
     struct ask *a = ask_new(w, video, fragment, told, ctx);
 
@@ -298,7 +301,8 @@ static void add_candidate(struct webrtc *w, const struct sockaddr *host)
     memset(a, 0, sizeof *a);
     if (host->sa_family == AF_INET) {
         memcpy(&v4, host, sizeof v4);
-        v4.sin_port = ((const struct sockaddr_in *)&w->at.socket)->sin_port; /* at the same place in both kinds */
+        v4.sin_port =
+            ((const struct sockaddr_in *)&w->at.socket)->sin_port; /* at the same place in both kinds */
         memcpy(&a->socket, &v4, sizeof v4);
         a->size = sizeof v4;
     } else {
@@ -326,7 +330,8 @@ static void add_interfaces(struct webrtc *w)
                 continue;
             if (i->ifa_addr->sa_family == AF_INET ||
                 (takes_v6 && i->ifa_addr->sa_family == AF_INET6 &&
-                 !IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr)))
+                 !IN6_IS_ADDR_LINKLOCAL(
+                     &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr)))
                 add_candidate(w, i->ifa_addr);
         }
     freeifaddrs(all);

@@ -315,7 +315,8 @@ static void after_dtls(struct viewer *v, enum dtls_state state)
     } else if (v->state == VIEWER_SHAKES) {
         int64_t left = v->began_ms + WEBRTC_HALF_OPEN_MS_MAX - loop_now_ms(v->room->loop);
 
-        timer_start(v->room->loop, &v->timer, wait_ms >= 0 && wait_ms < left ? wait_ms : left, look_at_clock, v);
+        timer_start(v->room->loop, &v->timer, wait_ms >= 0 && wait_ms < left ? wait_ms : left, look_at_clock,
+                    v);
     }
 }
 
@@ -382,6 +383,11 @@ static void receive_rtcp(struct viewer *v, struct bytes in)
     struct rtcp_heard heard;
     long size = srtcp_unseal(&v->srtp, in, plain);
 
+    if (size > 0 &&
+        v->dtls != NULL) { /* it has our keys, so it has our last flight: it never asks for that again */
+        dtls_free(v->dtls);
+        v->dtls = NULL;
+    }
     if (size > 0 && rtcp_parse(&heard, bytes_of(plain, (size_t)size)) == ERR_OK)
         hear(v, &heard);
 }
@@ -392,7 +398,8 @@ void viewer_receive(struct viewer *v, struct bytes in)
         return;
     if (in.at[0] >= 20 && in.at[0] <= 63)
         receive_dtls(v, in);
-    else if (v->state == VIEWER_PLAYS && in.at[0] >= 128 && in.at[0] <= 191 && in.at[1] >= 192 && in.at[1] <= 223)
+    else if (v->state == VIEWER_PLAYS && in.at[0] >= 128 && in.at[0] <= 191 && in.at[1] >= 192 &&
+             in.at[1] <= 223)
         receive_rtcp(v, in); /* else: RTP, which nobody sends us, or nothing we know */
 }
 

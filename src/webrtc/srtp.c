@@ -73,7 +73,8 @@ static bool rtp_init(struct srtp_keys *k, enum srtp_profile profile, const uint8
 {
     uint8_t rtp_key[SRTP_KEY_SIZE], rtp_auth[SHA1];
 
-    if (!derive(key, salt, 0, rtp_key, SRTP_KEY_SIZE) || !derive(key, salt, 2, k->rtp_salt, (int)salt_size(profile)))
+    if (!derive(key, salt, 0, rtp_key, SRTP_KEY_SIZE) ||
+        !derive(key, salt, 2, k->rtp_salt, (int)salt_size(profile)))
         return false;
     k->rtp = EVP_CIPHER_CTX_new();
     if (k->rtp == NULL ||
@@ -102,7 +103,8 @@ enum err srtp_begin(struct srtp *s, enum srtp_profile profile, struct bytes mate
     memcpy(client_salt, server + SRTP_KEY_SIZE, salt);
     memcpy(server_salt, server + SRTP_KEY_SIZE + salt, salt);
     return rtp_init(&s->out, profile, our_key, our_salt) && rtcp_init(&s->out, profile, our_key, our_salt) &&
-                   rtcp_init(&s->in, profile, is_server ? client : server, is_server ? client_salt : server_salt)
+                   rtcp_init(&s->in, profile, is_server ? client : server,
+                             is_server ? client_salt : server_salt)
                ? ERR_OK
                : ERR_IO;
 }
@@ -193,7 +195,7 @@ static size_t cm_protect(struct srtp *s, struct bytes header, uint32_t roll_over
 }
 
 size_t srtp_seal(struct srtp *s, struct bytes header, uint32_t roll_over, struct bytes prefix,
-                    struct bytes payload, uint8_t *to)
+                 struct bytes payload, uint8_t *to)
 {
     memcpy(to, header.at, header.size);
     return s->profile == SRTP_GCM ? gcm_protect(s, header, roll_over, prefix, payload, to)
@@ -229,7 +231,8 @@ static bool gcm_rtcp(const struct srtp_keys *k, bool encrypts, const uint8_t *he
     return good;
 }
 
-static void cm_rtcp(const struct srtp_keys *k, const uint8_t *head, uint32_t index, struct bytes body, uint8_t *to)
+static void cm_rtcp(const struct srtp_keys *k, const uint8_t *head, uint32_t index, struct bytes body,
+                    uint8_t *to)
 {
     EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
     uint8_t iv[16];
@@ -300,7 +303,8 @@ static long gcm_unprotect(const struct srtp *s, struct bytes in, uint32_t *index
     if (!(word & ENCRYPTED) || is_replay(s, *index)) /* plain RTCP is authentic, and nobody's business here */
         return PARSE_BAD;
     memcpy(tag, in.at + size, GCM_TAG);
-    if (!gcm_rtcp(&s->in, false, in.at, word, bytes_of(in.at + RTCP_HEAD, size - RTCP_HEAD), to + RTCP_HEAD, tag))
+    if (!gcm_rtcp(&s->in, false, in.at, word, bytes_of(in.at + RTCP_HEAD, size - RTCP_HEAD), to + RTCP_HEAD,
+                  tag))
         return PARSE_BAD;
     return (long)size;
 }
@@ -327,7 +331,8 @@ long srtcp_unseal(struct srtp *s, struct bytes in, uint8_t *to)
     uint32_t index = 0;
     long size;
 
-    if (in.size < RTCP_HEAD + 4 + (s->profile == SRTP_GCM ? GCM_TAG : CM_TAG) || in.size > WEBRTC_RECEIVE_BYTES_MAX)
+    if (in.size < RTCP_HEAD + 4 + (s->profile == SRTP_GCM ? GCM_TAG : CM_TAG) ||
+        in.size > WEBRTC_RECEIVE_BYTES_MAX)
         return PARSE_BAD;
     size = s->profile == SRTP_GCM ? gcm_unprotect(s, in, &index, to) : cm_unprotect(s, in, &index, to);
     if (size < 0)

@@ -25,8 +25,8 @@ bool stun_looks(struct bytes in)
     struct cursor c = cursor_of(in);
     uint16_t type = cursor_be16(&c), size = cursor_be16(&c);
 
-    return cursor_be32(&c) == COOKIE && !c.short_of && in.size >= HEAD_SIZE && type < 0x4000 && size % 4 == 0 &&
-           (size_t)size + HEAD_SIZE == in.size;
+    return cursor_be32(&c) == COOKIE && !c.short_of && in.size >= HEAD_SIZE && type < 0x4000 &&
+           size % 4 == 0 && (size_t)size + HEAD_SIZE == in.size;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------ */
@@ -165,7 +165,8 @@ size_t stun_success(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, co
     return end(to, size + 8 + host.size, password);
 }
 
-size_t stun_request(uint8_t to[STUN_ANSWER_SIZE], const uint8_t transaction[12], struct bytes username, struct bytes password)
+size_t stun_request(uint8_t to[STUN_ANSWER_SIZE], const uint8_t transaction[12], struct bytes username,
+                    struct bytes password)
 {
     struct stun s;
     size_t size, padded = (username.size + 3) & ~(size_t)3;

@@ -15,11 +15,13 @@ struct webrtc_options {
     struct net *net;
     struct live *live;
     const char *public_host; /* announced instead of our own addresses; NULL: those */
-    const char *program;     /* our own executable, for the process that makes Opus and pictures without B-frames */
+    const char
+        *program; /* our own executable, for the process that makes Opus and pictures without B-frames */
 };
 
 /* Opens the port. *at becomes the real address. ERR_BUSY: it is in use. ERR_BAD: public_host is no address. */
-must_check enum err webrtc_open(struct webrtc **out, const struct webrtc_options *options, struct address *at);
+must_check enum err webrtc_open(struct webrtc **out, const struct webrtc_options *options,
+                                struct address *at);
 
 /* Ends every session and gives the port back; whoever asks from now on is refused. Blocks; not on a loop's thread, and before
  * the net stops. Accepts NULL. */
@@ -35,13 +37,14 @@ int webrtc_companion(void);
 #define WEBRTC_ETAG_SIZE    24
 
 struct webrtc_reply {
-    enum err e; /* ERR_MISSING: no such session, or the video is not live. ERR_BAD, ERR_UNSUPPORTED: the offer. ERR_STALE: the
+    enum err
+        e; /* ERR_MISSING: no such session, or the video is not live. ERR_BAD, ERR_UNSUPPORTED: the offer. ERR_STALE: the
                    entity tag. ERR_BUSY: too many. ERR_CLOSED: shutting down. */
-    const char *why;      /* for a person; "" where all is well */
-    struct buffer *body;  /* the answer; NULL: none. The callee takes a reference where it keeps it */
+    const char *why;     /* for a person; "" where all is well */
+    struct buffer *body; /* the answer; NULL: none. The callee takes a reference where it keeps it */
     char session[WEBRTC_SESSION_SIZE];
     char etag[WEBRTC_ETAG_SIZE]; /* without quotes */
-    const char *adapts; /* what is done to the pictures: "none", "drops-b-frames", "encodes" */
+    const char *adapts;          /* what is done to the pictures: "none", "drops-b-frames", "encodes" */
 };
 
 typedef void webrtc_told(void *ctx, const struct webrtc_reply *r);
@@ -51,8 +54,8 @@ void webrtc_offer(struct webrtc *w, struct ulid video, struct bytes offer, webrt
 
 /* What came for a session by PATCH: `etag` is what it says it knows, "*" for an ICE restart. A restart answers with the new
  * credentials as a body; candidates need no answer. */
-void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, const char *etag, struct bytes fragment,
-                  webrtc_told *told, void *ctx);
+void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, const char *etag,
+                  struct bytes fragment, webrtc_told *told, void *ctx);
 
 void webrtc_delete(struct webrtc *w, struct ulid video, const char *session, webrtc_told *told, void *ctx);
 
@@ -60,11 +63,11 @@ void webrtc_delete(struct webrtc *w, struct ulid video, const char *session, web
 
 struct crowd;
 
-struct crowd *crowd_new(size_t count); /* NULL: no sockets */
-void crowd_free(struct crowd *c);      /* accepts NULL */
+struct crowd *crowd_new(size_t count);                   /* NULL: no sockets */
+void crowd_free(struct crowd *c);                        /* accepts NULL */
 struct buffer *crowd_offer(struct crowd *c, size_t who); /* the caller's reference; its time begins now */
 must_check bool crowd_answer(struct crowd *c, size_t who, const char *answer); /* false: it can't be read */
-void crowd_run(struct crowd *c, int64_t ms); /* receives for so long */
+void crowd_run(struct crowd *c, int64_t ms);                                   /* receives for so long */
 
 struct crowd_count {
     uint64_t packets, lost, sounds; /* so many of the packets were sound */

@@ -52,13 +52,14 @@ bool stun_authentic(const struct stun *s, struct bytes in, struct bytes password
 size_t stun_success(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, const struct address *from,
                     struct bytes password);
 /* A check of ours, for a client that wants this pair (USE-CANDIDATE); returns its size. */
-size_t stun_request(uint8_t to[STUN_ANSWER_SIZE], const uint8_t transaction[12], struct bytes username, struct bytes password);
+size_t stun_request(uint8_t to[STUN_ANSWER_SIZE], const uint8_t transaction[12], struct bytes username,
+                    struct bytes password);
 /* 420 Unknown Attribute, naming the request's. */
 size_t stun_unknown(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, struct bytes password);
 
 /* --- sdp.c (RFC 8866, RFC 9429, RFC 8839, RFC 8843) ---------------------------------------------------- */
 
-#define SDP_WORD_SIZE      (SDP_WORD_BYTES_MAX + 1)
+#define SDP_WORD_SIZE       (SDP_WORD_BYTES_MAX + 1)
 #define SDP_FINGERPRINT_MAX 64
 
 struct sdp_media {
@@ -88,7 +89,8 @@ struct sdp_offer {
 /* Reads an offer and chooses what to send of it: the first m-line of video that takes H.264 (packetization mode 1, of
  * `profile`, profile_idc, where there is a choice), and the first of audio that takes Opus. ERR_BAD: it is no offer.
  * ERR_UNSUPPORTED: it is one, and can't be answered. *why says what is wrong. */
-must_check enum err sdp_offer_parse(struct sdp_offer *out, struct bytes text, uint8_t profile, const char **why);
+must_check enum err sdp_offer_parse(struct sdp_offer *out, struct bytes text, uint8_t profile,
+                                    const char **why);
 /* The offer's m-line that we send as `kind`, or NULL. */
 const struct sdp_media *sdp_chosen(const struct sdp_offer *o, int kind);
 
@@ -123,7 +125,7 @@ size_t srtp_material_size(enum srtp_profile profile);
 struct srtp_keys {
     uint8_t rtcp_key[SRTP_KEY_SIZE], rtcp_auth[20];
     uint8_t rtp_salt[SRTP_SALT_SIZE_MAX], rtcp_salt[SRTP_SALT_SIZE_MAX];
-    EVP_CIPHER_CTX *rtp; /* has its key */
+    EVP_CIPHER_CTX *rtp;  /* has its key */
     EVP_MAC_CTX *rtp_mac; /* SRTP_CM only; has its key */
 };
 
@@ -137,13 +139,14 @@ struct srtp {
 
 /* `material` is as RFC 5764 §4.2 orders it; `is_server`: of the two, ours are the server's. Zeroed and valid for
  * srtp_drop() on failure. */
-must_check enum err srtp_begin(struct srtp *s, enum srtp_profile profile, struct bytes material, bool is_server);
+must_check enum err srtp_begin(struct srtp *s, enum srtp_profile profile, struct bytes material,
+                               bool is_server);
 void srtp_drop(struct srtp *s); /* frees what it holds */
 
 /* Writes `header`, then `prefix` and `payload` encrypted, then the tag to `to`, which has room for SRTP_GROWTH_MAX more.
  * Returns the whole size. `roll_over` and the header's number must never come twice with different bytes. */
 size_t srtp_seal(struct srtp *s, struct bytes header, uint32_t roll_over, struct bytes prefix,
-                    struct bytes payload, uint8_t *to);
+                 struct bytes payload, uint8_t *to);
 /* The same for RTCP; room for SRTCP_GROWTH_MAX more. */
 size_t srtcp_seal(struct srtp *s, struct bytes packet, uint8_t *to);
 /* Checks and decrypts RTCP into `to`, which has room for as much; returns its size. PARSE_BAD: not authentic, or a
@@ -222,7 +225,7 @@ must_check enum err rtcp_parse(struct rtcp_heard *out, struct bytes in);
 
 struct dtls_house; /* our certificate, made anew at every start */
 must_check enum err dtls_house_new(struct dtls_house **out);
-void dtls_house_free(struct dtls_house *h); /* accepts NULL */
+void dtls_house_free(struct dtls_house *h);               /* accepts NULL */
 const char *dtls_fingerprint(const struct dtls_house *h); /* "sha-256 AA:BB…" */
 
 struct dtls;
@@ -231,7 +234,8 @@ enum dtls_state { DTLS_RUNNING, DTLS_DONE, DTLS_FAILED };
 enum dtls_role { DTLS_SERVER, DTLS_CLIENT };
 
 /* One side of a handshake; `send` gets every datagram. The client's begins with dtls_receive() of nothing. */
-struct dtls *dtls_new(struct dtls_house *h, enum dtls_role role, void (*send)(void *ctx, struct bytes datagram), void *ctx);
+struct dtls *dtls_new(struct dtls_house *h, enum dtls_role role,
+                      void (*send)(void *ctx, struct bytes datagram), void *ctx);
 void dtls_free(struct dtls *d); /* accepts NULL */
 enum dtls_state dtls_receive(struct dtls *d, struct bytes datagram);
 /* Until when it wants dtls_tick(), in ms from now; -1: never. */

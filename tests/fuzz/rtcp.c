@@ -11,8 +11,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rtcp_heard h;
 
     if (keys[0].profile == 0) {
-        fuzz_check(srtp_begin(&keys[0], SRTP_GCM, bytes_of(material, srtp_material_size(SRTP_GCM)), true) == ERR_OK);
-        fuzz_check(srtp_begin(&keys[1], SRTP_CM, bytes_of(material, srtp_material_size(SRTP_CM)), true) == ERR_OK);
+        fuzz_check(srtp_begin(&keys[0], SRTP_GCM, bytes_of(material, srtp_material_size(SRTP_GCM)), true) ==
+                   ERR_OK);
+        fuzz_check(srtp_begin(&keys[1], SRTP_CM, bytes_of(material, srtp_material_size(SRTP_CM)), true) ==
+                   ERR_OK);
     }
     if (rtcp_parse(&h, bytes_of(data, size)) == ERR_OK)
         fuzz_check(h.lost_count <= RTCP_LOST_MAX);

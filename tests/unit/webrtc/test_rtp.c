@@ -5,7 +5,8 @@
 #include "webrtc/companion_int.h"
 #include "webrtc/webrtc_int.h"
 
-static const uint8_t record[] = {1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 4, 0x67, 0x64, 0, 0x1f, 1, 0, 3, 0x68, 0xee, 0x3c};
+static const uint8_t record[] = {1,    0x64, 0,    0x1f, 0xff, 0xe1, 0,    4,    0x67,
+                                 0x64, 0,    0x1f, 1,    0,    3,    0x68, 0xee, 0x3c};
 
 static struct h264_sets sets_of_record(void)
 {
@@ -139,8 +140,8 @@ static void a_damaged_or_endless_unit_is_refused(void **state)
 
     for (size_t size = 0; size < unit->size; size++) {
         struct builder bytes = {0};
-        long count =
-            rtp_cut(&sets, guard_place(guard, bytes_head(buffer_bytes(unit), size)), false, &bytes, pieces, 64);
+        long count = rtp_cut(&sets, guard_place(guard, bytes_head(buffer_bytes(unit), size)), false, &bytes,
+                             pieces, 64);
 
         assert_true(size == 0 ? count == 0 : size == 44 ? count == 1 : count == PARSE_BAD);
         (void)h264_is_reference(&sets, guard_place(guard, bytes_head(buffer_bytes(unit), size)));
@@ -157,7 +158,8 @@ static void a_damaged_or_endless_unit_is_refused(void **state)
 static void a_picture_that_nothing_depends_on_is_known(void **state)
 {
     const struct h264_sets sets = sets_of_record();
-    const uint8_t without[] = {0, 0, 0, 2, 9, 0xf0, 0, 0, 0, 2, 0x01, 0xaa}, with[] = {0, 0, 0, 2, 0x41, 0xaa};
+    const uint8_t without[] = {0, 0, 0, 2, 9, 0xf0, 0, 0, 0, 2, 0x01, 0xaa},
+                  with[] = {0, 0, 0, 2, 0x41, 0xaa};
 
     assert_false(h264_is_reference(&sets, bytes_of(without, sizeof without)));
     assert_true(h264_is_reference(&sets, bytes_of(with, sizeof with)));
@@ -167,9 +169,10 @@ static void a_picture_that_nothing_depends_on_is_known(void **state)
 
 static void what_was_lost_is_read_with_the_numbers_behind_it(void **state)
 {
-    static const uint8_t in[] = {0x81, 201, 0, 7, 0, 0, 0, 1, 0, 0, 0, 9, 64, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                 0x81, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 9, 0xff, 0xff, 0x80, 0x01, 0x12, 0x34, 0, 0,
-                                 0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 9};
+    static const uint8_t in[] = {0x81, 201,  0, 7, 0,    0,   0, 1, 0, 0, 0, 9, 64,   0,    0,    5,
+                                 0,    1,    0, 0, 0,    0,   0, 0, 0, 0, 0, 0, 0,    0,    0,    0,
+                                 0x81, 205,  0, 4, 0,    0,   0, 1, 0, 0, 0, 9, 0xff, 0xff, 0x80, 0x01,
+                                 0x12, 0x34, 0, 0, 0x81, 206, 0, 2, 0, 0, 0, 1, 0,    0,    0,    9};
     struct rtcp_heard h;
 
     assert_int_equal(rtcp_parse(&h, bytes_of(in, sizeof in)), ERR_OK);
@@ -186,13 +189,15 @@ static void what_was_lost_is_read_with_the_numbers_behind_it(void **state)
 
 static void a_report_cut_anywhere_is_refused_or_a_shorter_one(void **state)
 {
-    static const uint8_t in[] = {0x81, 201, 0, 7, 0, 0, 0, 1, 0, 0, 0, 9, 64, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                 0x84, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 9, 1, 0, 0, 0};
+    static const uint8_t in[] = {0x81, 201, 0, 7, 0, 0, 0, 1, 0, 0, 0, 9, 64, 0, 0,    5,   0, 1,
+                                 0,    0,   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0, 0x84, 206, 0, 4,
+                                 0,    0,   0, 1, 0, 0, 0, 9, 0, 0, 0, 9, 1,  0, 0,    0};
     struct guard guard = guard_new();
     struct rtcp_heard h;
 
     for (size_t size = 1; size < sizeof in; size++)
-        assert_int_equal(rtcp_parse(&h, guard_place(guard, bytes_of(in, size))), size == 32 ? ERR_OK : ERR_BAD);
+        assert_int_equal(rtcp_parse(&h, guard_place(guard, bytes_of(in, size))),
+                         size == 32 ? ERR_OK : ERR_BAD);
     assert_int_equal(rtcp_parse(&h, bytes_of(in, sizeof in)), ERR_OK);
     assert_true(h.keyframe_wanted);
     guard_free(guard);
@@ -212,7 +217,8 @@ static void more_losses_than_are_answered_are_no_overflow(void **state)
 static void our_own_reports_are_well_formed(void **state)
 {
     uint8_t out[RTCP_REPORT_SIZE];
-    const struct rtcp_report r = {.ssrc = 5, .ntp = 0x0102030405060708, .timestamp = 9, .packets = 10, .bytes = 11};
+    const struct rtcp_report r = {
+        .ssrc = 5, .ntp = 0x0102030405060708, .timestamp = 9, .packets = 10, .bytes = 11};
     struct rtcp_heard h;
 
     assert_int_equal(rtcp_parse(&h, bytes_of(out, rtcp_report_write(out, &r))), ERR_OK);
@@ -243,7 +249,8 @@ static void a_companions_frame_comes_out_as_it_went_in_and_waits_until_it_is_who
     for (size_t size = 0; size < whole.size; size++)
         assert_int_equal(companion_frame_parse(&g, guard_place(guard, bytes_head(whole, size))), PARSE_MORE);
     assert_int_equal(companion_frame_parse(&g, guard_place(guard, whole)), whole.size);
-    assert_true(g.kind == f.kind && g.codec == f.codec && g.rate == f.rate && g.keyframe && g.dts == -5 && g.pts == f.pts);
+    assert_true(g.kind == f.kind && g.codec == f.codec && g.rate == f.rate && g.keyframe && g.dts == -5 &&
+                g.pts == f.pts);
     assert_true(bytes_is(g.payload, "picture"));
     b.buffer->data[4] = 9; /* a kind there is not */
     assert_int_equal(companion_frame_parse(&g, whole), PARSE_BAD);

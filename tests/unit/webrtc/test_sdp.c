@@ -6,11 +6,13 @@
 
 #include <stdlib.h>
 
-static const char head[] = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=extmap-allow-mixed\r\n";
+static const char head[] =
+    "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=extmap-allow-mixed\r\n";
 static const char fingerprint[] =
     "a=fingerprint:sha-256 "
     "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n";
-static const char ice[] = "a=ice-ufrag:4ZcD\r\na=ice-pwd:2/1muCWoOi3uLifh0NuRHlzn\r\na=ice-options:trickle\r\na=setup:actpass\r\n";
+static const char ice[] =
+    "a=ice-ufrag:4ZcD\r\na=ice-pwd:2/1muCWoOi3uLifh0NuRHlzn\r\na=ice-options:trickle\r\na=setup:actpass\r\n";
 static const char video[] =
     "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103 104 105 106 107\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
     "a=extmap:1 urn:ietf:params:rtp-hdrext:toffset\r\n"
@@ -24,8 +26,9 @@ static const char video[] =
     "a=rtpmap:106 H264/90000\r\na=rtcp-fb:106 nack\r\n"
     "a=fmtp:106 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f\r\n"
     "a=rtpmap:107 rtx/90000\r\na=fmtp:107 apt=106\r\n";
-static const char audio[] = "m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n"
-                            "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:63 red/48000/2\r\n";
+static const char audio[] =
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n"
+    "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:63 red/48000/2\r\n";
 
 #define OFFER_SIZE 8192
 
@@ -67,7 +70,8 @@ static void the_streams_own_profile_is_preferred(void **state)
     const char *why;
 
     assert_int_equal(sdp_offer_parse(&o, OFFER(room, video, ice, fingerprint), 0x64, &why), ERR_OK);
-    assert_int_equal(sdp_chosen(&o, SDP_VIDEO)->payload_type, 106); /* and not 104, which takes single NAL units only */
+    assert_int_equal(sdp_chosen(&o, SDP_VIDEO)->payload_type,
+                     106); /* and not 104, which takes single NAL units only */
     assert_int_equal(sdp_chosen(&o, SDP_VIDEO)->rtx_type, 107);
 }
 
@@ -81,9 +85,13 @@ static void what_cannot_be_answered_says_why(void **state)
         {{head, video, fingerprint}, ERR_UNSUPPORTED, "ice-ufrag"},
         {{head, video, ice}, ERR_UNSUPPORTED, "fingerprint"},
         {{head, ice, fingerprint}, ERR_UNSUPPORTED, "m-line"},
-        {{head, ice, fingerprint, "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n"},
-         ERR_UNSUPPORTED, "H.264"},
-        {{head, ice, fingerprint, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n"}, ERR_UNSUPPORTED, "m-line"},
+        {{head, ice, fingerprint,
+          "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n"},
+         ERR_UNSUPPORTED,
+         "H.264"},
+        {{head, ice, fingerprint, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n"},
+         ERR_UNSUPPORTED,
+         "m-line"},
         {{head, "a=setup:passive\r\n", video, ice, fingerprint}, ERR_BAD, "DTLS role"},
         {{head, video, ice, "a=fingerprint:sha-256 zz\r\n"}, ERR_BAD, "fingerprint"},
         {{head, video, "a=ice-ufrag:a b\r\n"}, ERR_BAD, "ice-ufrag"},
@@ -153,7 +161,8 @@ static void the_answer_has_the_offers_lines_in_its_order(void **state)
     const char *why;
 
     assert_true(address_parse("192.0.2.7:8443", &at[0]) && address_parse("[2001:db8::7]:8443", &at[1]));
-    assert_int_equal(sdp_offer_parse(&o, OFFER(room, audio, data, video, ice, fingerprint), 0x42, &why), ERR_OK);
+    assert_int_equal(sdp_offer_parse(&o, OFFER(room, audio, data, video, ice, fingerprint), 0x42, &why),
+                     ERR_OK);
     const struct sdp_answer a = {.offer = &o,
                                  .ufrag = "ours",
                                  .password = "secret",

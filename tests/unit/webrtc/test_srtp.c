@@ -72,9 +72,10 @@ static void what_we_send_libsrtp_reads(void **state)
                                          .timestamp = number * 3000,
                                          .ssrc = 0xDECAFBAD,
                                          .playout_delay = number % 2 ? 5 : 0};
-            size_t head = rtp_header_write(header, &h), prefix = number % 5 == 0 ? 2 : 0, size = number - 65000;
+            size_t head = rtp_header_write(header, &h), prefix = number % 5 == 0 ? 2 : 0,
+                   size = number - 65000;
             int whole = (int)srtp_seal(&p.ours, bytes_of(header, head), number >> 16, bytes_of("xy", prefix),
-                                          bytes_of(payload, size + 1), out);
+                                       bytes_of(payload, size + 1), out);
 
             assert_int_equal(srtp_unprotect(p.theirs_in, out, &whole), 0);
             assert_int_equal(whole, head + prefix + size + 1);
@@ -94,7 +95,8 @@ static void our_reports_libsrtp_reads(void **state)
         pair_open(&p, profiles[k]);
         for (int i = 0; i < 100; i++) {
             uint8_t plain[RTCP_REPORT_SIZE], out[RTCP_REPORT_SIZE + SRTCP_GROWTH_MAX];
-            const struct rtcp_report r = {.ssrc = 7, .ntp = 1234567890123, .timestamp = 90, .packets = 3, .bytes = 4};
+            const struct rtcp_report r = {
+                .ssrc = 7, .ntp = 1234567890123, .timestamp = 90, .packets = 3, .bytes = 4};
             size_t size = rtcp_report_write(plain, &r);
             int whole = (int)srtcp_seal(&p.ours, bytes_of(plain, size), out);
 
@@ -132,7 +134,8 @@ static void what_libsrtp_says_we_read_once(void **state)
         for (int i = 0; i < 80; i++) {
             int out_of_order = i ^ 1;
 
-            assert_int_equal(srtcp_unseal(&p.ours, guard_place(guard, said[out_of_order]), plain), sizeof pli);
+            assert_int_equal(srtcp_unseal(&p.ours, guard_place(guard, said[out_of_order]), plain),
+                             sizeof pli);
             assert_memory_equal(plain, pli, sizeof pli);
         }
         for (int i = 0; i < 80; i++) /* a replay, within the window or before it */
@@ -160,7 +163,8 @@ static void a_forged_report_changes_nothing(void **state)
                              PARSE_BAD);
         }
         for (size_t size = 0; size < said.size; size++)
-            assert_int_equal(srtcp_unseal(&p.ours, guard_place(guard, bytes_head(said, size)), plain), PARSE_BAD);
+            assert_int_equal(srtcp_unseal(&p.ours, guard_place(guard, bytes_head(said, size)), plain),
+                             PARSE_BAD);
         assert_int_equal(srtcp_unseal(&p.ours, said, plain), sizeof pli); /* and the true one still counts */
         pair_close(&p);
     }

@@ -47,7 +47,8 @@ static void a_request_that_is_cut_or_damaged_anywhere_is_not_believed(void **sta
         memcpy(copy, whole.at, whole.size);
         copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
         in = guard_place(guard, in);
-        assert_false(stun_parse(&s, in) == ERR_OK && s.fingerprint && stun_authentic(&s, in, bytes_text(password)));
+        assert_false(stun_parse(&s, in) == ERR_OK && s.fingerprint &&
+                     stun_authentic(&s, in, bytes_text(password)));
     }
 }
 
@@ -77,8 +78,10 @@ static void an_address_of_ipv6_is_named_as_the_standard_does(void **state)
     assert_true(address_parse("[2001:db8:1234:5678:11:2233:4455:6677]:32853", &from));
     assert_int_equal(stun_parse(&s, request(room)), ERR_OK);
     (void)stun_success(out, &s, &from, bytes_text(password));
-    assert_memory_equal(out + 20, /* RFC 5769 §2.3 */
-                        "\x00\x20\x00\x14\x00\x02\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9", 24);
+    assert_memory_equal(
+        out + 20, /* RFC 5769 §2.3 */
+        "\x00\x20\x00\x14\x00\x02\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9",
+        24);
 }
 
 static void an_attribute_that_must_be_understood_is_named(void **state)
@@ -100,11 +103,13 @@ static void an_attribute_that_must_be_understood_is_named(void **state)
 static void what_stands_behind_the_hmac_is_not_believed(void **state)
 {
     uint8_t out[STUN_ANSWER_SIZE + 8] = {0};
-    size_t size = stun_request(out, (const uint8_t *)"abcdefghijkl", bytes_text("us:them"), bytes_text(password));
+    size_t size =
+        stun_request(out, (const uint8_t *)"abcdefghijkl", bytes_text("us:them"), bytes_text(password));
     struct stun s;
 
     assert_int_equal(stun_parse(&s, bytes_of(out, size)), ERR_OK);
-    assert_true(s.use_candidate && s.fingerprint && stun_authentic(&s, bytes_of(out, size), bytes_text(password)));
+    assert_true(s.use_candidate && s.fingerprint &&
+                stun_authentic(&s, bytes_of(out, size), bytes_text(password)));
     size -= 8; /* instead of FINGERPRINT: a USERNAME of ours */
     put_be32(out + size, 0x00060004);
     memcpy(out + size + 4, "evil", 4);
