@@ -315,7 +315,7 @@ struct strategy {
 extern const struct strategy strategy_optimistic, strategy_pessimistic, strategy_combining;
 
 /* What an op is run by now: its inventory's, or what adaptive picks (adaptive.c). */
-const struct strategy *strategy_of(const struct booking_op *op);
+const struct strategy *strategy_of(const struct booking *b, const struct booking_op *op);
 struct adaptive *adaptive_new(uint32_t unit_count);
 void adaptive_free(struct adaptive *a);
 /* What it measures: an op came in, was answered after `tries` tries. */
@@ -341,10 +341,13 @@ struct lane {
     pthread_mutex_t lock;
     pthread_cond_t some;
     struct list ops;
-    size_t waiting;
+    size_t count;      /* of ops */
+    size_t wanted;     /* whoever waits is woken when so many are there */
+    size_t crowd;      /* calls that were under way at once, lately */
+    int64_t linger_us; /* how long it waits for them to come again */
     pthread_t *threads;
     unsigned thread_count;
-    bool combines, stopping;
+    bool stopping;
 };
 
 struct booking {
