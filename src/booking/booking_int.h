@@ -30,6 +30,7 @@ struct unit {
     uint32_t row, place; /* of a seat in its row; both 0 elsewhere */
     /* As this server last saw it: for drawing, and for choosing seats; never for a decision. Under `lock`. */
     int64_t held, sold, version;
+    uint64_t changed; /* the number of its last change */
     uint32_t picked; /* chosen as best seats by so many ops that are not answered */
 };
 
@@ -401,7 +402,7 @@ must_check enum err expiry_sweep_all(struct booking *b);
 #define BOOKING_PAUSE_US     500
 #define BOOKING_PAUSE_US_MAX 50000
 /* Holds expired in one transaction. */
-#define EXPIRE_MAX 256
+#define EXPIRE_MAX 1024
 /* Those in the line that a transaction looks at where what it frees is gone by then. */
 #define LINE_READ_MAX 1000
 
