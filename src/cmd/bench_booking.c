@@ -161,13 +161,14 @@ static void tell_adaptive(const struct database *d, size_t which, const struct s
 static bool plot(const struct database *d, size_t which, const struct sweep *w, const struct point *points,
                  size_t count, const char *out)
 {
-    struct bench_lines l = {.title = w->title,
+    char name[64], title[96];
+    struct bench_lines l = {.title = title,
                             .x_name = w->x_name,
                             .y_name = "bookings a second",
                             .point_count = count,
                             .series_count = SELLER_COUNT};
-    char name[64];
 
+    snprintf(title, sizeof title, "%s: %s", d->name, w->title);
     for (int s = 0; s < SELLER_COUNT; s++)
         l.series[s] = seller_name(s);
     for (size_t i = 0; i < count; i++) {
