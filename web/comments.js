@@ -32,9 +32,12 @@ function hue(name) {
 
 /* One comment; `tools` are buttons behind it. Text is text here, whatever it says. */
 export function drawComment(comment, {jump, tools = []} = {}) {
+    const author = h('bdi', {class: 'comment-author'}, comment.authorId);
+
+    author.style.setProperty('--hue', hue(comment.authorId));
     return h('li', {class: 'comment', dataset: {id: comment.id}},
         h('p', {class: 'comment-head'},
-            h('bdi', {class: 'comment-author', style: `--hue:${hue(comment.authorId)}`}, comment.authorId),
+            author,
             h('button', {class: 'comment-time', type: 'button', title: 'Go there', 'aria-label': `Go to ${length(comment.offset)}`, disabled: !jump, onclick: () => jump(comment.offset)}, length(comment.offset)),
             tools),
         h('p', {class: 'comment-text', dir: 'auto'}, comment.data));
@@ -85,7 +88,7 @@ export function followComments(video, {comment, deleted, missed, opened}) {
 }
 
 export class Comments {
-    /* `picture` has position(), jump(seconds) and atEdge(); `event` is the event's id. */
+    /* `picture` has position(), edge(), jump(seconds) and atEdge(); `event` is the event's id. */
     constructor(root, {event, inventory, picture}) {
         this.root = root;
         this.event = event;
@@ -171,7 +174,7 @@ export class Comments {
 
         if (document.hidden || position === null)
             return;
-        windowsAround(position, BACK_S).forEach((n) => this.#read(n));
+        windowsAround(position, BACK_S, this.picture.edge()).forEach((n) => this.#read(n));
         const said = this.known.said(position, {limit: SHOWN_MAX});
         const early = this.known.comments.filter((c) => c.offset > position && (this.own.get(c.id) ?? 0) > now);
         const follows = this.#atEnd();

@@ -48,9 +48,9 @@ export class Gathered {
     }
 }
 
-/* The windows of 10 s that a page wants which stands at a position: so many seconds back, and the next. */
-export function windowsAround(position, back) {
-    const last = Math.floor(Math.max(0, position) / WINDOW_S) + 1;
+/* The windows of 10 s that a page wants which stands at a position: so many seconds back, and the next, where the video is so long. */
+export function windowsAround(position, back, edge) {
+    const last = Math.min(Math.floor(Math.max(0, position) / WINDOW_S) + 1, Math.max(0, Math.ceil(edge / WINDOW_S) - 1));
     const first = Math.max(0, Math.floor((position - back) / WINDOW_S));
 
     return Array.from({length: Math.max(0, last - first + 1)}, (_, i) => first + i);

@@ -149,6 +149,13 @@ export class Player {
         return this.shaka && this.video_id && this.video.readyState > 0 ? Math.max(0, this.video.currentTime - this.range().start) : null;
     }
 
+    /* How long the video is by now. */
+    edge() {
+        const {start, end} = this.range();
+
+        return end - start;
+    }
+
     jump(seconds) {
         this.seekTo(this.range().start + seconds);
         this.play();

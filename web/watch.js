@@ -198,6 +198,7 @@ let comments = null;
 function drawComments() {
     comments ??= new Comments(aside, {event: event.id, inventory: event.inventory, picture: {
         position: () => player?.position() ?? null,
+        edge: () => player?.edge() ?? 0,
         jump: (seconds) => player.jump(seconds),
         atEdge: () => player.atEdge(),
     }});
