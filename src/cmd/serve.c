@@ -263,12 +263,14 @@ static enum err open_comments(struct house *h)
 
 static enum err explain(struct house *h, const char *name, enum err e)
 {
+    const char *at = config_text(h->options, name);
+
+    at = at ? at : "(its default)";
     if (e == ERR_BUSY)
         snprintf(h->why, sizeof h->why,
-                 "--%s %.60s: the address is in use; stop what uses it, or give another port", name,
-                 config_text(h->options, name));
+                 "--%s %.60s: the address is in use; stop what uses it, or give another port", name, at);
     else if (e != ERR_OK)
-        snprintf(h->why, sizeof h->why, "--%s %.60s: %s", name, config_text(h->options, name), err_text(e));
+        snprintf(h->why, sizeof h->why, "--%s %.60s: %s", name, at, err_text(e));
     return e;
 }
 
