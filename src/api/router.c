@@ -199,11 +199,14 @@ static void handle(void *ctx, struct http_exchange *x)
         answer_options(x);
         return;
     }
-    if (strncmp(path, "/v/", 3) == 0 && strstr(path, "/whep") == NULL) {
+    bool is_whep = strncmp(path, "/v/", 3) == 0 && strstr(path, "/whep") != NULL;
+
+    if (strncmp(path, "/v/", 3) == 0 && !is_whep) {
         playback_answer(a, x);
         return;
     }
-    if (strncmp(path, "/api/", 5) != 0 && (method == HTTP_GET || method == HTTP_HEAD) && pages_answer(x))
+    if (strncmp(path, "/api/", 5) != 0 && !is_whep && (method == HTTP_GET || method == HTTP_HEAD) &&
+        pages_answer(x))
         return;
 
     struct call *c = mem_new(sizeof *c);

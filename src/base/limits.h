@@ -167,6 +167,8 @@
 #define WEBRTC_CONSENT_MS_MAX 30000
 /* An SSL object holds 70 KB; the peer repeats its last flight for so long if our answer to it is lost. */
 #define DTLS_LINGER_MS 5000
+/* After handshakes the heap is given back to the kernel so often: it takes a pool thread milliseconds. */
+#define WEBRTC_TRIM_MS 3000
 /* Packets that a feed keeps, for those who join and for what was lost: below half of RTP's numbers, so that a number
  * is never two packets. A GOP of 16 s at 8 Mbit/s. */
 #define WEBRTC_RING_PACKETS_MAX 16384

@@ -57,6 +57,7 @@ static void second(void *ctx)
     int64_t now = clock_mono_ms();
 
     live_video_hurry(f->room->options.live, f->video);
+    server_trim(f->room, now);
     list_each(&f->viewers, at, after)
     {
         viewer_report(container_of(at, struct viewer, link), now);

@@ -113,11 +113,15 @@ struct webrtc {
     bool closed;
     struct map *by_id, *by_ufrag, *by_address, *feeds;
     size_t half_open;
+    size_t dropped;     /* SSL objects let go since the heap was last given back */
+    int64_t trimmed_ms; /* when that was */
     struct outbox outbox;
     struct list connections; /* TCP */
 };
 
 /* server.c */
+/* Gives memory back to the kernel after a wave of handshakes, now and then. */
+void server_trim(struct webrtc *w, int64_t now_ms);
 void server_forget(struct webrtc *w, const struct viewer *v); /* closes its TCP connections, gently */
 
 /* session.c */

@@ -320,13 +320,21 @@ static void after_dtls(struct viewer *v, enum dtls_state state)
     }
 }
 
+/* Nobody repeats its last flight any more. */
+static void drop_dtls(struct viewer *v)
+{
+    if (v->dtls != NULL)
+        v->room->dropped++;
+    dtls_free(v->dtls);
+    v->dtls = NULL;
+}
+
 static void look_at_clock(void *ctx)
 {
     struct viewer *v = ctx;
 
-    if (v->state == VIEWER_PLAYS) { /* nobody repeats its last flight any more */
-        dtls_free(v->dtls);
-        v->dtls = NULL;
+    if (v->state == VIEWER_PLAYS) {
+        drop_dtls(v);
     } else if (loop_now_ms(v->room->loop) - v->began_ms >= WEBRTC_HALF_OPEN_MS_MAX) {
         viewer_end(v);
     } else {
@@ -383,11 +391,8 @@ static void receive_rtcp(struct viewer *v, struct bytes in)
     struct rtcp_heard heard;
     long size = srtcp_unseal(&v->srtp, in, plain);
 
-    if (size > 0 &&
-        v->dtls != NULL) { /* it has our keys, so it has our last flight: it never asks for that again */
-        dtls_free(v->dtls);
-        v->dtls = NULL;
-    }
+    if (size > 0) /* it has our keys, so it has our last flight */
+        drop_dtls(v);
     if (size > 0 && rtcp_parse(&heard, bytes_of(plain, (size_t)size)) == ERR_OK)
         hear(v, &heard);
 }
