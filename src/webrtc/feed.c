@@ -26,7 +26,7 @@
 METRIC_HISTOGRAM_OF(
     added_us, "matinee_webrtc_added_microseconds",
     "From a picture's last byte received to its last packet given to the kernel, over all viewers", "track",
-    250, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000);
+    250, 500, 1000, 2000, 3000, 4000, 5000, 10000, 20000, 50000, 100000);
 METRIC(left_out, METRIC_COUNTER, "matinee_webrtc_pictures_left_out_total",
        "B-frames not sent to WebRTC viewers");
 

@@ -119,7 +119,7 @@ static void read_fmtp(struct reading *r, struct bytes value)
 {
     struct type *t = find_type(r, number_of(word(&value, ' '), 127));
 
-    if (t == NULL || value.size > SDP_FMTP_BYTES_MAX)
+    if (t == NULL || value.size == 0 || value.size > SDP_FMTP_BYTES_MAX)
         return;
     for (size_t i = 0; i < value.size; i++)
         if (value.at[i] < ' ' || value.at[i] > '~')
