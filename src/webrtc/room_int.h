@@ -192,7 +192,7 @@ void feed_remove(struct feed *f, struct viewer *v);
 /* Sends everybody what is due. */
 void feed_flush(struct feed *f);
 /* Takes what an offer is to be answered with once it is known what the video is: now, or soon. */
-void feed_offer(struct feed *f, struct bytes offer, webrtc_told *told, void *ctx);
+void feed_offer(struct feed *f, struct bytes offer, webrtc_told *tell, void *ctx);
 /* What the clock of a stream shows at this wall time, for sender reports. */
 uint32_t feed_timestamp(const struct feed *f, bool sound, int64_t wall_us);
 

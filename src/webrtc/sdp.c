@@ -76,6 +76,17 @@ static int hex_of(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Two digits. */
+static bool read_hex(struct bytes pair, uint8_t *out)
+{
+    int high = pair.size == 2 ? hex_of(pair.at[0]) : -1, low = pair.size == 2 ? hex_of(pair.at[1]) : -1;
+
+    if (high < 0 || low < 0)
+        return false;
+    *out = (uint8_t)(high * 16 + low);
+    return true;
+}
+
 /* --- attributes --------------------------------------------------------------------------------------- */
 
 static bool read_fingerprint(struct reading *r, struct bytes value)
@@ -89,12 +100,8 @@ static bool read_fingerprint(struct reading *r, struct bytes value)
     if (!copy_word(o->hash, sizeof o->hash, hash))
         return false;
     while (value.size > 0) {
-        struct bytes pair = word(&value, ':');
-        int high = pair.size == 2 ? hex_of(pair.at[0]) : -1, low = pair.size == 2 ? hex_of(pair.at[1]) : -1;
-
-        if (high < 0 || low < 0 || size == SDP_FINGERPRINT_MAX)
+        if (size == SDP_FINGERPRINT_MAX || !read_hex(word(&value, ':'), &o->fingerprint[size++]))
             return false;
-        o->fingerprint[size++] = (uint8_t)(high << 4 | low);
     }
     o->fingerprint_size = size;
     return size > 0;
@@ -139,9 +146,8 @@ static void read_fmtp(struct reading *r, struct bytes value)
             t->single_nal = !bytes_is(pair, "1");
         else if (bytes_is_nocase(name, "apt"))
             t->apt = number_of(pair, 127);
-        else if (bytes_is_nocase(name, "profile-level-id") && pair.size == 6 && hex_of(pair.at[0]) >= 0 &&
-                 hex_of(pair.at[1]) >= 0)
-            t->profile = (uint8_t)(hex_of(pair.at[0]) << 4 | hex_of(pair.at[1]));
+        else if (bytes_is_nocase(name, "profile-level-id") && pair.size == 6)
+            read_hex(bytes_head(pair, 2), &t->profile);
     }
 }
 
