@@ -46,15 +46,6 @@ static json_t *made_json(const struct video_view *v, const struct rendition *r)
     return json;
 }
 
-/* Whether it is worth trying: before the first segment nobody but the publisher's feed knows the codec. */
-static bool offers_whep(const struct video_view *v)
-{
-    size_t count = v->init_count[TRACK_VIDEO];
-
-    return v->live && !v->imported &&
-           (count == 0 || v->inits[TRACK_VIDEO][count - 1].config.codec == CODEC_H264);
-}
-
 static json_t *video_json(const struct video_view *v)
 {
     char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], created[CLOCK_TEXT_SIZE];
@@ -70,7 +61,7 @@ static json_t *video_json(const struct video_view *v)
                              video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
                              "renditions", renditions, "segments", (int)v->segment_count);
 
-    if (offers_whep(v))
+    if (v->live && !v->imported) /* whatever its codec: what browsers do not take is converted */
         json_object_set_new(json, "whep", json_sprintf("/v/%s/whep", id));
     return json;
 }
