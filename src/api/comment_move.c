@@ -258,14 +258,15 @@ static void reply_import(struct import *im)
 
     for (size_t i = 0; i < im->count; i++) {
         const struct comment_call *comment = &im->arrivals[i].comment;
+        bool was_gone = im->arrivals[i].gone && comment->answer == COMMENTED_OTHER; /* here too */
 
         if (comment->answer == COMMENT_BUSY || comment->answer == COMMENT_FULL) {
             reply_comments_away(im->call);
             return;
         }
         taken += comment->answer == COMMENTED;
-        known += comment->answer == COMMENTED_BEFORE;
-        other += comment->answer == COMMENTED_OTHER || comment->answer == COMMENT_MISSING;
+        known += comment->answer == COMMENTED_BEFORE || was_gone;
+        other += (comment->answer == COMMENTED_OTHER && !was_gone) || comment->answer == COMMENT_MISSING;
     }
     call_json(im->call, 200,
               json_pack("{s:I,s:I,s:I}", "imported", taken, "known", known, "conflicts", other));
