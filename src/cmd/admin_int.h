@@ -58,7 +58,7 @@ void admin_close(struct admin *a);
 struct request {
     /* A member that a good answer has, and its media type; without them the server is none of ours. NULL: any. */
     const char *wants, *type;
-    json_t *document; /* sent as JSON; stays the caller's */
+    json_t *document;  /* sent as JSON; stays the caller's */
     const char *lines; /* sent as lines of JSON */
     /* A body out of a file: `size` bytes from `from` on. */
     bool has_file;

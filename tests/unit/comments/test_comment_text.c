@@ -104,15 +104,15 @@ static void links_are_found_as_people_write_them(void **state)
     static const char *const links[] = {"https://x.y",
                                         "see www.example",
                                         "go to example.com!",
-                                        "a.b/c",
+                                        "a.bc/d",
                                         "mailto:x",
                                         "EXAMPLE.COM",
                                         "ex\xe2\x80\x8b"
                                         "ample.co\xe2\x80\x8bm",
                                         "example\xef\xbc\x8e"
                                         "com"};
-    static const char *const others[] = {"no link",  "3.5 of 4", "what?yes...no", "e.g. this",
-                                         "end.Then", ".com",     "a. com",        "half/half"};
+    static const char *const others[] = {"no link", "3.5 of 4", "what?yes...no", "e.g. this", "end.Then",
+                                         ".com",    "a. com",   "half/half",     "10.50/11"};
 
     for (size_t i = 0; i < sizeof links / sizeof *links; i++)
         if (!comment_has_link(links[i]))
