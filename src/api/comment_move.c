@@ -171,7 +171,7 @@ static bool read_line(struct import *im, struct bytes text)
                                        .id = member(a->line, "id"),
                                        .hold = a->gone || strcmp(state, "held") == 0,
                                        .late = true};
-    if (!comment_id_good(a->comment.id) || !isfinite(offset) || offset < 0 || offset > 1e10 ||
+    if (!comment_id_good(a->comment.id) || !isfinite(offset) || offset < 0 || offset > SECONDS_MAX ||
         !clock_parse(member(a->line, "createdAt"), &a->comment.created_ms) ||
         (!a->gone && !read_digest(member(a->line, "digest"), a->comment.digest)) ||
         (!a->comment.hold && strcmp(state, "shown") != 0))
