@@ -350,14 +350,17 @@ static void approve_one(struct call *c)
 }
 
 /* What is left where that fails belongs to nothing, and nobody finds it: it only takes room. */
-void comments_forget(struct api *a, const struct ulid *videos, size_t count)
+void comments_forget(struct api *a, const struct ulid *event, const struct ulid *videos, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        enum err e = comments_drop(a->options.comments, videos[i]);
+    enum err e = event != NULL ? comments_forget_rules(a->options.comments, *event) : ERR_OK;
 
-        if (e != ERR_OK)
-            log_warn("api", "the comments of a deleted video are still there: %s", err_text(e));
+    for (size_t i = 0; i < count; i++) {
+        enum err failed = comments_drop(a->options.comments, videos[i]);
+
+        e = failed != ERR_OK ? failed : e;
     }
+    if (e != ERR_OK)
+        log_warn("api", "some comments of what was deleted are still there: %s", err_text(e));
 }
 
 #define OF_VIDEO "/api/v1/videos/{}/comments"

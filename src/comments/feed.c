@@ -32,7 +32,6 @@ static struct feed *feed_new(struct comments *c, struct ulid video)
     return f;
 }
 
-/* The idle ones are little more than their name. */
 struct feed *feed_of(struct comments *c, struct ulid video, bool make)
 {
     struct feed *f;
