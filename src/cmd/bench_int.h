@@ -14,7 +14,7 @@ int bench_booking(int argc, char **argv);
 
 double bench_median(const double *values, size_t count);
 
-#define BENCH_COLUMNS_MAX 8
+#define BENCH_COLUMNS_MAX 9
 #define BENCH_ROWS_MAX    256
 #define BENCH_CELL_SIZE   40
 
