@@ -124,10 +124,10 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
     rendition_routes[], upload_routes[], comment_routes[], comment_feed_routes[], comment_rule_routes[],
-    comment_move_routes[], operation_routes[]; /* ended by a NULL pattern */
+    comment_move_routes[], comment_post_routes[], operation_routes[]; /* ended by a NULL pattern */
 
-/* The comments of videos that were deleted go too. Blocks. */
-void comments_forget(struct api *a, const struct ulid *videos, size_t count);
+/* The comments of videos that were deleted go too, and with an event (may be NULL) its rules. Blocks. */
+void comments_forget(struct api *a, const struct ulid *event, const struct ulid *videos, size_t count);
 
 /* The pages and what they are made of. False: no such path. */
 bool pages_answer(struct http_exchange *x);

@@ -48,10 +48,10 @@ static const char *method_name(enum http_method m)
 /* The route for path and method; NULL with the methods there are in `allowed`, empty when there are none. */
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
-    static const struct route *const tables[] = {event_routes,    video_routes,     rendition_routes,
-                                                 upload_routes,   inventory_routes, reservation_routes,
-                                                 comment_feed_routes, comment_move_routes, comment_routes, comment_rule_routes,
-                                                 operation_routes};
+    static const struct route *const tables[] = {
+        event_routes,        video_routes,       rendition_routes,    upload_routes,
+        inventory_routes,    reservation_routes, comment_feed_routes, comment_move_routes,
+        comment_post_routes, comment_routes,     comment_rule_routes, operation_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
     allowed[0] = '\0';

@@ -161,8 +161,8 @@
 #define COMMENT_ANSWER_MS_MAX 5000
 #define COMMENT_RETRY_MS      200
 /* The newest entries of a log that a feed keeps in memory: those are told again without asking the engine. */
-#define COMMENT_FEED_ENTRIES     1024
-#define COMMENT_FEED_BYTES_MAX   4194304
+#define COMMENT_FEED_ENTRIES   1024
+#define COMMENT_FEED_BYTES_MAX 4194304
 /* A feed without readers is let go of after this. */
 #define COMMENT_FEED_IDLE_MS 60000
 /* How much of a log a returning reader is told at most: a thousand that are shown, and as many that are not any more. */
