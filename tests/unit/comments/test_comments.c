@@ -405,6 +405,121 @@ static void the_log_goes_on_after_a_restart(void **state)
     close_house(&h);
 }
 
+/* --- an engine that breaks ------------------------------------------------------------------------------- */
+
+/* Hands on to the real one, and says that it broke: before doing anything, or after it was done. */
+struct broken {
+    struct comment_store store;
+    struct comment_store_kind kind;
+    struct comment_store *real;
+    _Atomic int before, after; /* so often yet */
+    sem_t tried;
+};
+
+static enum err broken_write(struct comment_store *s, struct comment_call **calls, size_t count)
+{
+    struct broken *b = (struct broken *)(void *)s;
+    enum err e;
+
+    sem_post(&b->tried);
+    if (b->before > 0 && b->before-- > 0)
+        return ERR_IO;
+    e = b->real->kind->write(b->real, calls, count);
+    return b->after > 0 && b->after-- > 0 ? ERR_IO : e;
+}
+
+static enum err whole_head(struct comment_store *s, struct ulid video, int64_t *seq)
+{
+    struct broken *b = (struct broken *)(void *)s;
+
+    return b->real->kind->head(b->real, video, seq);
+}
+
+static enum err whole_log(struct comment_store *s, struct ulid video, int64_t seq, size_t limit,
+                          bool (*row)(void *ctx, const struct comment *c), void *ctx)
+{
+    struct broken *b = (struct broken *)(void *)s;
+
+    return b->real->kind->log(b->real, video, seq, limit, row, ctx);
+}
+
+static enum err whole_find(struct comment_store *s, struct ulid video, const char *id,
+                           bool (*row)(void *ctx, const struct comment *c), void *ctx)
+{
+    struct broken *b = (struct broken *)(void *)s;
+
+    return b->real->kind->find(b->real, video, id, row, ctx);
+}
+
+static void break_engine(struct house *h, struct broken *b, int before, int after)
+{
+    *b = (struct broken){.real = h->comments->store, .before = before, .after = after};
+    b->kind = (struct comment_store_kind){
+        .write = broken_write, .head = whole_head, .log = whole_log, .find = whole_find};
+    b->store.kind = &b->kind;
+    sem_init(&b->tried, 0, 0);
+    h->comments->store = &b->store;
+}
+
+static void mend_engine(struct house *h, struct broken *b)
+{
+    h->comments->store = b->real;
+    sem_destroy(&b->tried);
+}
+
+/* Whether it was done or not, the sender hears 201 and readers are told once; and a real repeat is told from our own. */
+static void a_commit_whose_answer_was_lost_is_done_once_and_answered_as_done(void **state)
+{
+    struct listener l;
+    struct broken b;
+    struct house h;
+    bool rising;
+
+    open_house(&h);
+    break_engine(&h, &b, 2, 2);
+    listen_from(&l, &h, 0, COMMENT_NEW_ONLY);
+    assert_int_equal(post(&h, "a", "x", false), COMMENTED);
+    assert_int_equal(post(&h, "a", "x", false), COMMENTED_BEFORE);
+    b.after = 1;
+    assert_int_equal(post(&h, "b", "x", true), COMMENTED);
+    b.after = 1;
+    assert_int_equal(do_one(&h, COMMENT_DELETE, "a"),
+                     COMMENTED_BEFORE); /* our own, but that makes no difference */
+    assert_int_equal(post(&h, "last", "x", false), COMMENTED);
+    wait_to_hear(&l, "\"last\"");
+    assert_int_equal(heard_of(&l, "comment", &rising), 3);
+    assert_int_equal(heard_of(&l, "deleted", &rising), 1);
+    listen_end(&l);
+    mend_engine(&h, &b);
+    close_house(&h);
+}
+
+static void *post_one(void *ctx)
+{
+    struct house *h = ctx;
+
+    assert_int_equal(post(h, "a", "x", false), COMMENT_BUSY);
+    return NULL;
+}
+
+/* The room can be closed while the engine is away, and whoever waits is answered. */
+static void who_waits_for_an_engine_is_answered_when_the_room_closes(void **state)
+{
+    pthread_t thread;
+    struct broken b;
+    struct house h;
+
+    open_house(&h);
+    break_engine(&h, &b, 1000000, 0);
+    assert_int_equal(pthread_create(&thread, NULL, post_one, &h), 0);
+    sem_wait(&b.tried);
+    comments_stop(h.comments);
+    pthread_join(thread, NULL);
+    assert_int_equal(post(&h, "late", "x", false), COMMENT_BUSY);
+    mend_engine(&h, &b);
+    close_house(&h);
+}
+
 static void rules_are_kept_and_counted(void **state)
 {
     struct comment_rules r;
@@ -452,6 +567,8 @@ int main(void)
         cmocka_unit_test(who_returns_is_told_all_that_it_missed),
         cmocka_unit_test(who_does_not_read_is_told_of_a_gap_and_the_newest),
         cmocka_unit_test(the_log_goes_on_after_a_restart),
+        cmocka_unit_test(a_commit_whose_answer_was_lost_is_done_once_and_answered_as_done),
+        cmocka_unit_test(who_waits_for_an_engine_is_answered_when_the_room_closes),
         cmocka_unit_test(rules_are_kept_and_counted),
     };
 
