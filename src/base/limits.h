@@ -128,6 +128,10 @@
 /* A video is hurried for so long after somebody with low latency asked for something of it: players ask with every part, and
  * a player that waits between two segments is not forgotten. */
 #define LIVE_HURRY_MS 5000
+/* Segments whose parts stay in memory after their end, and how many of these a playlist still lists: who has read of a part
+ * just before it left the list must still get it. */
+#define LIVE_PART_SEGMENTS        3
+#define LIVE_PART_SEGMENTS_LISTED 2
 /* How far one track may run ahead before segments no longer wait for the other. */
 #define TRACK_SKEW_MS_MAX 3000
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
