@@ -82,7 +82,9 @@ static const struct rendition *rendition_of(const struct playback *p, const char
 static bool answer_playlist(struct playback *p)
 {
     static const char hls[] = "application/vnd.apple.mpegurl";
-    bool is_master = strcmp(p->file, "master.m3u8") == 0, is_manifest = strcmp(p->file, "manifest.mpd") == 0;
+    bool is_low = strcmp(p->file, "low.m3u8") == 0;
+    bool is_master = is_low || strcmp(p->file, "master.m3u8") == 0;
+    bool is_manifest = strcmp(p->file, "manifest.mpd") == 0;
     bool is_video = strcmp(p->file, "source/playlist.m3u8") == 0;
     bool is_audio = strcmp(p->file, "audio/playlist.m3u8") == 0;
     const struct rendition *made = is_video || is_audio ? NULL : rendition_of(p, "playlist.m3u8");
@@ -93,7 +95,7 @@ static bool answer_playlist(struct playback *p)
         http_add(p->x, "Retry-After", "2");
         refuse(p, 404, "not-yet", "The first segment of this video is not done yet; ask again in a moment.");
     } else if (is_master) {
-        answer_text(p, hls, play_master(p->view), "h");
+        answer_text(p, hls, is_low ? play_low_master(p->view) : play_master(p->view), is_low ? "l" : "h");
     } else if (is_manifest) {
         answer_text(p, "application/dash+xml", play_manifest(p->view), "d");
     } else if (made != NULL) {
@@ -241,6 +243,8 @@ static void answer(struct playback *p)
 {
     if (p->view->access == ACCESS_TICKET && !p->is_admin)
         refuse(p, p->has_credentials ? 403 : 401, "ticket-needed", "This video is for ticket holders.");
+    else if (edge_answer(p->api, p->x, p->view, p->file))
+        playback_free(p);
     else if (!answer_playlist(p))
         answer_file(p);
 }

@@ -238,6 +238,7 @@ struct api *api_new(const struct api_options *options)
     a->options = *options;
     a->admin_token = mem_string(options->admin_token);
     a->program = mem_string(options->program);
+    edge_open(a);
     a->handler = (struct http_handler){.streams_body = streams_body, .handle = handle, .ctx = a};
     return a;
 }
@@ -256,6 +257,7 @@ void api_free(struct api *a)
 {
     if (a == NULL)
         return;
+    edge_close(a);
     free(a->admin_token);
     free(a->program);
     free(a);

@@ -137,6 +137,21 @@
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
+/* --- players ----------------------------------------------------------------------------------------- */
+
+/* A request for something that is not there yet waits so long: three target durations (RFC 8216bis §6.2.5.2), and never longer than
+ * proxies wait for an answer. */
+#define EDGE_WAIT_TARGETS_MAX 3
+#define EDGE_WAIT_MS_MAX      30000
+/* A player that asks for whatever there is gets parts that are at most so old; its question wakes the publisher's loop, and what
+ * that does not answer in the second time is answered without. */
+#define EDGE_AGE_MS_MAX   700
+#define EDGE_FRESH_MS_MAX 500
+/* How often a loop looks for requests that have waited too long. */
+#define EDGE_TICK_MS 500
+/* What one reader of a growing segment may leave unread before it gets no more: some seconds of the highest quality. */
+#define EDGE_UNREAD_BYTES_MAX 8388608
+
 /* --- databases --------------------------------------------------------------------------------------- */
 
 /* Connections to a shared database: as many bookings as may lock side by side, and a few more for everything else. MariaDB

@@ -49,8 +49,8 @@ struct buffer *edge_cached(struct edge *e, unsigned slot,
 
 /* --- making ------------------------------------------------------------------------------------------ */
 
-/* Takes over `shelves`. With the lock held; the video has a view. */
-static struct edge *edge_new(const struct video *v, struct shelf *shelves, size_t count)
+/* Takes over `shelves`, which are of `parts_ms`. With the lock held; the video has a view. */
+static struct edge *edge_new(const struct video *v, struct shelf *shelves, size_t count, int64_t parts_ms)
 {
     struct edge *e = mem_new(sizeof *e);
 
@@ -58,10 +58,10 @@ static struct edge *edge_new(const struct video *v, struct shelf *shelves, size_
     e->view = video_view_ref(v->view);
     e->publishing = v->publishing;
     e->serial = atomic_fetch_add(&v->room->serials, 1);
-    e->parts_ms = clock_mono_ms();
     memcpy(e->part_90k, v->part_90k, sizeof e->part_90k);
     e->shelves = shelves;
     e->shelf_count = count;
+    e->parts_ms = parts_ms;
     return e;
 }
 
@@ -117,7 +117,7 @@ void edge_show(struct publication *p)
     count = keep_done(shelves, v->edge, open_count > 0 ? open[0].number : UINT32_MAX);
     for (size_t i = 0; i < open_count; i++)
         shelves[count++] = open[i];
-    replace(v, edge_new(v, shelves, count));
+    replace(v, edge_new(v, shelves, count, clock_mono_ms()));
     pthread_mutex_unlock(&p->live->lock);
 }
 
@@ -146,7 +146,7 @@ void edge_finished(struct video *v, struct finished *f)
             shelves[i] = shelf_copy(&f->shelf);
         }
         /* Players are told when the segment is there too. */
-        struct edge *e = edge_new(v, shelves, count);
+        struct edge *e = edge_new(v, shelves, count, v->edge->parts_ms);
 
         edge_unref(v->edge);
         v->edge = e;
@@ -168,10 +168,8 @@ void edge_view_changed(struct video *v)
 {
     struct edge *before = v->edge, *e = NULL;
 
-    if (before != NULL && v->live) {
-        e = edge_new(v, copy_shelves(before, before->shelf_count), before->shelf_count);
-        e->parts_ms = before->parts_ms;
-    }
+    if (before != NULL && v->live)
+        e = edge_new(v, copy_shelves(before, before->shelf_count), before->shelf_count, before->parts_ms);
     replace(v, e);
 }
 
@@ -186,7 +184,7 @@ struct edge *live_edge_peek(struct live *l, struct ulid video)
 
     if (v != NULL && v->live && v->view != NULL) {
         if (v->edge == NULL)
-            v->edge = edge_new(v, NULL, 0);
+            v->edge = edge_new(v, NULL, 0, INT64_MIN);
         e = edge_ref(v->edge);
     }
     pthread_mutex_unlock(&l->lock);

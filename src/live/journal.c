@@ -235,8 +235,8 @@ static enum err begin_part(struct journal *j)
 
         p->start = j->part_start = j->written;
         pthread_mutex_lock(&j->lock);
-        bool known =
-            !list_empty(&j->parts) && container_of(j->parts.previous, struct log_file, link)->start == p->start;
+        bool known = !list_empty(&j->parts) &&
+                     container_of(j->parts.previous, struct log_file, link)->start == p->start;
 
         if (known)
             free(p); /* the file of a failed attempt, begun anew */
@@ -535,8 +535,8 @@ void journal_release(struct journal *j, uint64_t position)
 
         pthread_mutex_lock(&j->lock);
         if (!list_empty(&j->parts) && j->parts.next->next != &j->parts) {
-            struct log_file *first = container_of(j->parts.next, struct part, link);
-            struct log_file *second = container_of(first->link.next, struct part, link);
+            struct log_file *first = container_of(j->parts.next, struct log_file, link);
+            struct log_file *second = container_of(first->link.next, struct log_file, link);
 
             if (second->start <= position) {
                 list_remove(&first->link);

@@ -250,7 +250,7 @@ struct rendition {
 
 #define RENDITIONS_MAX    16
 #define SEGMENT_NAME_SIZE 96
-#define VIEW_CACHES       (5 + RENDITIONS_MAX)
+#define VIEW_CACHES       (6 + RENDITIONS_MAX)
 
 /* A video as it is at one moment: immutable, any thread. What is printed from it is kept with it. */
 struct video_view {
