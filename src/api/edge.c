@@ -37,10 +37,10 @@ struct waiter {
     struct waiting_room *room;
     struct awaited *video;
     struct http_exchange *x;
-    enum { WANTS_PLAYLIST, WANTS_PART, WANTS_SEGMENT } wants;
+    enum { WANTS_PLAYLIST, WANTS_MANIFEST, WANTS_PART, WANTS_SEGMENT } wants;
     enum track track;
     char rendition[RENDITION_NAME_SIZE]; /* "": the track */
-    bool skips, begun;
+    bool skips, begun, low;
     struct play_wish wish; /* of a playlist */
     uint32_t segment;
     uint64_t part; /* of a growing segment: how many were sent */
@@ -150,11 +150,32 @@ static void immutable(struct http_exchange *x, const struct edge *e)
     http_addf(x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(e->view));
 }
 
+static void send_manifest(struct http_exchange *x, struct edge *e, bool low)
+{
+    http_addf(x, "ETag", "\"%llxm%s\"", (unsigned long long)e->serial, low ? "l" : "");
+    http_addf(x, "Cache-Control", "%s, max-age=1", cache_scope(e->view));
+    http_answer(x, 200, "application/dash+xml", play_edge_manifest(e, low));
+}
+
 /* The waiter's playlist in this edge; false: the rendition is gone. */
 static bool list_of(const struct waiter *w, const struct edge *e, struct play_list *out)
 {
     *out = (struct play_list){w->track, w->rendition[0] ? video_view_rendition(e->view, w->rendition) : NULL};
     return !w->rendition[0] || out->rendition != NULL;
+}
+
+/* Whether the parts that were asked for are still on their way. */
+static bool is_stale(const struct waiter *w, const struct edge *e, int64_t now)
+{
+    return !w->wish.waits && e->publishing && e->parts_ms < w->fresh_ms && now < w->due_ms;
+}
+
+static void try_manifest(struct waiter *w, struct edge *e, int64_t now)
+{
+    bool low = w->low;
+
+    if (!is_stale(w, e, now))
+        send_manifest(take(w), e, low);
 }
 
 static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
@@ -166,8 +187,8 @@ static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
         refuse(take(w), 404, "not-found", "There is no such file of this video.");
         return;
     }
-    if (!waits && e->publishing && e->parts_ms < w->fresh_ms && now < w->due_ms)
-        return; /* its parts are on their way */
+    if (is_stale(w, e, now))
+        return;
     switch (play_edge_has(e, &l, &w->wish)) {
     case PLAY_NOW: {
         bool skips = w->skips;
@@ -265,6 +286,12 @@ static void try_segment(struct waiter *w, struct edge *e)
     }
 }
 
+/* A playlist or manifest with whatever there is. */
+static bool asks_once(const struct waiter *w)
+{
+    return w->wants == WANTS_MANIFEST || (w->wants == WANTS_PLAYLIST && !w->wish.waits);
+}
+
 /* --- one waiter -------------------------------------------------------------------------------------- */
 
 static void attempt(struct waiter *w, struct edge *e, int64_t now)
@@ -272,6 +299,9 @@ static void attempt(struct waiter *w, struct edge *e, int64_t now)
     switch (w->wants) {
     case WANTS_PLAYLIST:
         try_playlist(w, e, now);
+        break;
+    case WANTS_MANIFEST:
+        try_manifest(w, e, now);
         break;
     case WANTS_PART:
         try_part(w, e);
@@ -303,7 +333,7 @@ static void expire(struct waiter *w, struct edge *e)
 {
     if (w->begun)
         http_abort(take(w));
-    else if (w->wants == WANTS_PLAYLIST && !w->wish.waits)
+    else if (asks_once(w))
         attempt(w, e, w->due_ms); /* with what there is */
     else
         refuse(take(w), 503, "not-in-time", "Nothing new has come of this video; ask again in a moment.");
@@ -472,7 +502,7 @@ static void set_patience(struct waiter *w, const struct video_view *v, int64_t n
     int64_t patience_ms = (int64_t)EDGE_WAIT_TARGETS_MAX * v->target_duration_s * 1000;
 
     w->due_ms = now + (patience_ms < EDGE_WAIT_MS_MAX ? patience_ms : EDGE_WAIT_MS_MAX);
-    if (w->wants == WANTS_PLAYLIST && !w->wish.waits) {
+    if (asks_once(w)) {
         w->due_ms = now + EDGE_FRESH_MS_MAX;
         w->fresh_ms = now - EDGE_AGE_MS_MAX;
     }
@@ -482,18 +512,23 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
 {
     struct waiter found = {.room = &a->rooms[loop_index(http_loop(x))], .x = x};
     int64_t now = clock_mono_ms();
-    const char *leaf;
+    const char *leaf = file;
+    bool is_playlist = false;
 
-    if (!find_list(v, file, &found, &leaf))
+    found.low = strcmp(file, "low.mpd") == 0;
+    if (found.low || strcmp(file, "manifest.mpd") == 0)
+        found.wants = WANTS_MANIFEST;
+    else if (!find_list(v, file, &found, &leaf))
         return false;
-    bool is_playlist = strcmp(leaf, "playlist.m3u8") == 0;
-
+    else
+        is_playlist = strcmp(leaf, "playlist.m3u8") == 0;
     if (is_playlist && !read_wish(x, &found.wish, &found.skips)) {
         refuse(x, 400, "bad-parameter",
                "_HLS_msn and _HLS_part are numbers, _HLS_part needs _HLS_msn, and _HLS_skip is YES or v2.");
         return true;
     }
-    if (!v->live || v->imported || !play_ready(v) || (!is_playlist && !find_media(v, leaf, &found)))
+    if (!v->live || v->imported || !play_ready(v) ||
+        (!is_playlist && found.wants != WANTS_MANIFEST && !find_media(v, leaf, &found)))
         return false;
     set_patience(&found, v, now);
 
@@ -502,7 +537,7 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
 
     *w = found;
     enter(w, v->id); /* before the edge is looked at: none that comes from now on is missed */
-    if (w->wants != WANTS_PLAYLIST || w->wish.waits)
+    if (!asks_once(w))
         live_video_hurry(a->options.live, v->id);
     e = live_edge_peek(a->options.live, v->id);
     if (e == NULL) {

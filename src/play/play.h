@@ -45,6 +45,10 @@ struct buffer *play_edge_playlist(struct edge *e, const struct play_list *l, boo
 struct buffer *play_edge_zipped(struct edge *e, const struct play_list *l, bool skips,
                                 struct buffer *(*zip)(void *ctx, struct buffer *text), void *ctx);
 
+/* The manifest of a live video with its open segment (ISO/IEC 23009-1, DASH-IF low-latency-live-v5); `low`: only what shares the
+ * edge. A new reference; any thread. */
+struct buffer *play_edge_manifest(struct edge *e, bool low);
+
 /* The part of that number in the segment of that number: PLAY_NOW and *out, a new reference. PLAY_LATER: it is announced, or could
  * be. PLAY_NEVER: the segment has no such part, or not in memory any more. */
 enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t segment, uint64_t part,

@@ -15,6 +15,10 @@ enum slot {
     SLOT_RENDITIONS
 };
 
+/* Which text of an edge is kept where: four of each media playlist, and manifests behind them. */
+#define EDGE_MANIFEST (4 * (TRACK_COUNT + RENDITIONS_MAX))
+_Static_assert(EDGE_MANIFEST + 2 <= EDGE_CACHES, "there is a place for each text");
+
 /* The segment of an edge that is open: the oldest that its view does not have; NULL: none. */
 const struct shelf *play_open_shelf(const struct edge *e);
 
