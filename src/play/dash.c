@@ -11,6 +11,8 @@
 
 /* How far behind the source a player is to be where that is all there is: a few parts, and the way. */
 #define LOW_DELAY_MS 1500u
+/* How far the timeline may be off the wall's clock where such a delay is advised. */
+#define OFF_MS_MAX 500
 
 /* A run of segments that one Period holds. */
 struct run {
@@ -26,21 +28,32 @@ static bool breaks(const struct segment *a, const struct segment *b)
     return b->number != a->number + 1;
 }
 
-static struct run next_run(const struct video_view *v, size_t from)
-{
-    struct run r = {from, from + 1};
-
-    while (r.to < v->segment_count && !breaks(&v->segments[r.to - 1], &v->segments[r.to]))
-        r.to++;
-    return r;
-}
-
 /* What a manifest is printed from. */
 struct source {
     const struct video_view *view;
     const struct edge *edge; /* NULL: it is not live */
     bool low;                /* only what shares the edge */
 };
+
+/* Nearer to the edge the wall's clock counts: another publisher's absence is no part of the timeline, but it is of a player's
+ * latency. So each publisher gets a Period of its own, which starts when that came. */
+static struct run next_run(const struct source *from, size_t at)
+{
+    const struct video_view *v = from->view;
+    struct run r = {at, at + 1};
+
+    while (r.to < v->segment_count && !breaks(&v->segments[r.to - 1], &v->segments[r.to]) &&
+           !(from->low && v->segments[r.to].discontinuity))
+        r.to++;
+    return r;
+}
+
+static double period_start_s(const struct source *from, const struct segment *first)
+{
+    if (from->low)
+        return (double)(first->wall_ms - from->view->segments[0].wall_ms) / 1000;
+    return (double)first->start / CMAF_VIDEO_TIMESCALE;
+}
 
 /* --- the open segment -------------------------------------------------------------------------------- */
 
@@ -254,8 +267,7 @@ static void print_period(struct builder *b, const struct source *from, struct ru
     const struct video_view *v = from->view;
     const struct segment *first = &v->segments[run.from];
 
-    builder_printf(b, "<Period id=\"p%u\" start=\"PT%.5fS\">\n", first->number,
-                   (double)first->start / CMAF_VIDEO_TIMESCALE);
+    builder_printf(b, "<Period id=\"p%u\" start=\"PT%.5fS\">\n", first->number, period_start_s(from, first));
     if (first->track[TRACK_VIDEO].bytes > 0)
         print_pictures(b, from, run);
     if (first->track[TRACK_AUDIO].bytes > 0) {
@@ -288,12 +300,22 @@ static bool all_share_edge(const struct source *from)
     return shares;
 }
 
+/* Whether the timeline runs with the wall's clock, so that latency can be told from it: nobody was away for long. */
+static bool in_step(const struct source *from)
+{
+    const struct segment *first = &from->view->segments[0], *last = first + from->view->segment_count - 1;
+    int64_t off_ms =
+        last->wall_ms - first->wall_ms - (last->start - first->start) * 1000 / CMAF_VIDEO_TIMESCALE;
+
+    return from->low || (off_ms < OFF_MS_MAX && off_ms > -OFF_MS_MAX);
+}
+
 /* Before the open segment there is nothing that a manifest changes for; after that it would be too late by its end. */
 static void print_dynamic(struct builder *b, const struct source *from)
 {
     char start[CLOCK_TEXT_SIZE], published[CLOCK_TEXT_SIZE];
     const struct video_view *v = from->view;
-    bool near = from->edge != NULL && all_share_edge(from);
+    bool near = from->edge != NULL && all_share_edge(from) && in_step(from);
     unsigned usual_ms = (v->target_duration_s + 4) * 1000, delay_ms = near ? LOW_DELAY_MS : usual_ms;
 
     builder_printf(
@@ -324,7 +346,7 @@ static struct buffer *print(const struct source *from)
         builder_printf(&b, "type=\"static\" mediaPresentationDuration=\"PT%.5fS\" minBufferTime=\"PT4S\">\n",
                        video_view_duration_s(v));
     for (struct run run = {0, 0}; run.to < v->segment_count;) {
-        run = next_run(v, run.to);
+        run = next_run(from, run.to);
         print_period(&b, from, run);
     }
     if (play_open(v))
