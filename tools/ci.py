@@ -246,7 +246,7 @@ def step_bench(log):
     if not glob.glob(str(ROOT / 'src' / 'cmd' / 'bench*.c')):
         return NONE
     build(log, 'build', 'matinee')
-    failed = sum(log.run('build/matinee', 'bench', name, '--quick', cwd=ROOT) != 0 for name in ('http', 'ingest', 'ladder', 'booking'))
+    failed = sum(log.run('build/matinee', 'bench', name, '--quick', cwd=ROOT) != 0 for name in ('http', 'ingest', 'ladder', 'llhls', 'booking'))
     return Count(4 - failed, failed, 0)
 
 

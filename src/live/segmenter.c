@@ -49,6 +49,11 @@ struct waiting {
     uint64_t position;
 };
 
+/* How far pictures are apart: those that come one after the other, for publishers leave some out. */
+struct distance {
+    int64_t shortest, sum, count;
+};
+
 struct segmenter {
     struct segmenter_events events;
     void *ctx;
@@ -66,8 +71,7 @@ struct segmenter {
     size_t last_bytes[TRACK_COUNT]; /* the size of the newest finished segment */
     size_t open_bytes;              /* given since the newest opening */
     uint64_t changes;               /* of what is open, for players */
-    int64_t distance_from,
-        pictures; /* the first picture's dts since the first keyframe, and those after it */
+    struct distance distance;
 };
 
 /* --- lanes ------------------------------------------------------------------------------------------- */
@@ -130,6 +134,12 @@ static bool ends_chunk(const struct lane *l, const struct sample *s)
            (l->pictures && s->keyframe && length * 100 >= l->part_max * PART_PERCENT_MIN);
 }
 
+/* Whether no other sample like `s` fits behind it: nobody has to wait for the next one to know that. */
+static bool is_full(const struct lane *l, const struct sample *s)
+{
+    return l->part_max > 0 && l->chunk_end - l->chunk_start + s->duration / 2 > l->part_max;
+}
+
 /* A sample that is refused leaves no trace. */
 static enum err lane_add(struct lane *l, const struct sample *s, const struct segment *in)
 {
@@ -151,6 +161,8 @@ static enum err lane_add(struct lane *l, const struct sample *s, const struct se
     if (!l->begun || s->pts + s->duration > l->span.end)
         l->span.end = s->pts + s->duration;
     l->begun = true;
+    if (is_full(l, s))
+        lane_end_chunk(l);
     return ERR_OK;
 }
 
@@ -416,9 +428,22 @@ bool segmenter_wants_cut(const struct segmenter *s, int64_t pts_90k, int64_t seg
     return s->open == NULL || pts_90k - s->open->segment.start >= segment_ms * TICKS_A_MS;
 }
 
+static void note_distance(struct distance *d, int64_t ticks)
+{
+    if (ticks <= 0)
+        return;
+    if (d->count == 0 || ticks * 3 < d->shortest * 2)
+        *d = (struct distance){ticks, ticks, 1}; /* what it was before were gaps */
+    else if (ticks * 2 <= d->shortest * 3)
+        *d = (struct distance){ticks < d->shortest ? ticks : d->shortest, d->sum + ticks, d->count + 1};
+}
+
 static enum err add_picture(struct segmenter *s, const struct sample *picture)
 {
     struct sample *last = &s->last[TRACK_VIDEO];
+
+    note_distance(&s->distance, last->buffer ? picture->dts - last->dts : 0);
+
     enum err e = settle(s, TRACK_VIDEO, last->buffer ? picture->dts - last->dts : 0);
 
     if (e != ERR_OK)
@@ -428,10 +453,6 @@ static enum err add_picture(struct segmenter *s, const struct sample *picture)
         lane_end_chunk(&s->closing->lane[TRACK_VIDEO]);
         s->changes++;
     }
-    if (s->first_key < 0)
-        s->distance_from = picture->dts;
-    else
-        s->pictures++;
     if (picture->keyframe && s->first_key < 0)
         s->first_key = picture->pts;
     else if (picture->keyframe && s->first_gop == 0)
@@ -526,7 +547,7 @@ uint64_t segmenter_changes(const struct segmenter *s)
 
 int64_t segmenter_distance(const struct segmenter *s)
 {
-    return s->pictures > 0 && s->video_dts != INT64_MIN ? (s->video_dts - s->distance_from) / s->pictures : 0;
+    return s->distance.count > 0 ? s->distance.sum / s->distance.count : 0;
 }
 
 int64_t segmenter_first_gop(const struct segmenter *s)

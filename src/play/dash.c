@@ -10,7 +10,7 @@
 #include <assert.h>
 
 /* How far behind the source a player is to be where that is all there is: a few parts, and the way. */
-#define LOW_DELAY_MS 1500u
+#define LOW_DELAY_MS 1800u
 /* How far the timeline may be off the wall's clock where such a delay is advised. */
 #define OFF_MS_MAX 500
 
@@ -310,7 +310,7 @@ static bool in_step(const struct source *from)
     return from->low || (off_ms < OFF_MS_MAX && off_ms > -OFF_MS_MAX);
 }
 
-/* Before the open segment there is nothing that a manifest changes for; after that it would be too late by its end. */
+/* A player learns of the next segment from the manifest: near the edge it must do so before it has played what it has of this one. */
 static void print_dynamic(struct builder *b, const struct source *from)
 {
     char start[CLOCK_TEXT_SIZE], published[CLOCK_TEXT_SIZE];
@@ -320,10 +320,10 @@ static void print_dynamic(struct builder *b, const struct source *from)
 
     builder_printf(
         b,
-        "type=\"dynamic\" availabilityStartTime=\"%s\" publishTime=\"%s\" minimumUpdatePeriod=\"PT%dS\" "
+        "type=\"dynamic\" availabilityStartTime=\"%s\" publishTime=\"%s\" minimumUpdatePeriod=\"PT%.1fS\" "
         "suggestedPresentationDelay=\"PT%.1fS\" maxSegmentDuration=\"PT%uS\" minBufferTime=\"PT%dS\">\n",
-        clock_text(v->segments[0].wall_ms, start), clock_text(published_ms(v), published),
-        from->edge != NULL ? 1 : 2, delay_ms / 1000.0, v->target_duration_s, near ? 1 : 4);
+        clock_text(v->segments[0].wall_ms, start), clock_text(published_ms(v), published), near ? 0.5 : 2.0,
+        delay_ms / 1000.0, v->target_duration_s, near ? 1 : 4);
     if (from->edge != NULL)
         builder_printf(
             b,

@@ -212,6 +212,21 @@ static void the_last_part_of_pictures_does_not_wait_for_the_sounds(void **state)
     bench_close(&b);
 }
 
+/* RTMP's stamps are whole milliseconds, and encoders leave pictures out when they cannot keep up. */
+static void gaps_and_rounding_do_not_hide_how_far_pictures_are_apart(void **state)
+{
+    struct bench b;
+
+    bench_open(&b);
+    open_at(&b, 0, 0);
+    assert_int_equal(segmenter_distance(b.segmenter), 0);
+    for (int64_t i = 0; i < 300; i++)
+        if (i % 20 < 18)
+            assert_int_equal(add_picture(&b, i * 1000 / 30 * 90), ERR_OK);
+    assert_in_range(segmenter_distance(b.segmenter), 2985, 3015);
+    bench_close(&b);
+}
+
 /* Whole seconds are whole numbers of parts at every usual rate, so keyframes begin parts. */
 static void parts_fit_seconds_at_every_usual_rate(void **state)
 {
@@ -358,6 +373,7 @@ int main(void)
         cmocka_unit_test(the_parts_of_a_segment_laid_end_to_end_are_the_segment),
         cmocka_unit_test(a_keyframe_that_comes_too_early_begins_no_part),
         cmocka_unit_test(the_last_part_of_pictures_does_not_wait_for_the_sounds),
+        cmocka_unit_test(gaps_and_rounding_do_not_hide_how_far_pictures_are_apart),
         cmocka_unit_test(parts_fit_seconds_at_every_usual_rate),
         cmocka_unit_test(a_sound_that_is_refused_costs_itself_and_not_the_segment),
         cmocka_unit_test(a_segment_of_nothing_but_refused_samples_is_none),
