@@ -45,7 +45,7 @@ struct waiter {
     uint32_t segment;
     uint64_t part; /* of a growing segment: how many were sent */
     size_t sent;   /* of it, in bytes */
-    int64_t fresh_ms, due_ms;
+    int64_t due_ms;
 };
 
 /* --- waiting ----------------------------------------------------------------------------------------- */
@@ -99,12 +99,13 @@ static void enter(struct waiter *w, struct ulid id)
         timer_start(r->loop, &r->tick, EDGE_TICK_MS, tick, r);
 }
 
-/* --- answers ----------------------------------------------------------------------------------------- */
+/* --- answers: fields are added when there is something to say, for until then they would cost memory -------------- */
 
 static void refuse(struct http_exchange *x, int status, const char *slug, const char *detail)
 {
     char text[384];
 
+    allow_origins(x);
     snprintf(text, sizeof text,
              "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}", slug, slug,
              status, detail);
@@ -127,6 +128,7 @@ static void send_playlist(struct http_exchange *x, struct edge *e, const struct 
     struct buffer *text = http_takes_gzip(x) ? play_edge_zipped(e, l, skips, zip, x) : NULL;
     bool zipped = text != NULL;
 
+    allow_origins(x);
     if (!zipped)
         text = play_edge_playlist(e, l, skips);
     else
@@ -147,11 +149,13 @@ static const char *type_of(enum track t)
 
 static void immutable(struct http_exchange *x, const struct edge *e)
 {
+    allow_origins(x);
     http_addf(x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(e->view));
 }
 
 static void send_manifest(struct http_exchange *x, struct edge *e, bool low)
 {
+    allow_origins(x);
     http_addf(x, "ETag", "\"%llxm%s\"", (unsigned long long)e->serial, low ? "l" : "");
     http_addf(x, "Cache-Control", "%s, max-age=1", cache_scope(e->view));
     http_answer(x, 200, "application/dash+xml", play_edge_manifest(e, low));
@@ -164,10 +168,16 @@ static bool list_of(const struct waiter *w, const struct edge *e, struct play_li
     return !w->rendition[0] || out->rendition != NULL;
 }
 
+/* When parts must have been looked at to be fresh enough for who asks once. */
+static int64_t fresh_ms(const struct waiter *w)
+{
+    return w->due_ms - EDGE_FRESH_MS_MAX - EDGE_AGE_MS_MAX;
+}
+
 /* Whether the parts that were asked for are still on their way. */
 static bool is_stale(const struct waiter *w, const struct edge *e, int64_t now)
 {
-    return !w->wish.waits && e->publishing && e->parts_ms < w->fresh_ms && now < w->due_ms;
+    return !w->wish.waits && e->publishing && e->parts_ms < fresh_ms(w) && now < w->due_ms;
 }
 
 static void try_manifest(struct waiter *w, struct edge *e, int64_t now)
@@ -502,10 +512,8 @@ static void set_patience(struct waiter *w, const struct video_view *v, int64_t n
     int64_t patience_ms = (int64_t)EDGE_WAIT_TARGETS_MAX * v->target_duration_s * 1000;
 
     w->due_ms = now + (patience_ms < EDGE_WAIT_MS_MAX ? patience_ms : EDGE_WAIT_MS_MAX);
-    if (asks_once(w)) {
+    if (asks_once(w))
         w->due_ms = now + EDGE_FRESH_MS_MAX;
-        w->fresh_ms = now - EDGE_AGE_MS_MAX;
-    }
 }
 
 bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view *v, const char *file)
@@ -543,7 +551,7 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
     if (e == NULL) {
         attempt_ended(w);
     } else {
-        if (e->publishing && e->parts_ms < w->fresh_ms)
+        if (asks_once(w) && e->publishing && e->parts_ms < fresh_ms(w))
             live_edge_ask(a->options.live, v->id);
         attempt(w, e, now);
     }

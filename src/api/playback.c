@@ -37,6 +37,7 @@ static void refuse(struct playback *p, int status, const char *slug, const char 
     snprintf(text, sizeof text,
              "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}", slug, slug,
              status, detail);
+    allow_origins(p->x);
     if (status == 401)
         http_add(p->x, "WWW-Authenticate", "Bearer");
     http_add(p->x, "Cache-Control", "no-store");
@@ -55,6 +56,7 @@ static void answer_text(struct playback *p, const char *type, struct buffer *tex
 {
     char id[ULID_TEXT_SIZE];
 
+    allow_origins(p->x);
     /* The text follows from the view: its segments, and whether it is live. The number of segments is not
      * enough: after a crash there may be as many, with another last one. */
     http_addf(p->x, "ETag", "\"%s-%s%zu-%u-%llu%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
@@ -115,6 +117,7 @@ static void answer_media(struct playback *p, struct buffer *content)
 {
     char id[ULID_TEXT_SIZE];
 
+    allow_origins(p->x);
     http_addf(p->x, "ETag", "\"%s-%s\"", ulid_text(p->id, id), p->file);
     http_addf(p->x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(p->view));
     http_answer(p->x, 200, p->file[0] == 'a' ? "audio/mp4" : "video/mp4", content);
@@ -284,7 +287,6 @@ void playback_answer(struct api *a, struct http_exchange *x)
     p->file = mem_string(path[size] ? path + size + 1 : "");
     p->has_credentials = authorization.at != NULL;
     p->is_admin = access_admin_ok(authorization, a->admin_token);
-    allow_origins(x);
     if (http_method(x) != HTTP_GET && http_method(x) != HTTP_HEAD) {
         http_add(x, "Allow", "GET, HEAD");
         refuse(p, 405, "method-not-allowed", "Use GET or HEAD.");
