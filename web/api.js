@@ -1,8 +1,9 @@
 /* api.js - the calls of /api/v1, and their refusals as errors with words. */
 
 export class ApiError extends Error {
-    constructor(status, detail, problem = null) {
+    constructor(status, detail, problem = null, retryAfter = null) {
         super(detail);
+        this.retryAfter = retryAfter; /* seconds, where the server said when to come back */
         this.status = status; /* 0: the server was not reached */
         this.problem = problem; /* the whole document (RFC 9457), where there was one */
     }
@@ -12,7 +13,7 @@ async function refusal(answer) {
     try {
         const problem = await answer.json();
 
-        return new ApiError(answer.status, problem.detail || problem.title || answer.statusText, problem);
+        return new ApiError(answer.status, problem.detail || problem.title || answer.statusText, problem, Number(answer.headers.get('Retry-After')) || null);
     } catch {
         return new ApiError(answer.status, `The server answered ${answer.status} ${answer.statusText}`.trim() + '.');
     }

@@ -144,6 +144,23 @@ export class Player {
         return Boolean(this.shaka?.isLive() || this.shaka?.isInProgress());
     }
 
+    /* Where in the video the picture is, in seconds; null while there is none. */
+    position() {
+        return this.shaka && this.video_id && this.video.readyState > 0 ? Math.max(0, this.video.currentTime - this.range().start) : null;
+    }
+
+    /* How long the video is by now. */
+    edge() {
+        const {start, end} = this.range();
+
+        return end - start;
+    }
+
+    jump(seconds) {
+        this.seekTo(this.range().start + seconds);
+        this.play();
+    }
+
     /* Seconds behind the newest that can be played. */
     behind() {
         return Math.max(0, this.range().end - this.video.currentTime);

@@ -3,6 +3,7 @@ import {advise, known} from '/assets/advice.js';
 import {call, getEvent, getVideo, listEvents} from '/assets/api.js';
 import {$, copyText, every, h, icon, toast} from '/assets/dom.js';
 import {ago, bitrate, clock, date, length} from '/assets/format.js';
+import {Moderation} from '/assets/moderation.js';
 import {Office} from '/assets/office.js';
 import {Player} from '/assets/player.js';
 
@@ -19,6 +20,7 @@ let previewed = null;
 const history = new Map(); /* event id: bitrates */
 const videos = new Map(); /* video id: what the server last said of it */
 const office = new Office(place, {admin, dialog, tabs: drawTabs});
+const moderation = new Moderation({admin, dialog});
 let inOffice = new URLSearchParams(location.search).has('office');
 
 office.chosen = new URLSearchParams(location.search).get('office');
@@ -29,6 +31,7 @@ function drawDoor(why) {
     stopRefresh?.();
     stopRefresh = null;
     closePreview();
+    moderation.follow(null);
     token = null;
     sessionStorage.removeItem('admin-token');
     const field = h('input', {id: 'token', type: 'password', autocomplete: 'current-password', required: true, spellcheck: 'false', autocapitalize: 'off', 'aria-describedby': 'token-hint token-wrong'});
@@ -419,7 +422,7 @@ function drawDesk(event) {
         h('div', {class: 'desk-columns'},
             h('div', {class: 'column'}, h('div', {class: 'stage'}), h('section', {class: 'card panel health'}, h('h2', {}, 'Stream'), h('div', {class: 'numbers-place'}), h('div', {class: 'advice-place', role: 'status'})),
                 h('section', {class: 'card panel ladder-place', hidden: true}, h('h2', {}, 'Qualities'), h('table', {class: 'ladder'}, h('tbody')))),
-            h('div', {class: 'column'}, connect(event), danger(event))))));
+            h('div', {class: 'column'}, connect(event), moderation.element, danger(event))))));
 }
 
 function draw() {
@@ -441,6 +444,7 @@ function draw() {
     preview(event, $('.stage', place));
     drawHealth(event);
     drawLadder(event.video ? videos.get(event.video) : null);
+    moderation.follow(event);
 }
 
 function remember(event) {
@@ -463,6 +467,7 @@ async function refresh() {
     try {
         if (inOffice) {
             closePreview();
+            moderation.follow(null);
             await office.refresh();
             $('.offline')?.remove();
             return;

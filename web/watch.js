@@ -1,6 +1,7 @@
 /* watch.js - one event's page: before, during and after the show. */
 import {getEvent, getVideo} from '/assets/api.js';
 import {$, copyText, every, h, icon} from '/assets/dom.js';
+import {Comments} from '/assets/comments.js';
 import {ago, clock, date, length} from '/assets/format.js';
 import {Player} from '/assets/player.js';
 
@@ -25,6 +26,7 @@ const front = h('div', {class: 'front curtain', hidden: true}); /* the curtain b
 const title = h('h1', {});
 const meta = h('p', {class: 'meta'});
 const actions = h('div', {class: 'watch-actions'});
+const aside = h('aside', {'aria-label': 'Comments', hidden: true});
 const recordings = h('section', {class: 'recordings', hidden: true, 'aria-label': 'Recordings'});
 const elsewhere = h('div', {class: 'addresses'});
 const help = h('details', {class: 'more'}, h('summary', {}, 'Keyboard and other players'),
@@ -36,7 +38,7 @@ const help = h('details', {class: 'more'}, h('summary', {}, 'Keyboard and other 
 
 function drawHouse() {
     house.replaceChildren(
-        h('div', {class: 'proscenium'}, stage, front),
+        h('div', {class: 'auditorium'}, h('div', {class: 'proscenium'}, stage, front), aside),
         h('div', {class: 'programme'},
             h('div', {class: 'programme-words'}, meta, title),
             actions),
@@ -47,6 +49,7 @@ function drawHouse() {
 /* Instead of everything: no such event, no ticket, no server. */
 function drawMessage(heading, text, ...buttons) {
     playing = null;
+    comments?.follow(null);
     player?.destroy();
     player = null;
     document.title = `${heading} · matinee`;
@@ -189,6 +192,19 @@ async function learnVideos() {
     }));
 }
 
+let comments = null;
+
+/* Those of the video on stage; where a picture is yet to come, of none. */
+function drawComments() {
+    comments ??= new Comments(aside, {event: event.id, inventory: event.inventory, picture: {
+        position: () => player?.position() ?? null,
+        edge: () => player?.edge() ?? 0,
+        jump: (seconds) => player.jump(seconds),
+        atEdge: () => player.atEdge(),
+    }});
+    comments.follow(playing);
+}
+
 /* --- the course of the show --- */
 
 function start(video) {
@@ -255,6 +271,7 @@ function show() {
     describe();
     drawActions();
     drawRecordings();
+    drawComments();
     quietStage();
 }
 

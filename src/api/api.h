@@ -3,6 +3,7 @@
 #define MATINEE_API_API_H
 
 #include "booking/booking.h"
+#include "comments/comments.h"
 #include "http/http.h"
 #include "ladder/ladder.h"
 #include "live/live.h"
@@ -16,6 +17,9 @@ struct api_options {
     struct store *store;
     struct ladder *ladder;
     struct booking *booking;
+    struct comments *comments;
+    uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
+    bool limit_loopback;
     const char *admin_token;
     const char *program; /* our own executable, for the worker that draws thumbnails */
     unsigned rtmp_port;  /* for the URLs we print; with rtmps_port 0 where there is none */

@@ -7,6 +7,7 @@
 #define MATINEE_API_API_INT_H
 
 #include "api/api.h"
+#include "base/rate.h"
 #include "base/ulid.h"
 #include "play/play.h"
 
@@ -37,6 +38,7 @@ enum route_flags {
 struct api {
     struct api_options options;
     char *admin_token, *program;
+    struct rate *per_author, *per_address; /* of comments */
     struct http_handler handler;
     _Atomic bool draining;
     struct waiting_room *rooms; /* one a loop: edge.c */
@@ -63,6 +65,7 @@ struct call {
     struct ulid id, after;
     double offset;
     long limit;
+    int64_t since;
     uint32_t number;
     const char *device;  /* NULL: not said */
     uint32_t height_max; /* of the device; 0: not said */
@@ -122,7 +125,11 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 /* --- the routes -------------------------------------------------------------------------------------- */
 
 extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
-    rendition_routes[], upload_routes[], operation_routes[]; /* ended by a NULL pattern */
+    rendition_routes[], upload_routes[], comment_routes[], comment_feed_routes[], comment_rule_routes[],
+    comment_move_routes[], comment_post_routes[], operation_routes[]; /* ended by a NULL pattern */
+
+/* The comments of videos that were deleted go too, and with an event (may be NULL) its rules. Blocks. */
+void comments_forget(struct api *a, const struct ulid *event, const struct ulid *videos, size_t count);
 
 /* The pages and what they are made of. False: no such path. */
 bool pages_answer(struct http_exchange *x);

@@ -273,12 +273,18 @@ static void end(struct call *c)
 
 static void remove_event(struct call *c)
 {
-    enum err e = live_event_delete(c->api->options.live, c->id);
+    struct event_view v;
+    enum err e = live_event_get(c->api->options.live, c->id, &v);
 
-    if (e != ERR_OK)
+    if (e == ERR_OK)
+        e = live_event_delete(c->api->options.live, c->id);
+    if (e != ERR_OK) {
         call_error(c, e, "event");
-    else
+    } else {
+        comments_forget(c->api, &c->id, v.videos, v.video_count);
         call_empty(c, 204);
+    }
+    event_view_free(&v);
 }
 
 const struct route event_routes[] = {

@@ -104,10 +104,12 @@ static void remove_video(struct call *c)
 {
     enum err e = live_video_delete(c->api->options.live, c->id);
 
-    if (e != ERR_OK)
+    if (e != ERR_OK) {
         call_error(c, e, "video");
-    else
-        call_empty(c, 204);
+        return;
+    }
+    comments_forget(c->api, NULL, &c->id, 1);
+    call_empty(c, 204);
 }
 
 /* --- getVideoData ------------------------------------------------------------------------------------ */

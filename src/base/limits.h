@@ -173,6 +173,53 @@
 /* A server that is away is said to be so this often. */
 #define DB_AWAY_SAY_MS 10000
 
+/* --- comments ---------------------------------------------------------------------------------------- */
+
+/* Committed together: more would make the first of them wait for the last one's share of the work. */
+#define COMMENT_BATCH_MAX 1024
+/* Calls that wait for an engine; 20,000 are a second of the fastest one. Further ones are answered 503 at once. */
+#define COMMENTS_WAITING_MAX 20000
+/* An engine that is away is tried again for so long; then the call is answered 503. */
+#define COMMENT_ANSWER_MS_MAX 5000
+#define COMMENT_RETRY_MS      200
+/* The newest entries of a log that a feed keeps in memory: those are told again without asking the engine. */
+#define COMMENT_FEED_ENTRIES   1024
+#define COMMENT_FEED_BYTES_MAX 4194304
+/* A feed without readers is let go of after this. */
+#define COMMENT_FEED_IDLE_MS 60000
+/* How much of a log a returning reader is told at most: a thousand that are shown, and as many that are not any more. */
+#define COMMENT_RESUME_MAX 2000
+/* Entries read from the engine at once for a reader that is behind. */
+#define COMMENT_PAGE 200
+/* What a reader may leave unread before it is told no more; and what it gets then, once it has read that. */
+#define COMMENT_READER_BYTES_MAX 65536
+#define COMMENT_SLOW_LAST        50
+/* Proxies cut a connection that is silent for a minute, many of them sooner. */
+#define COMMENT_HEARTBEAT_MS 15000
+/* Comments of one window; what is beyond them is in the list. A window of 20,000 comments/s would be 60 MB. */
+#define COMMENT_WINDOW_ITEMS_MAX 2000
+/* Windows in memory. */
+#define COMMENT_WINDOWS_BYTES_MAX 33554432
+/* An open window that is read by a crowd is read from the engine so often at most, if it is long. */
+#define COMMENT_WINDOW_FRESH_MS 500
+/* A window is sealed so long after it was closed: longer than a call may take that was handed in before. */
+#define COMMENT_SEAL_MS 15000
+/* Windows that wait to be sealed; what is forgotten is sealed after it was read the next time. */
+#define COMMENT_UNSEALED_MAX 100000
+/* A window that nobody changes is read again after this: the engine may know better than we. */
+#define COMMENT_WINDOW_KEPT_MS 60000
+/* Rules of an event that another server may have changed are read again after this. */
+#define COMMENT_RULES_MS 2000
+/* Authors whose last comment is remembered, for slow mode. */
+#define COMMENT_SLOW_AUTHORS_MAX 100000
+/* Comments of one author, and of one address (a school behind one NAT), each minute, and how many of them at once. --limits sets
+ * others; loopback is free unless --limit-loopback is given. */
+#define COMMENTS_AUTHOR_MINUTE  60
+#define COMMENTS_ADDRESS_MINUTE 1200
+#define COMMENTS_BURST_SECONDS  10
+/* Keys that one limit remembers; when there are more, those who have been quiet are forgotten first. */
+#define RATE_KEYS_MAX 200000
+
 /* --- uploads of finished recordings ------------------------------------------------------------------ */
 
 /* One file: five hours of 4K at 100 Mbit/s are 225 GB. */

@@ -4,7 +4,10 @@
  *   alone, and often abort  pessimistic: somebody else (another server) is at the same units
  *   alone                   optimistic
  *
- * A unit becomes hot at once and cool only after a while without reason, so that it does not swing between two. */
+ * A unit becomes hot at once and cool only after a while without reason, so that it does not swing between two.
+ *
+ * A database of our own has one writer at a time anyway: there combining is the cheapest for a lone call too, which then waits
+ * for nobody and is read, decided and written in one go. */
 #include "booking/booking_int.h"
 
 #include "base/mem.h"
@@ -105,7 +108,7 @@ static const struct strategy *adapted(const struct booking_op *op)
     return op->best_seats || op->wants.count == 0 ? worst(&a->any, s) : s;
 }
 
-const struct strategy *strategy_of(const struct booking_op *op)
+const struct strategy *strategy_of(const struct booking *b, const struct booking_op *op)
 {
     switch ((enum booking_locking)atomic_load(&op->inventory->locking)) {
     case LOCKING_OPTIMISTIC:
@@ -113,7 +116,7 @@ const struct strategy *strategy_of(const struct booking_op *op)
     case LOCKING_PESSIMISTIC:
         return &strategy_pessimistic;
     case LOCKING_ADAPTIVE:
-        return adapted(op);
+        return b->rows->shared ? adapted(op) : &strategy_combining;
     case LOCKING_COMBINING:
     case LOCKING_COUNT:
         break;

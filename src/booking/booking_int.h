@@ -30,6 +30,7 @@ struct unit {
     uint32_t row, place; /* of a seat in its row; both 0 elsewhere */
     /* As this server last saw it: for drawing, and for choosing seats; never for a decision. Under `lock`. */
     int64_t held, sold, version;
+    uint64_t changed; /* the number of its last change */
     uint32_t picked; /* chosen as best seats by so many ops that are not answered */
 };
 
@@ -315,7 +316,7 @@ struct strategy {
 extern const struct strategy strategy_optimistic, strategy_pessimistic, strategy_combining;
 
 /* What an op is run by now: its inventory's, or what adaptive picks (adaptive.c). */
-const struct strategy *strategy_of(const struct booking_op *op);
+const struct strategy *strategy_of(const struct booking *b, const struct booking_op *op);
 struct adaptive *adaptive_new(uint32_t unit_count);
 void adaptive_free(struct adaptive *a);
 /* What it measures: an op came in, was answered after `tries` tries. */
@@ -341,10 +342,13 @@ struct lane {
     pthread_mutex_t lock;
     pthread_cond_t some;
     struct list ops;
-    size_t waiting;
+    size_t count;      /* of ops */
+    size_t wanted;     /* whoever waits is woken when so many are there */
+    size_t crowd;      /* calls that were under way at once, lately */
+    int64_t linger_us; /* how long it waits for them to come again */
     pthread_t *threads;
     unsigned thread_count;
-    bool combines, stopping;
+    bool stopping;
 };
 
 struct booking {
@@ -398,7 +402,7 @@ must_check enum err expiry_sweep_all(struct booking *b);
 #define BOOKING_PAUSE_US     500
 #define BOOKING_PAUSE_US_MAX 50000
 /* Holds expired in one transaction. */
-#define EXPIRE_MAX 256
+#define EXPIRE_MAX 1024
 /* Those in the line that a transaction looks at where what it frees is gone by then. */
 #define LINE_READ_MAX 1000
 

@@ -106,14 +106,45 @@ static struct booking_op *op_new(struct booking_call *c)
     return op;
 }
 
+static void cond_init_monotonic(pthread_cond_t *c)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 /* --- lanes ------------------------------------------------------------------------------------------- */
+
+/* The writer waits at most this part of the last batch's time for those whom it has just answered: they come within some
+ * 100 us or not at all, and a call that comes alone is not made to wait noticeably. */
+#define LINGER_PART 4
 
 static void lane_push(struct lane *l, struct booking_op *op)
 {
     pthread_mutex_lock(&l->lock);
     list_push(&l->ops, &op->link);
-    pthread_cond_signal(&l->some);
+    l->count++;
+    if (l->count >= l->wanted)
+        pthread_cond_signal(&l->some);
     pthread_mutex_unlock(&l->lock);
+}
+
+/* Who was just answered often asks again at once, and would miss the next commit by a hair: a crowd falls apart into two halves
+ * that wait for each other's commits. Waits until so many are there, but only a part of what a commit takes. With the
+ * lock held. */
+static void lane_linger(struct lane *l, size_t wanted, int64_t us_max)
+{
+    int64_t until_us = clock_mono_us() + us_max;
+    struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+    int failed = 0;
+
+    l->wanted = wanted;
+    while (l->count < wanted && !l->stopping && failed == 0)
+        failed = pthread_cond_timedwait(&l->some, &l->lock, &until);
+    l->wanted = 1;
 }
 
 /* Waits for ops and takes up to `room`. 0: the lane has ended. */
@@ -123,10 +154,13 @@ static size_t lane_take(struct lane *l, struct booking_op **ops, size_t room)
     struct list *at;
 
     pthread_mutex_lock(&l->lock);
+    if (l->linger_us > 0)
+        lane_linger(l, l->crowd < room ? l->crowd : room, l->linger_us);
     while (list_empty(&l->ops) && !l->stopping)
         pthread_cond_wait(&l->some, &l->lock);
     while (count < room && (at = list_pop(&l->ops)) != NULL)
         ops[count++] = container_of(at, struct booking_op, link);
+    l->count -= count;
     pthread_mutex_unlock(&l->lock);
     return count;
 }
@@ -161,7 +195,7 @@ static void run_direct(struct booking *b, struct booking_op *op)
         }
         adaptive_came(b, op);
     }
-    s = strategy_of(op);
+    s = strategy_of(b, op);
     if (s->combines) {
         lane_push(&b->combining, op);
         return;
@@ -181,6 +215,15 @@ static void *direct_thread(void *ctx)
     return NULL;
 }
 
+/* After a batch that took so long: how many were under way at once, and how long to wait for them to be so many again. */
+static void lane_learn(struct lane *l, size_t count, int64_t took_us)
+{
+    pthread_mutex_lock(&l->lock);
+    l->crowd = count + l->count;
+    l->linger_us = l->crowd > 1 ? took_us / LINGER_PART : 0;
+    pthread_mutex_unlock(&l->lock);
+}
+
 static void *combining_thread(void *ctx)
 {
     struct lane *l = ctx;
@@ -189,8 +232,11 @@ static void *combining_thread(void *ctx)
 
     pthread_setname_np(pthread_self(), "combining");
     while ((count = lane_take(l, ops, COMBINE_OPS_MAX)) > 0) {
+        int64_t began_us = clock_mono_us();
+
         memcpy(open, ops, count * sizeof *ops);
         strategy_combining.run(l->booking, open, count);
+        lane_learn(l, count, clock_mono_us() - began_us);
         for (size_t i = 0; i < count; i++)
             op_answer(l->booking, ops[i]);
     }
@@ -201,8 +247,9 @@ static enum err lane_start(struct lane *l, struct booking *b, unsigned threads, 
 {
     l->booking = b;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->some, NULL);
+    cond_init_monotonic(&l->some);
     list_init(&l->ops);
+    l->wanted = 1;
     l->threads = mem_new(threads * sizeof *l->threads);
     for (; l->thread_count < threads; l->thread_count++)
         if (pthread_create(&l->threads[l->thread_count], NULL, run, l) != 0)
@@ -244,7 +291,7 @@ void booking_submit(struct booking *b, struct booking_call *c)
         return;
     }
     adaptive_came(b, op);
-    lane_push(strategy_of(op)->combines ? &b->combining : &b->direct, op);
+    lane_push(strategy_of(b, op)->combines ? &b->combining : &b->direct, op);
 }
 
 void booking_call_free(struct booking_call *c)
@@ -297,7 +344,6 @@ static void pause_really(struct booking *b, int64_t us)
 struct booking *booking_bare(struct rows *rows)
 {
     struct booking *b = mem_new(sizeof *b);
-    pthread_condattr_t monotonic;
 
     b->rows = rows;
     b->pause_us = pause_really;
@@ -305,10 +351,7 @@ struct booking *booking_bare(struct rows *rows)
     b->expiry_due_ms = INT64_MAX;
     pthread_rwlock_init(&b->inventories_lock, NULL);
     pthread_mutex_init(&b->expiry_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->expiry_wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init_monotonic(&b->expiry_wake);
     return b;
 }
 

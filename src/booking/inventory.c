@@ -219,6 +219,7 @@ void inventory_saw(struct inventory *i, uint32_t unit, int64_t held, int64_t sol
         u->held = held;
         u->sold = sold;
         u->version = version;
+        u->changed = i->news_count;
         if (i->news != NULL)
             i->news[i->news_count % NEWS_MAX] = unit;
         i->news_count++;
@@ -258,7 +259,7 @@ static void show(const struct unit *u, struct unit_view *out)
     out->version = u->version;
 }
 
-/* The latest news of each unit since `since`, without those that changed again later. */
+/* The changes since `since`, each unit's last one only. */
 static size_t collect(const struct inventory *i, uint64_t since, struct unit_view *out, size_t limit,
                       uint64_t *upto)
 {
@@ -266,13 +267,10 @@ static size_t collect(const struct inventory *i, uint64_t since, struct unit_vie
     uint64_t at = since;
 
     for (; at < i->news_count && count < limit; at++) {
-        uint32_t unit = i->news[at % NEWS_MAX];
-        bool again = false;
+        const struct unit *u = &i->units[i->news[at % NEWS_MAX]];
 
-        for (size_t seen = 0; seen < count && !again; seen++)
-            again = strcmp(out[seen].key, i->units[unit].key) == 0;
-        if (!again)
-            show(&i->units[unit], &out[count++]);
+        if (u->changed == at)
+            show(u, &out[count++]);
     }
     *upto = at;
     return count;

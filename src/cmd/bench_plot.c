@@ -40,13 +40,15 @@ static double y_of(const struct scale *s, double value)
     return TOP + HEIGHT - at(s, value) * HEIGHT;
 }
 
-/* Whole powers of ten as lines across, the values of x as they are. */
+/* 1, 2 and 5 of each power of ten as lines across, the values of x as they are. */
 static void draw_ground(FILE *f, const struct bench_lines *l, const struct scale *x, const struct scale *y)
 {
-    for (int power = (int)floor(y->low); power <= y->high; power++) {
-        double value = pow(10, power), height = y_of(y, value);
+    static const int steps[] = {1, 2, 5};
 
-        if (power < y->low)
+    for (int line = 3 * (int)floor(y->low); line <= 3 * y->high + 3; line++) {
+        double value = steps[((line % 3) + 3) % 3] * pow(10, floor(line / 3.0)), height = y_of(y, value);
+
+        if (log10(value) < y->low || log10(value) > y->high)
             continue;
         fprintf(f, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#8884\"/>\n", LEFT,
                 LEFT + WIDTH, height, height);

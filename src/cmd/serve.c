@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "booking/booking.h"
+#include "comments/comments.h"
 #include "db/db.h"
 #include "http/http.h"
 #include "ladder/ladder.h"
@@ -43,11 +44,14 @@ struct house {
     struct store *store;
     struct db *db;
     struct booking *booking;
+    struct bus *bus;
+    struct comments *comments;
     struct live *live;
     struct queue *queue;
     struct ladder *ladder;
     struct workers *workers;
     long worker_count;
+    uint32_t author_minute, address_minute; /* limits of comments */
     struct tls_server *tls;
     struct api *api;
     struct http_server *http;
@@ -65,6 +69,10 @@ static struct option serve_options[] = {
     {"storage", "URL", NULL, "where segments live: file:DIR [file:DATA/store]", NULL},
     {"database", "URL", NULL,
      "all rows: sqlite:FILE or mysql://USER:PASSWORD@HOST/NAME [sqlite:DATA/matinee.db]", NULL},
+    {"comments", "URL", NULL, "comments without SQL: redis://[USER:PASSWORD@]HOST:PORT [the database]", NULL},
+    {"limits", "LIST", NULL,
+     "comments a minute, of one author and of one address: author=60,address=1200; 0: no limit", NULL},
+    {"limit-loopback", NULL, NULL, "limits are for loopback addresses too", NULL},
     {"queue", "URL", NULL, "jobs of the ladder: local: or nats://HOST:4222 [local:]", NULL},
     {"ladder", "LIST", "2160p,1080p,720p,480p",
      "renditions to make, none larger than the source; a name may end in :hevc or :av1; none: the source only",
@@ -90,6 +98,31 @@ static bool parse_listener(struct house *h, const char *name, struct address *ou
     return false;
 }
 
+/* author=N,address=N: either, or both. */
+static bool read_limits(struct house *h)
+{
+    const char *text = config_text(h->options, "limits");
+
+    h->author_minute = COMMENTS_AUTHOR_MINUTE;
+    h->address_minute = COMMENTS_ADDRESS_MINUTE;
+    while (text != NULL && *text != '\0') {
+        size_t name = strcspn(text, "="), size = strcspn(text, ",");
+        bool author = bytes_is(bytes_of(text, name), "author"),
+             address = bytes_is(bytes_of(text, name), "address");
+        uint64_t number;
+
+        if (name >= size || (!author && !address) ||
+            !bytes_to_u64(bytes_of(text + name + 1, size - name - 1), 1000000, &number)) {
+            snprintf(h->why, sizeof h->why, "--limits wants a list like author=60,address=1200, not '%.60s'",
+                     text);
+            return false;
+        }
+        *(author ? &h->author_minute : &h->address_minute) = (uint32_t)number;
+        text += size + (text[size] == ',');
+    }
+    return true;
+}
+
 /* Everything that can be wrong with the words themselves, before anything is touched. */
 static bool check_options(struct house *h, struct live_options *live)
 {
@@ -110,6 +143,8 @@ static bool check_options(struct house *h, struct live_options *live)
         snprintf(h->why, sizeof h->why, "TLS wants both --tls-cert FILE and --tls-key FILE");
         return false;
     }
+    if (!read_limits(h))
+        return false;
     live->segment_ms = segment * 1000;
     live->grace_ms = grace * 1000;
     h->data_dir = config_text(h->options, "data");
@@ -200,6 +235,24 @@ out:
     return e;
 }
 
+/* Comments, and what servers tell each other of them. */
+static enum err open_comments(struct house *h)
+{
+    const char *queue = config_text(h->options, "queue");
+    enum err e = bus_open(&h->bus, queue != NULL ? queue : "local:", h->why);
+
+    if (e == ERR_OK)
+        e = comments_open(&h->comments,
+                          &(struct comments_options){.net = h->net,
+                                                     .db = h->db,
+                                                     .store = h->store,
+                                                     .live = h->live,
+                                                     .bus = h->bus,
+                                                     .url = config_text(h->options, "comments")},
+                          h->why);
+    return e;
+}
+
 static enum err explain(struct house *h, const char *name, enum err e)
 {
     if (e == ERR_BUSY)
@@ -231,15 +284,20 @@ static enum err open_doors(struct house *h, const char *program)
         e = explain(h, "rtmps", rtmp_server_start(&h->rtmps, h->net, &h->rtmps_at, h->tls, h->live));
     if (e != ERR_OK)
         return e;
-    h->api = api_new(&(struct api_options){.net = h->net,
-                                           .live = h->live,
-                                           .store = h->store,
-                                           .ladder = h->ladder,
-                                           .booking = h->booking,
-                                           .admin_token = h->admin_token,
-                                           .program = program,
-                                           .rtmp_port = port_of(&h->rtmp_at),
-                                           .rtmps_port = port_of(&h->rtmps_at)});
+    h->api =
+        api_new(&(struct api_options){.net = h->net,
+                                      .live = h->live,
+                                      .store = h->store,
+                                      .ladder = h->ladder,
+                                      .booking = h->booking,
+                                      .comments = h->comments,
+                                      .comments_author_minute = h->author_minute,
+                                      .comments_address_minute = h->address_minute,
+                                      .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
+                                      .admin_token = h->admin_token,
+                                      .program = program,
+                                      .rtmp_port = port_of(&h->rtmp_at),
+                                      .rtmps_port = port_of(&h->rtmps_at)});
     return explain(h, "http", http_server_start(&h->http, h->net, &h->http_at, h->tls, api_handler(h->api)));
 }
 
@@ -269,9 +327,12 @@ static void close_house(struct house *h)
         queue_stop(h->queue);
     workers_stop(h->workers);
     booking_stop(h->booking); /* its last answers go to the loops */
+    comments_stop(h->comments);
     if (h->net != NULL)
         net_stop(h->net);
     api_free(h->api);
+    comments_close(h->comments);
+    bus_close(h->bus);
     ladder_close(h->ladder);
     queue_close(h->queue);
     live_close(h->live);
@@ -336,7 +397,8 @@ int cmd_serve(int argc, char **argv)
     av_log_set_callback(on_av_log);
     block_signals(&signals);
     if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live, program) != ERR_OK ||
-        open_ladder(&h, program) != ERR_OK || open_doors(&h, program) != ERR_OK)
+        open_ladder(&h, program) != ERR_OK || open_comments(&h) != ERR_OK ||
+        open_doors(&h, program) != ERR_OK)
         goto out;
     announce(&h);
     wait_for_signal(&h, &signals);

@@ -74,7 +74,26 @@ static const char *const step_4[] = {
     NULL,
 };
 
-static const char *const *const steps[] = {step_1, step_2, step_3, step_4};
+/* Comments. comment_feeds.next_seq is the video's next number, locked by whoever gives numbers. comments.state: 0 shown, 1 held,
+ * 2 deleted (author and data are empty), 3 the log's entry of a deletion (its `cid` is NULL; `data` is the id that was deleted);
+ * `offset_us` millionths of a second, `digest` of what was asked. comment_rules: `words` are lines. */
+static const char *const step_5[] = {
+    "CREATE TABLE {if_new} comment_feeds (video_id {id} PRIMARY KEY, next_seq {int} NOT NULL) {end}",
+    "CREATE TABLE {if_new} comments (video_id {id} NOT NULL, seq {int} NOT NULL, state {int} NOT NULL, cid {key},"
+    " author {name} NOT NULL, data {text} NOT NULL, offset_us {int} NOT NULL, created_at {int} NOT NULL,"
+    " digest {hash} NOT NULL, PRIMARY KEY (video_id, seq), UNIQUE (video_id, cid)) {end}",
+    "CREATE INDEX {if_new} comments_by_position ON comments (video_id, offset_us, seq)",
+    "CREATE TABLE {if_new} comments_held (video_id {id} NOT NULL, cid {key} NOT NULL, PRIMARY KEY (video_id, cid)) {end}",
+    "CREATE TABLE {if_new} comment_rules (event_id {id} PRIMARY KEY, open {int} NOT NULL, hold_links {int} NOT NULL,"
+    " slow_s {int} NOT NULL, audience {int} NOT NULL, followed_s {int} NOT NULL, words {text} NOT NULL) {end}",
+    "CREATE TABLE {if_new} comment_muted (event_id {id} NOT NULL, author {name} NOT NULL, since {int} NOT NULL,"
+    " PRIMARY KEY (event_id, author)) {end}",
+    "CREATE TABLE {if_new} comment_followers (event_id {id} NOT NULL, author {name} NOT NULL, since {int} NOT NULL,"
+    " PRIMARY KEY (event_id, author)) {end}",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2, step_3, step_4, step_5};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
 

@@ -289,6 +289,8 @@ void http_begin(struct http_exchange *x, int status, const char *type)
     x->begun = true;
     x->bodiless = r.bodiless;
     x->transport->head(x, &r);
+    builder_drop(&x->added); /* what goes on for hours need not keep its head */
+    x->etag.size = 0;
 }
 
 void http_send(struct http_exchange *x, struct buffer *piece)

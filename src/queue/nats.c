@@ -440,7 +440,7 @@ static void connected_late(natsConnection *connection, void *ctx)
     log_info("queue", "the NATS server is there now");
 }
 
-static natsStatus connect_to(struct nats_queue *n, const char *url, bool waiting)
+natsStatus nats_connect(natsConnection **out, const char *url, const char *name, bool echo, bool waiting)
 {
     natsOptions *options = NULL;
     natsStatus s = natsOptions_Create(&options);
@@ -456,11 +456,13 @@ static natsStatus connect_to(struct nats_queue *n, const char *url, bool waiting
     if (s == NATS_OK)
         s = natsOptions_SetTimeout(options, ANSWER_MS);
     if (s == NATS_OK)
-        s = natsOptions_SetName(options, n->worker);
+        s = natsOptions_SetName(options, name);
+    if (s == NATS_OK)
+        s = natsOptions_SetNoEcho(options, !echo);
     if (s == NATS_OK && waiting)
         s = natsOptions_SetRetryOnFailedConnect(options, true, connected_late, NULL);
     if (s == NATS_OK)
-        s = natsConnection_Connect(&n->connection, options);
+        s = natsConnection_Connect(out, options);
     if (s == NATS_NOT_YET_CONNECTED)
         s = NATS_OK;
     natsOptions_Destroy(options);
@@ -484,14 +486,14 @@ static enum err refused(natsStatus s, jsErrCode code, const char *url, char why[
 /* Connects, or begins to try for ever where the server is away. */
 static enum err begin(struct nats_queue *n, const char *url, char why[256])
 {
-    natsStatus s = connect_to(n, url, false);
+    natsStatus s = nats_connect(&n->connection, url, n->worker, true, false);
     bool there = s == NATS_OK;
 
     if (s == NATS_INVALID_ARG || s == NATS_ERR || s == NATS_CONNECTION_AUTH_FAILED || s == NATS_SSL_ERROR)
         return refused(s, 0, url, why);
     if (!there) {
         log_warn("queue", "%s is not there (%s); waiting for it", shown(url), natsStatus_GetText(s));
-        s = connect_to(n, url, true);
+        s = nats_connect(&n->connection, url, n->worker, true, true);
     }
     if (s == NATS_OK)
         s = natsConnection_JetStream(&n->js, n->connection, NULL);

@@ -71,6 +71,8 @@ static inline struct nats_queue *nats_of(struct queue *q)
 
 /* --- nats.c ---------------------------------------------------------------------------------------------- */
 
+/* A connection that comes back for ever; with `waiting`, also where the server is not there yet. `echo`: it hears itself. */
+natsStatus nats_connect(natsConnection **out, const char *url, const char *name, bool echo, bool waiting);
 /* The streams are there and classes are known; asks the server when in doubt. */
 must_check enum err nats_ready(struct nats_queue *n);
 /* Waits until something is told after `wakes`, at most until `deadline_ms` and SWEEP_MS. False: past the deadline. */

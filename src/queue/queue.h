@@ -126,4 +126,27 @@ must_check enum err queue_fail(struct queue *q, struct queue_job *job, bool died
 /* Not done, nobody's fault (shutting down, or ERR_STALE): somebody else may take it at once. */
 void queue_give_back(struct queue *q, struct queue_job *job);
 
+/* --- the bus: what servers tell each other ----------------------------------------------------------------- */
+
+/* Short messages to every other server that listens, without a promise: what is lost is lost, and whoever relies on one looks
+ * for itself now and then. Over NATS these are core subjects, matinee.bus.TOPIC; with `local:…` there is nobody to tell. */
+struct bus;
+struct bus_ear;
+
+#define BUS_TOPIC_MAX   32  /* of a-z */
+#define BUS_MESSAGE_MAX 512 /* bytes */
+
+/* Opens the bus that belongs to a queue's URL. `why` says what to do on failure. */
+must_check enum err bus_open(struct bus **out, const char *url, char why[256]);
+void bus_close(struct bus *b); /* after every ear is gone; accepts NULL */
+
+/* Tells; returns at once. Any thread. */
+void bus_tell(struct bus *b, const char *topic, struct bytes message);
+
+/* Has `heard(ctx, message)` called for each message of others, on a thread of the bus. NULL where there are no others. */
+struct bus_ear *bus_listen(struct bus *b, const char *topic, void (*heard)(void *ctx, struct bytes message),
+                           void *ctx);
+/* Nothing is heard any more when this returns. Accepts NULL. */
+void bus_unlisten(struct bus_ear *ear);
+
 #endif

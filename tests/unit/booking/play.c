@@ -54,7 +54,7 @@ static void run_call(struct play *p, struct booking *b, struct booking_call *c)
     if (op_check(&op) && inventory_enter(op.inventory, &op)) {
         atomic_fetch_add(&b->running, 1);
         adaptive_came(b, &op);
-        strategy_of(&op)->run(b, &one, 1);
+        strategy_of(b, &op)->run(b, &one, 1);
         adaptive_went(&op);
         inventory_leave(op.inventory, &op);
         atomic_fetch_sub(&b->running, 1);
