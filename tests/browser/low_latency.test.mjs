@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
 import {join} from 'node:path';
-import {House, ROOT, plays} from './house.mjs';
+import {House, ROOT, picture, plays} from './house.mjs';
 
 const SECONDS = Number(process.env.MATINEE_PLAY_SECONDS ?? 20);
 /* A player begins at the last keyframe, and plays a little faster until it is as near as it wants to be. */
@@ -128,3 +128,42 @@ for (const [name, player] of Object.entries(PLAYERS)) {
         await context.close();
     });
 }
+
+test('the watch page plays near the edge by itself, and says how near', LIMIT, async (t) => {
+    const page = await house.page(`/watch/${event.id}`);
+    const asked = [];
+
+    page.on('request', (r) => asked.push(new URL(r.url()).pathname.split('/').at(-1)));
+    await plays(page, SETTLE_SECONDS);
+    await page.evaluate(watchThePicture);
+    await plays(page, 5);
+    await page.mouse.move(400, 300);
+    const said = Number.parseFloat(await page.locator('.player-latency').innerText());
+    const ages = (await page.evaluate(() => window.seen.ages)).toSorted((a, b) => a - b);
+
+    t.diagnostic(`the page says ${said} s; the picture is ${percentile(ages, .5)} ms old`);
+    assert.ok(asked.some((name) => /^\d{6}\.\d+\.m4s$/.test(name)), 'it fetches parts');
+    assert.ok(said > .2 && said < 4, `${said} s`);
+    assert.ok(Math.abs(said * 1000 - percentile(ages, .5)) < 1200, 'what it says is what it shows');
+    assert.deepEqual(page.troubles, []);
+    await picture(page, 'watch-near');
+    await page.context().close();
+});
+
+test('from near the edge one rewinds, comes back, and may have all qualities instead', LIMIT, async () => {
+    const page = await house.page(`/watch/${event.id}`);
+
+    await plays(page, 2);
+    await page.getByRole('button', {name: 'From the start'}).click();
+    await page.waitForFunction(() => document.querySelector('video').currentTime < 5);
+    await plays(page, 2);
+    await page.mouse.move(400, 300);
+    await page.getByRole('button', {name: 'Go live'}).click();
+    await page.locator('.live.edge').waitFor();
+    await plays(page, 2);
+    await page.keyboard.press('q');
+    await page.getByRole('menuitem', {name: 'All qualities'}).click();
+    await page.waitForFunction(() => document.querySelector('.player-latency').hidden && document.querySelector('.player').dataset.state === 'playing');
+    await plays(page, 2);
+    await page.context().close();
+});
