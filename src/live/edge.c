@@ -191,6 +191,38 @@ struct edge *live_edge_peek(struct live *l, struct ulid video)
     return e;
 }
 
+/* Where the parts of a shelf end, in ticks of 1/90000 s. */
+static int64_t end_of(const struct shelf *s, const struct video_view *view)
+{
+    int64_t end = s->start;
+
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        if (s->count[t] == 0)
+            continue;
+        const struct part *last = &s->parts[t][s->count[t] - 1];
+        int64_t rate = t == TRACK_AUDIO ? view->inits[t][s->init[t]].config.rate : CMAF_VIDEO_TIMESCALE;
+        int64_t at = (last->start + last->duration) * CMAF_VIDEO_TIMESCALE / rate;
+
+        end = at > end ? at : end;
+    }
+    return end;
+}
+
+double live_edge_s(struct live *l, const struct video_view *view)
+{
+    double seconds = video_view_duration_s(view);
+
+    pthread_mutex_lock(&l->lock);
+    const struct video *v = live_find_video(l, view->id);
+    const struct edge *e = v != NULL ? v->edge : NULL;
+    double parts = e != NULL && e->shelf_count > 0
+                       ? (double)end_of(&e->shelves[e->shelf_count - 1], e->view) / CMAF_VIDEO_TIMESCALE
+                       : 0;
+
+    pthread_mutex_unlock(&l->lock);
+    return parts > seconds ? parts : seconds;
+}
+
 static void show_here(struct publication *p, const char *text)
 {
     if (p->video != NULL && p->opened)

@@ -338,6 +338,10 @@ struct edge *live_edge_peek(struct live *l, struct ulid video);
 /* Asks for an edge with the parts that there are now, once: for whoever may not go on asking. Any thread; quick. */
 void live_edge_ask(struct live *l, struct ulid video);
 
+/* How far the video of this view has come, in seconds: with the parts of the open segment, where somebody watches them; never
+ * less than video_view_duration_s(). Any thread; quick. */
+double live_edge_s(struct live *l, const struct video_view *view);
+
 /* From now on `changed` is told of every video that has a new edge, was ended, or has a new segment of a rendition. It is called
  * with the room's lock held, so it must be quick and call nothing of this room. Once, before anything is published. */
 void live_on_edge(struct live *l, void (*changed)(void *ctx, struct ulid video), void *ctx);

@@ -371,6 +371,7 @@ static void take_video(struct publication *p)
 static enum err take_inits(struct publication *p, const char **why)
 {
     enum err e = ERR_OK;
+    bool added = false;
 
     pthread_mutex_lock(&p->live->lock);
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
@@ -379,10 +380,14 @@ static enum err take_inits(struct publication *p, const char **why)
         if (p->record[t] == NULL || p->init[t] != NULL)
             continue;
         if (newest == NULL || newest->config.codec != p->config[t].codec ||
-            !bytes_equal(buffer_bytes(newest->record), buffer_bytes(p->record[t])))
+            !bytes_equal(buffer_bytes(newest->record), buffer_bytes(p->record[t]))) {
             e = video_add_init(p->video, (enum track)t, &p->config[t], buffer_bytes(p->record[t]));
+            added = true;
+        }
         p->init[t] = video_newest_init(p->video, (enum track)t);
     }
+    if (added) /* a segment's parts are seen before its end, and with them its init segment */
+        video_show(p->video, NULL);
     pthread_mutex_unlock(&p->live->lock);
     if (e != ERR_OK)
         *why = "the decoder configuration is not one that can be stored";

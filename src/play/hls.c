@@ -79,6 +79,11 @@ void hls_before(struct builder *b, bool breaks, bool first, int64_t *init, uint3
         builder_printf(b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", clock_text(wall_ms, time));
 }
 
+bool hls_breaks(const struct segment *s)
+{
+    return s->discontinuity || s->torn;
+}
+
 void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init,
                  void (*between)(struct builder *b, const void *ctx, size_t at), const void *ctx)
 {
@@ -86,7 +91,7 @@ void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t 
     uint32_t wanted;
     bool there = has(l, at, &wanted);
 
-    hls_before(b, s->discontinuity || s->torn, at == 0, init, there ? wanted : (uint32_t)*init, s->wall_ms);
+    hls_before(b, hls_breaks(s), at == 0, init, there ? wanted : (uint32_t)*init, s->wall_ms);
     if (!there)
         builder_text(b, "#EXT-X-GAP\n");
     if (between != NULL)

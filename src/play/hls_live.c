@@ -6,6 +6,7 @@
  * away again (§6.2.1), but every segment stays. */
 #include "play/play_int.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 
 /* The advance part limit (§6.2.5.2): requests beyond it are mistakes. */
@@ -241,6 +242,22 @@ static void print_control(struct builder *b, const struct printing *p)
     builder_text(b, "\n");
 }
 
+/* An update begins in mid timeline; some players do not remember what the clock of the wall was where it began. */
+static void print_clock(struct builder *b, const struct video_view *v, size_t at)
+{
+    size_t from = at;
+    char time[CLOCK_TEXT_SIZE];
+
+    while (from > 0 && !hls_breaks(&v->segments[from]))
+        from--;
+    if (from < at) /* else it is said with the segment itself */
+        builder_printf(
+            b, "#EXT-X-PROGRAM-DATE-TIME:%s\n",
+            clock_text(v->segments[from].wall_ms +
+                           (v->segments[at].start - v->segments[from].start) * 1000 / CMAF_VIDEO_TIMESCALE,
+                       time));
+}
+
 static struct buffer *print(const struct edge *e, const struct play_list *l, bool skips)
 {
     struct printing p = {e, l, {e->view, l->rendition, l->track, whole_count(e, l)}};
@@ -255,6 +272,8 @@ static struct buffer *print(const struct edge *e, const struct play_list *l, boo
     print_control(&b, &p);
     if (from > 0)
         builder_printf(&b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%zu\n", from);
+    if (from > 0 && from < p.listing.count)
+        print_clock(&b, e->view, from);
     for (size_t i = from; i < p.listing.count; i++)
         hls_segment(&b, &p.listing, i, &init, print_parts_at, &p);
     if (l->rendition == NULL)

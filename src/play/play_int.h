@@ -32,6 +32,9 @@ struct listing {
     size_t count; /* of segments to list */
 };
 
+/* Whether the timeline breaks before the segment. */
+bool hls_breaks(const struct segment *s);
+
 /* Prints the segment at `at`, and what has to be said before it; *init is the init segment that holds. `between` (may be NULL)
  * prints what stands between the two. */
 void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init,

@@ -247,6 +247,7 @@ class HlsPlayer:
         boundary = sum(seconds) - float(then.control.get('CAN-SKIP-UNTIL', 0))
         old = sum(end <= boundary + 1e-6 for end in itertools.accumulate(seconds))
         self.verdict('a delta update skips, and says how much', then.skipped == old, f'{then.skipped} of {old}')
+        self.verdict('PROGRAM-DATE-TIME is there', then.tag('PROGRAM-DATE-TIME') is not None, 'not in an update')
 
     def past_the_end(self, now):
         at = next((i for i, s in enumerate(now.segments) if s[2]), None)

@@ -755,6 +755,7 @@ static void who_hurries_sees_the_open_segment_in_parts_and_the_same_bytes_when_i
     send_span(&s, 13000, 15000);
     e = live_edge_peek(h.live, v->id);
     assert_true(e->publishing && e->part_90k[TRACK_VIDEO] > 0 && e->part_90k[TRACK_AUDIO] > 0);
+    assert_true(live_edge_s(h.live, v) > 14 && video_view_duration_s(v) < 13); /* the open segment counts */
     assert_int_equal(e->shelf_count, 1);
     assert_int_equal(e->shelves[0].number, 1);
     assert_true(e->shelves[0].parts[TRACK_VIDEO][0].independent);
