@@ -241,7 +241,7 @@ def step_fuzz(log):
     return Count(passed, failed, 0)
 
 
-BENCHMARKS = ('http', 'ingest', 'ladder', 'booking', 'comments')
+BENCHMARKS = ('http', 'ingest', 'ladder', 'llhls', 'booking', 'comments')
 
 
 def step_bench(log):
