@@ -41,6 +41,8 @@ struct api {
     struct rate *per_author, *per_address; /* of comments */
     struct http_handler handler;
     _Atomic bool draining;
+    struct waiting_room *rooms; /* one a loop: edge.c */
+    unsigned room_count;
 };
 
 /* A reply header; the value is the call's. */
@@ -124,10 +126,11 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
     rendition_routes[], whep_routes[], upload_routes[], comment_routes[], comment_feed_routes[],
-    comment_rule_routes[], comment_move_routes[], operation_routes[]; /* ended by a NULL pattern */
+    comment_rule_routes[], comment_move_routes[], comment_post_routes[],
+    operation_routes[]; /* ended by a NULL pattern */
 
-/* The comments of videos that were deleted go too. Blocks. */
-void comments_forget(struct api *a, const struct ulid *videos, size_t count);
+/* The comments of videos that were deleted go too, and with an event (may be NULL) its rules. Blocks. */
+void comments_forget(struct api *a, const struct ulid *event, const struct ulid *videos, size_t count);
 
 /* The pages and what they are made of. False: no such path. */
 bool pages_answer(struct http_exchange *x);
@@ -135,6 +138,11 @@ bool pages_answer(struct http_exchange *x);
 struct buffer *asset_content(const char *name);
 /* /v/…: playlists, manifests, segments. */
 void playback_answer(struct api *a, struct http_exchange *x);
+
+/* edge.c: what a video that is live has beyond its finished segments. False: it is nothing of that kind, and not answered. */
+bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view *v, const char *file);
+void edge_open(struct api *a);
+void edge_close(struct api *a); /* after the loops have ended, or before anything was asked */
 
 /* "public", or "private" for what only ticket holders may see: a shared cache must not hand it on. */
 const char *cache_scope(const struct video_view *v);

@@ -171,7 +171,7 @@ static bool read_line(struct import *im, struct bytes text)
                                        .id = member(a->line, "id"),
                                        .hold = a->gone || strcmp(state, "held") == 0,
                                        .late = true};
-    if (!comment_id_good(a->comment.id) || !isfinite(offset) || offset < 0 || offset > 1e10 ||
+    if (!comment_id_good(a->comment.id) || !isfinite(offset) || offset < 0 || offset > SECONDS_MAX ||
         !clock_parse(member(a->line, "createdAt"), &a->comment.created_ms) ||
         (!a->gone && !read_digest(member(a->line, "digest"), a->comment.digest)) ||
         (!a->comment.hold && strcmp(state, "shown") != 0))
@@ -258,14 +258,15 @@ static void reply_import(struct import *im)
 
     for (size_t i = 0; i < im->count; i++) {
         const struct comment_call *comment = &im->arrivals[i].comment;
+        bool was_gone = im->arrivals[i].gone && comment->answer == COMMENTED_OTHER; /* here too */
 
         if (comment->answer == COMMENT_BUSY || comment->answer == COMMENT_FULL) {
             reply_comments_away(im->call);
             return;
         }
         taken += comment->answer == COMMENTED;
-        known += comment->answer == COMMENTED_BEFORE;
-        other += comment->answer == COMMENTED_OTHER || comment->answer == COMMENT_MISSING;
+        known += comment->answer == COMMENTED_BEFORE || was_gone;
+        other += (comment->answer == COMMENTED_OTHER && !was_gone) || comment->answer == COMMENT_MISSING;
     }
     call_json(im->call, 200,
               json_pack("{s:I,s:I,s:I}", "imported", taken, "known", known, "conflicts", other));

@@ -4,6 +4,9 @@
 
 #include "api/api_int.h"
 
+/* No position is beyond the longest recording by much; what is larger is no position. */
+#define SECONDS_MAX 1e10
+
 /* Replies to a look at comments that failed: what is busy or away is so for a while. */
 void reply_comments_away(struct call *c);
 

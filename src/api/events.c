@@ -281,7 +281,7 @@ static void remove_event(struct call *c)
     if (e != ERR_OK) {
         call_error(c, e, "event");
     } else {
-        comments_forget(c->api, v.videos, v.video_count);
+        comments_forget(c->api, &c->id, v.videos, v.video_count);
         call_empty(c, 204);
     }
     event_view_free(&v);

@@ -48,10 +48,10 @@ static const char *method_name(enum http_method m)
 /* The route for path and method; NULL with the methods there are in `allowed`, empty when there are none. */
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
-    static const struct route *const tables[] = {event_routes,        video_routes,        rendition_routes,
-                                                 upload_routes,       inventory_routes,    reservation_routes,
-                                                 comment_feed_routes, comment_move_routes, comment_routes,
-                                                 comment_rule_routes, operation_routes,    whep_routes};
+    static const struct route *const tables[] = {
+        event_routes,        video_routes,        rendition_routes,    upload_routes,       inventory_routes,
+        reservation_routes,  comment_feed_routes, comment_move_routes, comment_post_routes, comment_routes,
+        comment_rule_routes, operation_routes,    whep_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
     allowed[0] = '\0';
@@ -243,6 +243,7 @@ struct api *api_new(const struct api_options *options)
     a->options = *options;
     a->admin_token = mem_string(options->admin_token);
     a->program = mem_string(options->program);
+    edge_open(a);
     a->per_author = rate_new(options->comments_author_minute, COMMENTS_BURST_SECONDS);
     a->per_address = rate_new(options->comments_address_minute, COMMENTS_BURST_SECONDS);
     a->handler = (struct http_handler){.streams_body = streams_body, .handle = handle, .ctx = a};
@@ -263,6 +264,7 @@ void api_free(struct api *a)
 {
     if (a == NULL)
         return;
+    edge_close(a);
     free(a->admin_token);
     free(a->program);
     rate_free(a->per_author);

@@ -112,7 +112,7 @@ static void remove_video(struct call *c)
         call_error(c, e, "video");
         return;
     }
-    comments_forget(c->api, &c->id, 1);
+    comments_forget(c->api, NULL, &c->id, 1);
     call_empty(c, 204);
 }
 

@@ -133,6 +133,10 @@
 /* A video is hurried for so long after somebody with low latency asked for something of it: players ask with every part, and
  * a player that waits between two segments is not forgotten. */
 #define LIVE_HURRY_MS 5000
+/* Segments whose parts stay in memory after their end, and how many of these a playlist still lists: who has read of a part
+ * just before it left the list must still get it. */
+#define LIVE_PART_SEGMENTS        3
+#define LIVE_PART_SEGMENTS_LISTED 2
 /* How far one track may run ahead before segments no longer wait for the other. */
 #define TRACK_SKEW_MS_MAX 3000
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
@@ -195,6 +199,20 @@
 /* What a video keeps since its last keyframe for followers to come. Beyond it they wait for the next keyframe. */
 #define FOLLOW_CACHE_BYTES_MAX   67108864
 #define FOLLOW_CACHE_SAMPLES_MAX 12000
+/* --- players ----------------------------------------------------------------------------------------- */
+
+/* A request for something that is not there yet waits so long: three target durations (RFC 8216bis §6.2.5.2), and never longer than
+ * proxies wait for an answer. */
+#define EDGE_WAIT_TARGETS_MAX 3
+#define EDGE_WAIT_MS_MAX      30000
+/* A player that asks for whatever there is gets parts that are at most so old; its question wakes the publisher's loop, and what
+ * that does not answer in the second time is answered without. */
+#define EDGE_AGE_MS_MAX   700
+#define EDGE_FRESH_MS_MAX 500
+/* How often a loop looks for requests that have waited too long. */
+#define EDGE_TICK_MS 500
+/* What one reader of a growing segment may leave unread before it gets no more: some seconds of the highest quality. */
+#define EDGE_UNREAD_BYTES_MAX 8388608
 
 /* --- databases --------------------------------------------------------------------------------------- */
 
@@ -227,8 +245,8 @@
 #define COMMENT_ANSWER_MS_MAX 5000
 #define COMMENT_RETRY_MS      200
 /* The newest entries of a log that a feed keeps in memory: those are told again without asking the engine. */
-#define COMMENT_FEED_ENTRIES     1024
-#define COMMENT_FEED_BYTES_MAX   4194304
+#define COMMENT_FEED_ENTRIES   1024
+#define COMMENT_FEED_BYTES_MAX 4194304
 /* A feed without readers is let go of after this. */
 #define COMMENT_FEED_IDLE_MS 60000
 /* How much of a log a returning reader is told at most: a thousand that are shown, and as many that are not any more. */

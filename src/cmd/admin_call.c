@@ -160,7 +160,8 @@ static struct curl_slist *set_request(struct transfer *t, const char *text)
     if (r->range != NULL)
         fields = add_field(fields, "Content-Range", r->range);
     if (text != NULL) {
-        fields = add_field(fields, "Content-Type", "application/json");
+        fields =
+            add_field(fields, "Content-Type", r->lines != NULL ? "application/x-ndjson" : "application/json");
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text);
     } else if (r->has_file) {
         curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
@@ -201,7 +202,9 @@ static void set_connection(struct transfer *t, const char *method, const char *u
 static CURLcode perform(struct transfer *t, const char *method, const char *path)
 {
     char *url = mem_printf("%s%s", t->admin->server, path);
-    char *text = t->request->document ? json_dumps(t->request->document, JSON_COMPACT) : NULL;
+    char *text = t->request->document ? json_dumps(t->request->document, JSON_COMPACT)
+                 : t->request->lines  ? mem_string(t->request->lines)
+                                      : NULL;
     struct curl_slist *fields;
     CURLcode code;
 

@@ -6,6 +6,7 @@
  *   admin_event.c      events and their keys
  *   admin_inventory.c  what the box office sells
  *   admin_video.c      videos: lists, downloads
+ *   admin_comments.c   a video's comments, out of one store and into another
  *   admin_upload.c     a file, in pieces
  *   admin_transcode.c  more renditions, through the server's queue
  *   admin_pipeline.c   more renditions, by a pipeline in a shell: its two ends
@@ -57,7 +58,8 @@ void admin_close(struct admin *a);
 struct request {
     /* A member that a good answer has, and its media type; without them the server is none of ours. NULL: any. */
     const char *wants, *type;
-    json_t *document; /* sent as JSON; stays the caller's */
+    json_t *document;  /* sent as JSON; stays the caller's */
+    const char *lines; /* sent as lines of JSON */
     /* A body out of a file: `size` bytes from `from` on. */
     bool has_file;
     int file;
@@ -125,6 +127,7 @@ enum err admin_video_delete(struct admin *a);
 enum err admin_video_download(struct admin *a);
 enum err admin_video_upload(struct admin *a);
 enum err admin_video_transcode(struct admin *a);
+enum err admin_video_comments(struct admin *a);
 enum err admin_video_tasks(struct admin *a);
 enum err admin_video_publish(struct admin *a);
 

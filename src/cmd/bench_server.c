@@ -101,6 +101,15 @@ char *bench_server_ask(const char *http, const char *method, const char *path, c
     return answer;
 }
 
+char *bench_server_get(const struct bench_server *s, const char *path)
+{
+    char *text = mem_printf("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, s->http);
+    char *answer = request(s->http, text);
+
+    free(text);
+    return answer;
+}
+
 static bool make_event(struct bench_server *s, const char *http, const char *rtmp, const char *token)
 {
     static const char body[] = "{\"title\":\"bench\"}";
@@ -177,10 +186,8 @@ bool bench_server_matinee(struct bench_server *s, const char *dir, unsigned publ
         failed("matinee serve did not get ready");
     for (unsigned i = 0; done && i < publishers; i++)
         done = make_event(s, http, rtmp, token);
-    s->http = http;
-    http = NULL;
 out:
-    free(http);
+    s->http = http;
     free(rtmp);
     free(data);
     if (!done)

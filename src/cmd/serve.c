@@ -117,12 +117,14 @@ static bool read_limits(struct house *h)
     h->address_minute = COMMENTS_ADDRESS_MINUTE;
     while (text != NULL && *text != '\0') {
         size_t name = strcspn(text, "="), size = strcspn(text, ",");
-        bool author = bytes_is(bytes_of(text, name), "author"), address = bytes_is(bytes_of(text, name), "address");
+        bool author = bytes_is(bytes_of(text, name), "author"),
+             address = bytes_is(bytes_of(text, name), "address");
         uint64_t number;
 
         if (name >= size || (!author && !address) ||
             !bytes_to_u64(bytes_of(text + name + 1, size - name - 1), 1000000, &number)) {
-            snprintf(h->why, sizeof h->why, "--limits wants a list like author=60,address=1200, not '%.60s'", text);
+            snprintf(h->why, sizeof h->why, "--limits wants a list like author=60,address=1200, not '%.60s'",
+                     text);
             return false;
         }
         *(author ? &h->author_minute : &h->address_minute) = (uint32_t)number;
@@ -317,20 +319,21 @@ static enum err open_doors(struct house *h, const char *program)
         e = open_webrtc(h, program);
     if (e != ERR_OK)
         return e;
-    h->api = api_new(&(struct api_options){.net = h->net,
-                                           .live = h->live,
-                                           .store = h->store,
-                                           .ladder = h->ladder,
-                                           .booking = h->booking,
-                                           .webrtc = h->webrtc,
-                                           .comments = h->comments,
-                                           .comments_author_minute = h->author_minute,
-                                           .comments_address_minute = h->address_minute,
-                                           .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
-                                           .admin_token = h->admin_token,
-                                           .program = program,
-                                           .rtmp_port = port_of(&h->rtmp_at),
-                                           .rtmps_port = port_of(&h->rtmps_at)});
+    h->api =
+        api_new(&(struct api_options){.net = h->net,
+                                      .live = h->live,
+                                      .store = h->store,
+                                      .ladder = h->ladder,
+                                      .booking = h->booking,
+                                      .webrtc = h->webrtc,
+                                      .comments = h->comments,
+                                      .comments_author_minute = h->author_minute,
+                                      .comments_address_minute = h->address_minute,
+                                      .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
+                                      .admin_token = h->admin_token,
+                                      .program = program,
+                                      .rtmp_port = port_of(&h->rtmp_at),
+                                      .rtmps_port = port_of(&h->rtmps_at)});
     return explain(h, "http", http_server_start(&h->http, h->net, &h->http_at, h->tls, api_handler(h->api)));
 }
 
@@ -433,7 +436,8 @@ int cmd_serve(int argc, char **argv)
     av_log_set_callback(on_av_log);
     block_signals(&signals);
     if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live, program) != ERR_OK ||
-        open_ladder(&h, program) != ERR_OK || open_comments(&h) != ERR_OK || open_doors(&h, program) != ERR_OK)
+        open_ladder(&h, program) != ERR_OK || open_comments(&h) != ERR_OK ||
+        open_doors(&h, program) != ERR_OK)
         goto out;
     announce(&h);
     wait_for_signal(&h, &signals);

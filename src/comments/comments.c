@@ -59,8 +59,10 @@ void comment_call_free(struct comment_call *call)
 
 struct waiting {
     pthread_mutex_t lock;
-    pthread_cond_t done;
-    bool is_done;
+    pthread_cond_t is_answered;
+    bool answered;
+    void (*done)(struct comment_call *call); /* the caller's own, kept for it */
+    void *ctx;
 };
 
 static void wake(struct comment_call *call)
@@ -68,24 +70,24 @@ static void wake(struct comment_call *call)
     struct waiting *w = call->ctx;
 
     pthread_mutex_lock(&w->lock);
-    w->is_done = true;
-    pthread_cond_signal(&w->done);
+    w->answered = true;
+    pthread_cond_signal(&w->is_answered);
     pthread_mutex_unlock(&w->lock);
 }
 
 void comments_do(struct comments *c, struct comment_call *call)
 {
-    struct waiting w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    struct waiting w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, call->done, call->ctx};
 
     call->done = wake;
     call->ctx = &w;
     comments_submit(c, call);
     pthread_mutex_lock(&w.lock);
-    while (!w.is_done)
-        pthread_cond_wait(&w.done, &w.lock);
+    while (!w.answered)
+        pthread_cond_wait(&w.is_answered, &w.lock);
     pthread_mutex_unlock(&w.lock);
-    pthread_mutex_destroy(&w.lock);
-    pthread_cond_destroy(&w.done);
+    call->done = w.done;
+    call->ctx = w.ctx;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------- */

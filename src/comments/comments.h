@@ -220,6 +220,9 @@ void comment_rules_free(struct comment_rules *r); /* what it holds */
 must_check enum err comments_rules(struct comments *c, struct ulid event, struct comment_rules *out);
 must_check enum err comments_set_rules(struct comments *c, struct ulid event, const struct comment_rules *r);
 
+/* Forgets the rules and lists of an event that was deleted. Blocks. */
+must_check enum err comments_forget_rules(struct comments *c, struct ulid event);
+
 enum comment_list { COMMENT_MUTED, COMMENT_FOLLOWING };
 
 /* Puts an author on one of an event's lists, or takes them off; doing so twice is harmless. Blocks. */

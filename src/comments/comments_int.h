@@ -6,7 +6,8 @@
  *   lane.c     calls on their way to the engine: group commit
  *   sql.c      the engine that is a database
  *   redis.c    the engine without SQL
- *   feed.c     the newest of a video's log in memory, and its readers
+ *   feed.c     the newest of a video's log in memory
+ *   reader.c   those who are told of it
  *   window.c   windows: cached, sealed, unsealed
  *   comments.c opens and closes the room, and hands reads on */
 #ifndef MATINEE_COMMENTS_COMMENTS_INT_H
@@ -66,13 +67,6 @@ void lane_free(struct lane *l);
 void lane_add(struct lane *l, struct comment_call *call);
 
 /* --- feeds ------------------------------------------------------------------------------------------- */
-
-struct feed;
-
-struct frame {
-    int64_t seq;
-    struct buffer *events; /* NULL: nothing that a reader is told */
-};
 
 /* Tells the video's feed, if anybody has it in memory, of calls that were done: those of one video. Blocks. */
 void feed_tell(struct comments *c, struct comment_call **calls, size_t count);

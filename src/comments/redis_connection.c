@@ -265,7 +265,7 @@ static enum err check_settings(struct connection *c, char why[256])
 
 static enum err connection_open(struct redis_server *s, struct connection **out, char why[256])
 {
-    struct timeval connect = {DB_CONNECT_SECONDS_MAX, 0}, answer = {DB_ANSWER_SECONDS_MAX, 0};
+    struct timeval connect = {DB_CONNECT_SECONDS_MAX, 0}, answer = {COMMENT_ANSWER_MS_MAX / 1000, 0};
     struct connection *c = mem_new(sizeof *c);
     enum err e = ERR_IO;
 

@@ -250,6 +250,31 @@ enum err comments_set_rules(struct comments *c, struct ulid event, const struct 
     return e == ERR_OK ? renew(c, event) : e;
 }
 
+static enum err forget(void *ctx, struct db *tx)
+{
+    static const char *const sql[] = {"DELETE FROM comment_rules WHERE event_id = ?",
+                                      "DELETE FROM comment_muted WHERE event_id = ?",
+                                      "DELETE FROM comment_followers WHERE event_id = ?"};
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; i < sizeof sql / sizeof *sql && e == ERR_OK; i++)
+        e = db_run(tx, sql[i], DB_VALUES(db_str((const char *)ctx)), NULL);
+    return e;
+}
+
+enum err comments_forget_rules(struct comments *c, struct ulid event)
+{
+    char id[ULID_TEXT_SIZE];
+    struct page *p;
+
+    ulid_text(event, id);
+    pthread_mutex_lock(&c->rules->lock);
+    p = map_remove(c->rules->pages, bytes_of(event.b, sizeof event.b));
+    pthread_mutex_unlock(&c->rules->lock);
+    page_free(p);
+    return db_write(c->options.db, forget, id);
+}
+
 static const char *table_of(enum comment_list list, const char *muted, const char *following)
 {
     return list == COMMENT_MUTED ? muted : following;

@@ -69,11 +69,13 @@ static bool show_row(void *ctx, const struct db_row *r)
 struct writing {
     struct comment_call **calls;
     size_t count;
+    bool shared;
 };
 
 /* One video's part of a transaction. */
 struct turn {
     struct db *tx;
+    bool shared; /* the engine is a server: every statement is a trip */
     char video[ULID_TEXT_SIZE];
     struct comment_call **calls;
     size_t count;
@@ -127,7 +129,8 @@ static bool settle_row(void *ctx, const struct comment *known)
 #define PLACES_64                                                                                            \
     PLACES_8 "," PLACES_8 "," PLACES_8 "," PLACES_8 "," PLACES_8 "," PLACES_8 "," PLACES_8 "," PLACES_8
 
-/* Settles those whose ids are taken already. */
+/* Settles those whose ids are taken already: with one trip to a server, and where there is none one by one, for SQLite would
+ * rather read the whole video than look up so many. */
 static enum err look_up(struct turn *t, struct comment_call **posts, size_t count)
 {
     static const char one[] = "SELECT " COLUMN_NAMES " FROM comments WHERE video_id = ? AND cid = ?";
@@ -137,10 +140,10 @@ static enum err look_up(struct turn *t, struct comment_call **posts, size_t coun
     struct rows rows = {.video = posts[0]->video, .row = settle_row, .ctx = t};
     enum err e = ERR_OK;
 
-    for (size_t from = 0; from < count && e == ERR_OK; from += IDS_MAX) {
-        size_t here = count - from < IDS_MAX ? count - from : IDS_MAX;
-
-        for (size_t i = 0; i < IDS_MAX; i++) /* the places that are left ask for the last one again */
+    for (size_t from = 0, here; from < count && e == ERR_OK; from += here) {
+        here = !t->shared ? 1 : count - from < IDS_MAX ? count - from : IDS_MAX;
+        for (size_t i = 0; i < (here == 1 ? 1 : IDS_MAX);
+             i++) /* the places that are left ask for the last one again */
             values[1 + i] = db_str(posts[from + (i < here ? i : here - 1)]->id);
         e = db_read(t->tx, here == 1 ? one : many, values, here == 1 ? 2 : 1 + IDS_MAX, show_row, &rows);
     }
@@ -311,9 +314,9 @@ static enum err do_one(struct turn *t, struct comment_call *call)
 
 /* --- the transaction ------------------------------------------------------------------------------------ */
 
-static enum err write_video(struct db *tx, struct comment_call **calls, size_t count)
+static enum err write_video(struct db *tx, bool shared, struct comment_call **calls, size_t count)
 {
-    struct turn t = {.tx = tx, .calls = calls, .count = count};
+    struct turn t = {.tx = tx, .shared = shared, .calls = calls, .count = count};
     enum err e;
 
     ulid_text(calls[0]->video, t.video);
@@ -335,14 +338,14 @@ static enum err write_all(void *ctx, struct db *tx)
     for (size_t from = 0, to = 0; from < w->count && e == ERR_OK; from = to) {
         while (to < w->count && ulid_equal(w->calls[to]->video, w->calls[from]->video))
             to++;
-        e = write_video(tx, w->calls + from, to - from);
+        e = write_video(tx, w->shared, w->calls + from, to - from);
     }
     return e;
 }
 
 static enum err sql_write(struct comment_store *s, struct comment_call **calls, size_t count)
 {
-    struct writing w = {calls, count};
+    struct writing w = {calls, count, s->shared};
 
     return db_write(db_of(s), write_all, &w);
 }

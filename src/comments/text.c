@@ -233,7 +233,7 @@ static bool is_host(const char *text, const char *dot)
         return false;
     while (is_label(dot[1 + size]))
         size++;
-    if (size < 2)
+    if (size < 2 || (dot[1] >= '0' && dot[1] <= '9')) /* 10.50/11 */
         return false;
     if (dot[1 + size] == '/')
         return true;

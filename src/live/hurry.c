@@ -24,8 +24,10 @@ static void look(void *ctx)
 
     if (left_ms > 0)
         timer_start(p->berth->loop, &p->calm, left_ms, look, p);
-    else
+    else {
         tell(p, false);
+        edge_forget(p->video);
+    }
 }
 
 void hurry_begin(struct publication *p)
@@ -34,6 +36,8 @@ void hurry_begin(struct publication *p)
         return;
     tell(p, true);
     look(p);
+    if (p->opened)
+        edge_show(p);
 }
 
 static void hurry_here(struct publication *p, const char *text)

@@ -3,6 +3,8 @@
  *   journal.c    makes samples durable, one log for all videos
  *   timeline.c   mends a publisher's clock into one timeline
  *   segmenter.c  turns samples into segments
+ *   parts.c      how long parts are, and shelves of them
+ *   edge.c       what low-latency players see of a segment that is still open
  *   spool.c      brings finished segments to the store and the index, in order
  *   index.c      the rows of events and videos
  *   renditions.c what was made of the source: rows, and what views show of them
@@ -112,6 +114,7 @@ struct segment_opening {
     int64_t start; /* ticks of 1/90000 s */
     int64_t wall_ms;
     const struct init *init[TRACK_COUNT]; /* NULL: no such track yet */
+    uint32_t part_90k[TRACK_COUNT];       /* no part is longer; 0: it has chunks and no parts */
 };
 
 /* A segment that is done: its description and its bytes. */
@@ -119,7 +122,8 @@ struct finished {
     struct list link;
     struct segment segment;
     struct buffer *bytes[TRACK_COUNT]; /* NULL where the track has nothing in it */
-    uint64_t position; /* of the journal: all that lies before it is in this segment or an earlier one */
+    struct shelf shelf; /* its parts, which have no bytes of their own where nobody asked for them */
+    uint64_t position;  /* of the journal: all that lies before it is in this segment or an earlier one */
 };
 
 void finished_free(struct finished *f);
@@ -150,10 +154,42 @@ must_check enum err segmenter_add(struct segmenter *s, enum track track, const s
  * where the timeline stands then. On failure nothing is open either; samples that were refused are missing. */
 must_check enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k);
 
+/* What is open, as shelves that are the caller's: the newest one, and the one before it while that is not finished. */
+size_t segmenter_shelves(struct segmenter *s, struct shelf out[2]);
+/* Grows whenever that is more than it was. */
+uint64_t segmenter_changes(const struct segmenter *s);
+/* How far apart pictures are on average, in ticks of 1/90000 s; 0 while not known. */
+int64_t segmenter_distance(const struct segmenter *s);
+
 /* The length of the first whole GOP, in ticks of 1/90000 s; 0 while not known. */
 int64_t segmenter_first_gop(const struct segmenter *s);
 /* Whether the open segment has grown to SEGMENT_BYTES_MAX: it is to be cut, keyframe or not. */
 bool segmenter_is_full(const struct segmenter *s);
+
+/* --- parts.c ----------------------------------------------------------------------------------------- */
+
+/* How long the parts of a track are to be, in ticks of 1/90000 s: of pictures so far apart, or of sounds like these. */
+uint32_t parts_of_pictures(int64_t distance_90k);
+uint32_t parts_of_sounds(const struct codec_config *config);
+
+/* Gives every part its bytes; `of` are the segment's, as far as it has got. */
+void shelf_fill(struct shelf *s, enum track track, struct bytes of);
+struct shelf shelf_copy(const struct shelf *s);
+void shelf_drop(struct shelf *s); /* frees what it holds */
+
+/* --- edge.c ------------------------------------------------------------------------------------------ */
+
+struct publication;
+struct video;
+
+/* Shows what has become of the open segment, to whom it may concern. On the publication's loop, without the lock. */
+void edge_update(struct publication *p);
+/* The same, whether or not somebody is known to watch. */
+void edge_show(struct publication *p);
+/* A segment of the video is done, and about to be shown: its last parts. On its publisher's loop, without the lock. */
+void edge_finished(struct video *v, struct finished *f);
+void edge_forget(struct video *v);       /* nobody watches with low latency; without the lock */
+void edge_view_changed(struct video *v); /* with the lock held */
 
 /* --- health.c ---------------------------------------------------------------------------------------- */
 
@@ -228,6 +264,7 @@ struct publication {
     bool warned;              /* it was told of the disk */
     bool opened;              /* it has opened a segment */
     bool has_key;             /* a keyframe has come */
+    uint64_t shown_changes;   /* the segmenter's, when its edge was shown last */
     bool hurried;             /* somebody watches with low latency, and the publisher was told */
     struct timer calm;        /* looks whether that is still so */
     struct timeline timeline;
@@ -267,6 +304,8 @@ struct video {
     int64_t view_used_ms;
     struct hub hub;                   /* has a lock of its own */
     _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
+    struct edge *edge;                /* NULL: nobody has asked for it; under the room's lock */
+    uint32_t part_90k[TRACK_COUNT];   /* chosen once; 0: not yet; under the room's lock */
     /* Only while live, and then on the publisher's loop: */
     struct segmenter *segmenter;
     struct replay *replay; /* only while the room opens */
@@ -314,6 +353,8 @@ struct live {
     _Atomic bool disk_full;
     void (*changed_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
     void *changed_ctx;
+    void (*edge_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
+    void *edge_ctx;
     struct {
         pthread_t thread;
         bool runs;

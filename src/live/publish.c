@@ -177,6 +177,7 @@ static void leave(struct publication *p)
     l->publication_count--;
     if (v != NULL) {
         v->publishing = v->pins = false;
+        edge_view_changed(v);
         v->ends_at_ms = clock_mono_ms() + l->options.grace_ms;
     }
     pthread_cond_broadcast(&l->changed);
@@ -334,6 +335,7 @@ void publish_finished(void *ctx, struct finished *f)
 {
     struct video *v = ctx;
 
+    edge_finished(v, f);
     spool_add(v->room, v, f);
 }
 
@@ -356,6 +358,7 @@ static void take_video(struct publication *p)
     }
     p->video->publishing = true;
     p->video->ends_at_ms = 0;
+    edge_view_changed(p->video);
     pthread_mutex_unlock(&l->lock);
     if (p->video->segmenter == NULL)
         p->video->segmenter = segmenter_new(&(struct segmenter_events){publish_finished}, p->video);
@@ -369,6 +372,7 @@ static void take_video(struct publication *p)
 static enum err take_inits(struct publication *p, const char **why)
 {
     enum err e = ERR_OK;
+    bool added = false;
 
     pthread_mutex_lock(&p->live->lock);
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
@@ -377,14 +381,36 @@ static enum err take_inits(struct publication *p, const char **why)
         if (p->record[t] == NULL || p->init[t] != NULL)
             continue;
         if (newest == NULL || newest->config.codec != p->config[t].codec ||
-            !bytes_equal(buffer_bytes(newest->record), buffer_bytes(p->record[t])))
+            !bytes_equal(buffer_bytes(newest->record), buffer_bytes(p->record[t]))) {
             e = video_add_init(p->video, (enum track)t, &p->config[t], buffer_bytes(p->record[t]));
+            added = true;
+        }
         p->init[t] = video_newest_init(p->video, (enum track)t);
     }
+    if (added) /* a segment's parts are seen before its end, and with them its init segment */
+        video_show(p->video, NULL);
     pthread_mutex_unlock(&p->live->lock);
     if (e != ERR_OK)
         *why = "the decoder configuration is not one that can be stored";
     return e;
+}
+
+/* How long parts are is chosen once per video, when its first segment has shown how far apart pictures are. That one has no
+ * parts, and need not: before its end there is nothing that could be played. */
+static void choose_parts(struct publication *p)
+{
+    struct video *v = p->video;
+    uint32_t chosen[TRACK_COUNT] = {
+        p->config[TRACK_VIDEO].codec ? parts_of_pictures(segmenter_distance(v->segmenter)) : 0,
+        p->config[TRACK_AUDIO].codec ? parts_of_sounds(&p->config[TRACK_AUDIO]) : 0};
+
+    if (v->next_number == 0)
+        return;
+    pthread_mutex_lock(&p->live->lock);
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if (v->part_90k[t] == 0)
+            v->part_90k[t] = chosen[t];
+    pthread_mutex_unlock(&p->live->lock);
 }
 
 static enum err open_segment(struct publication *p, int64_t start_90k, const char **why)
@@ -402,6 +428,8 @@ static enum err open_segment(struct publication *p, int64_t start_90k, const cha
 
     if (e != ERR_OK)
         return e;
+    choose_parts(p);
+    memcpy(o.part_90k, v->part_90k, sizeof o.part_90k);
     o.init[TRACK_VIDEO] = p->init[TRACK_VIDEO];
     o.init[TRACK_AUDIO] = p->init[TRACK_AUDIO];
 
@@ -498,6 +526,7 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
         *why = "a sample is damaged and cannot be stored";
         return ERR_BAD;
     }
+    edge_update(p);
     metric_add(&messages, 1);
     hub_sample(&p->video->hub, tag->track, &p->config[tag->track], p->record[tag->track], &s);
     if (*position - p->live->durable > JOURNAL_QUEUE_BYTES_MAX)

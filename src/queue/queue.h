@@ -144,7 +144,8 @@ void bus_close(struct bus *b); /* after every ear is gone; accepts NULL */
 void bus_tell(struct bus *b, const char *topic, struct bytes message);
 
 /* Has `heard(ctx, message)` called for each message of others, on a thread of the bus. NULL where there are no others. */
-struct bus_ear *bus_listen(struct bus *b, const char *topic, void (*heard)(void *ctx, struct bytes message), void *ctx);
+struct bus_ear *bus_listen(struct bus *b, const char *topic, void (*heard)(void *ctx, struct bytes message),
+                           void *ctx);
 /* Nothing is heard any more when this returns. Accepts NULL. */
 void bus_unlisten(struct bus_ear *ear);
 

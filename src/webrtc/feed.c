@@ -407,7 +407,7 @@ static struct bytes key_of(const struct ulid *video)
     return bytes_of(video->b, sizeof video->b);
 }
 
-struct feed *feed_of(struct webrtc *w, struct ulid video)
+struct feed *feed_watch(struct webrtc *w, struct ulid video)
 {
     struct feed *f = map_get(w->feeds, key_of(&video));
     uint32_t random[5];

@@ -198,7 +198,7 @@ static void offer_here(void *ctx)
         refuse(a, ERR_CLOSED, "the server is shutting down; try again in a moment");
     else if (map_count(w->by_id) >= WEBRTC_SESSIONS_MAX || w->half_open >= WEBRTC_HALF_OPEN_MAX)
         refuse(a, ERR_BUSY, "there are too many WebRTC sessions; try again in a moment");
-    else if ((f = feed_of(w, a->video)) == NULL)
+    else if ((f = feed_watch(w, a->video)) == NULL)
         refuse(a, ERR_MISSING, "this video is not live");
     else
         feed_offer(f, buffer_bytes(a->text), a->told, a->ctx);

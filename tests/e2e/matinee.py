@@ -305,6 +305,40 @@ class MariaDB:
             self.kill()
 
 
+class Redis:
+    """A Redis server of our own that answers for nothing it has not synced, on a free port that it keeps over restarts."""
+
+    def __init__(self, folder, appendfsync='always'):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir()
+        self.appendfsync = appendfsync
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            self.port = s.getsockname()[1]
+        self.url = f'redis://127.0.0.1:{self.port}'
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ['redis-server', '--bind', '127.0.0.1', '--port', str(self.port), '--dir', str(self.folder), '--appendonly', 'yes',
+             '--appendfsync', self.appendfsync, '--save', ''],
+            stdin=subprocess.DEVNULL, stdout=open(self.folder / 'log', 'ab'), stderr=subprocess.STDOUT)
+        until(lambda: self.run('PING') == 'PONG', 20, 'Redis being ready')
+        return self
+
+    def run(self, *words):
+        done = subprocess.run(['redis-cli', '-p', str(self.port), *words], capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+
 class Worker:
     """One `matinee worker`."""
 
