@@ -1,7 +1,7 @@
 /* net/udp.c - one datagram socket: read in batches, sent in trains.
  *
  * A train is one message of sendmmsg() that the kernel cuts by itself (UDP_SEGMENT): measured, four times as many datagrams
- * a second as with a message each. Where a device refuses that (EIO, EINVAL), datagrams go one by one from then on. */
+ * a second as with a message each. Where a device refuses that (EIO), datagrams go one by one from then on. */
 #include "net/net_int.h"
 
 #include "base/limits.h"
@@ -190,10 +190,12 @@ static size_t send_some(struct udp *u, const struct udp_train *trains, size_t co
     sent = sendmmsg(u->fd, b.messages, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0)
         return (size_t)sent;
-    if ((errno == EIO || errno == EINVAL) && trains[0].size > trains[0].piece) {
-        log_info("net", "the network device does not cut trains of datagrams: %s", strerror(errno));
+    if (errno == EINVAL && trains[0].size > trains[0].piece) /* too large for the way to this one address */
+        return send_apart(u, trains) ? 1 : 0;
+    if (errno == EIO && trains[0].size > trains[0].piece) {
+        log_info("net", "the network device does not cut trains of datagrams; they go one by one");
         u->no_trains = true;
-        return send_some(u, trains, 1);
+        return send_apart(u, trains) ? 1 : 0;
     }
     return errno == EAGAIN || errno == ENOBUFS ? 0
                                                : 1; /* else: that address cannot be reached; the next may */

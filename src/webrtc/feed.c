@@ -96,6 +96,8 @@ static void follow_again(void *ctx)
     f->follower = live_follow(f->room->options.live, f->video, f->room->loop, told, f);
     f->ring.key = RING_NONE;
     f->shown_90k = INT64_MIN;
+    if (f->follower == NULL) /* it has ended meanwhile, and told the follower that was */
+        feed_free(f);
 }
 
 /* Whether it comes after all that were sent, as a browser needs it. */

@@ -20,6 +20,8 @@ METRIC(viewers, METRIC_GAUGE, "matinee_webrtc_viewers", "WebRTC viewers that pla
 METRIC(shaken, METRIC_COUNTER, "matinee_webrtc_handshakes_total", "DTLS handshakes that made keys");
 METRIC(unshaken, METRIC_COUNTER, "matinee_webrtc_handshakes_failed_total",
        "WebRTC sessions that ended before they had keys");
+METRIC_HISTOGRAM_OF(loss, "matinee_webrtc_loss_percent",
+                    "What viewers say of packets lost since their last report", "way", 1, 2, 5, 10, 25, 50);
 METRIC(silent, METRIC_COUNTER, "matinee_webrtc_consents_expired_total",
        "WebRTC viewers that were not heard of for 30 s");
 
@@ -378,6 +380,8 @@ static void hear(struct viewer *v, const struct rtcp_heard *h)
         if (index != RING_NONE)
             viewer_repair(v, index, now);
     }
+    if (h->has_loss)
+        histogram_add(&loss, v->tcp ? "tcp" : "udp", h->loss * 100 / 256);
     if (h->keyframe_wanted)
         give_keyframe(v);
     outbox_flush(&v->room->outbox);
