@@ -347,7 +347,7 @@ static enum err borrow(struct redis_server *s, struct connection **out, bool fre
 /* Silence, and no end: another connection would hear no more. To be asked right after the call. */
 static bool timed_out(const redisContext *c)
 {
-    return c->err == REDIS_ERR_TIMEOUT || (c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == ETIMEDOUT));
+    return c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == ETIMEDOUT);
 }
 
 /* A connection that rested may have ended since: then once more, on a new one. What is repeated is known again by its ids. */
