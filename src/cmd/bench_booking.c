@@ -62,7 +62,7 @@ struct database {
     const char *name;
     struct db *db;
     struct booking *booking;
-    struct market_house house;
+    struct bench_house house;
 };
 
 /* --- one point --------------------------------------------------------------------------------------- */
@@ -269,12 +269,13 @@ static bool open_database(struct database *d, const char *url, const char *folde
         fprintf(stderr, "matinee bench booking: %s\n", why);
         return false;
     }
-    return market_house_open(&d->house, folder, db_shared(d->db) ? url : NULL);
+    return bench_house_open(&d->house, folder,
+                            (const char *const[]){db_shared(d->db) ? "--database" : NULL, url, NULL});
 }
 
 static void close_database(struct database *d)
 {
-    market_house_close(&d->house);
+    bench_house_close(&d->house);
     booking_close(d->booking);
     db_close(d->db);
 }

@@ -3,8 +3,7 @@
 #define MATINEE_CMD_BENCH_BOOKING_INT_H
 
 #include "booking/booking.h"
-
-#include <sys/types.h>
+#include "cmd/bench_house_int.h"
 
 /* What clients ask for. */
 enum market_shape {
@@ -35,17 +34,9 @@ must_check enum err market_engine(struct booking *b, enum booking_locking lockin
  * decrement and an inserted row. */
 must_check enum err market_row_locks(struct db *d, const struct market *m, struct market_result *out);
 
-/* A `matinee serve` of its own below `folder`, over `database` (NULL: its own SQLite file). False: it was said why not. */
-struct market_house {
-    pid_t pid;
-    char http[64], token[64];
-};
-must_check bool market_house_open(struct market_house *out, const char *folder, const char *database);
-void market_house_close(struct market_house *h);
-
 /* Sells over HTTP. False: it was said why not. */
-must_check bool market_http(const struct market_house *h, enum booking_locking locking,
-                            const struct market *m, struct market_result *out);
+must_check bool market_http(const struct bench_house *h, enum booking_locking locking, const struct market *m,
+                            struct market_result *out);
 
 /* `rows` rows of 1,000 seats, each held by a reservation of its own; then all holds end. */
 struct market_holds_result {

@@ -66,11 +66,11 @@ static void note(const char *what, const char *server, long round, double value,
 static bool measure(const struct setup *s, const struct load *l, enum kind kind, double *per_cpu_s)
 {
     unsigned requests = s->quick ? l->quick_requests : l->requests;
-    double before = web_server_cpu_us(&s->servers[kind]);
+    double before = bench_cpu_us(s->servers[kind].pid);
 
     if (!web_ask(&s->servers[kind].at, l->path, l->body_bytes, l->connections, requests))
         return false;
-    *per_cpu_s = requests * 1e6 / (web_server_cpu_us(&s->servers[kind]) - before);
+    *per_cpu_s = requests * 1e6 / (bench_cpu_us(s->servers[kind].pid) - before);
     return true;
 }
 
@@ -115,14 +115,14 @@ static bool measure_held(const struct setup *s, enum kind kind, const char *path
     int *fds = mem_new((size_t)s->held * sizeof *fds);
     struct web_server server;
     bool good = kind == OURS ? web_server_ours(&server) : web_server_nginx(&server);
-    double before = web_server_rss_kb(&server);
+    double before = bench_anonymous_kb(server.pid);
 
     for (long i = 0; i < s->held; i++)
         fds[i] = -1;
     good = good && web_hold(&server.at, path, body_bytes, fds, (unsigned)s->held);
     if (body_bytes == 0 && good) /* nothing is answered; a later question is, when all before it were read */
         good = web_ask(&server.at, "/small", SMALL_BYTES, 1, 1);
-    *each = (web_server_rss_kb(&server) - before) * 1024 / (double)s->held;
+    *each = (bench_anonymous_kb(server.pid) - before) * 1024 / (double)s->held;
     for (long i = 0; i < s->held; i++)
         if (fds[i] >= 0)
             close(fds[i]);

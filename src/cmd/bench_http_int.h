@@ -26,9 +26,6 @@ must_check bool web_server_ours(struct web_server *out);
 must_check bool web_server_nginx(struct web_server *out);
 void web_server_stop(struct web_server *s);
 
-double web_server_cpu_us(const struct web_server *s);
-double web_server_rss_kb(const struct web_server *s); /* anonymous memory: what the process holds itself */
-
 /* --- the client, bench_http_client.c ---------------------------------------------------------------------- */
 
 /* Asks for `path` this many times over so many connections, each asking again when it has its answer, whose

@@ -5,10 +5,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /* `matinee bench http`; words behind the benchmark's name. Returns an exit status. */
 int bench_http(int argc, char **argv);
 int bench_booking(int argc, char **argv);
+int bench_comments(int argc, char **argv);
 
 /* --- reports, bench_report.c ---------------------------------------------------------------------------- */
 
@@ -65,6 +67,10 @@ bool bench_lines_svg(const struct bench_lines *l, const char *dir, const char *n
 
 /* Makes the folder and those above it, and opens a file in it; NULL: it could not be, and was said. */
 FILE *bench_file(const char *dir, const char *name, const char *extension);
+/* Of a process: the time on a CPU of the threads it has; and the memory that it holds itself. */
+double bench_cpu_us(pid_t pid);
+double bench_anonymous_kb(pid_t pid);
+
 /* Removes a folder of a benchmark's own and everything in it. */
 void bench_folder_remove(const char *dir);
 
