@@ -80,11 +80,17 @@ static char *object_name(const struct window_key *k)
 
 /* --- in memory --------------------------------------------------------------------------------------- */
 
+/* What one takes: an empty window is not for nothing. */
+static size_t cost(const struct comment_window *window)
+{
+    return window->json->size + sizeof(struct kept) + 128;
+}
+
 static void drop(struct windows *w, struct kept *k)
 {
     map_remove(w->kept, key_bytes(&k->key));
     list_remove(&k->link);
-    w->bytes -= k->window.json->size;
+    w->bytes -= cost(&k->window);
     buffer_unref(k->window.json);
     free(k);
 }
@@ -114,7 +120,7 @@ static void keep(struct windows *w, const struct window_key *key, const struct c
         drop(w, old);
     map_put(w->kept, key_bytes(&k->key), k);
     list_push(&w->used, &k->link);
-    w->bytes += window->json->size;
+    w->bytes += cost(window);
     while (w->bytes > COMMENT_WINDOWS_BYTES_MAX && w->used.next != &k->link)
         drop(w, container_of(w->used.next, struct kept, link));
     pthread_mutex_unlock(&w->lock);
