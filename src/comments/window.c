@@ -334,15 +334,15 @@ static enum err seal_once(struct comments *c, const struct window_key *key, bool
     return e;
 }
 
-/* False: it is to be tried again later. */
-static bool seal(struct comments *c, const struct window_key *key)
+bool window_seal(struct comments *c, struct ulid video, int64_t window)
 {
+    struct window_key key = key_of(video, window);
     bool changed = true;
     enum err e = ERR_OK;
 
     for (int i = 0; i < SEAL_TRIES && e == ERR_OK && changed; i++) {
         changed = false;
-        e = seal_once(c, key, &changed);
+        e = seal_once(c, &key, &changed);
     }
     if (e != ERR_OK)
         log_debug("comments", "a window could not be sealed: %s", err_text(e));
@@ -398,7 +398,7 @@ static void try_one(struct comments *c, struct unsealed *u)
     map_remove(w->unsealed, key_bytes(&key));
     pthread_mutex_unlock(&w->lock);
     free(u);
-    if (ripe == RIPE_NOW && !seal(c, &key))
+    if (ripe == RIPE_NOW && !window_seal(c, key.video, key.window))
         window_note(c, key.video, key.window);
 }
 
