@@ -35,7 +35,27 @@ const CONFIG = {
     abr: {defaultBandwidthEstimate: 4e6},
 };
 
-const ADDRESSES = {dash: 'manifest.mpd', hls: 'master.m3u8'};
+/* Near the live edge there is the publisher's own quality only, for what is made of it comes later; a line that is too thin for it
+ * is better served by the others. */
+const ADDRESSES = {low: 'low.m3u8', dash: 'manifest.mpd', hls: 'master.m3u8'};
+const DRY_TIMES = 3;
+const DRY_WITHIN_MS = 45000;
+/* Who has gone back farther than this wants to see the past, and not to be hurried out of it. */
+const CATCH_UP_S = 12;
+const LATENCY_S_MAX = 60;
+
+function configOf(name, catchUp) {
+    return {streaming: {lowLatencyMode: name === 'low', rebufferingGoal: name === 'low' ? .1 : CONFIG.streaming.rebufferingGoal,
+        liveSync: {enabled: catchUp, maxPlaybackRate: 1.06, minPlaybackRate: .97}}};
+}
+
+/* How much the server's clock is ahead of ours, in ms: half of the way is each way's. */
+async function clockAhead() {
+    const began = Date.now();
+    const text = await fetch('/api/v1/time').then((a) => a.text()).catch(() => null);
+
+    return text ? new Date(text) - (began + Date.now()) / 2 : 0;
+}
 
 /* Whether a playlist has something to name yet. */
 async function hasMedia(video) {
@@ -76,7 +96,9 @@ export class Player {
             if (number !== this.load_number)
                 return;
         }
-        const problem = await this.#try(video, protocol, number);
+        this.live_wanted = live;
+        this.free = !protocol;
+        const problem = await this.#try(video, protocol ? [protocol] : [...(live ? ['low'] : []), 'dash', 'hls'], number);
 
         if (number !== this.load_number)
             return;
@@ -222,6 +244,7 @@ export class Player {
         this.volume = h('input', {class: 'volume', type: 'range', min: '0', max: '1', step: '0.05', 'aria-label': 'Volume', oninput: () => this.setVolume(Number(this.volume.value))});
         this.live_button = h('button', {class: 'live', type: 'button', hidden: true, onclick: () => this.goLive()}, 'Live');
         this.time = h('span', {class: 'player-time'});
+        this.latency = h('span', {class: 'player-latency', title: 'How far the picture is behind the stage', hidden: true});
         this.menu_button = button('settings', 'Quality', () => this.#openMenu(this.menu.hidden), 'Q');
         this.menu_button.setAttribute('aria-haspopup', 'menu');
         this.menu_button.setAttribute('aria-expanded', 'false');
@@ -233,7 +256,7 @@ export class Player {
                 this.compact ? null : [button('back', 'Back 10 seconds', () => this.skip(-SKIP_S), 'J'),
                     button('forward', 'Forward 10 seconds', () => this.skip(SKIP_S), 'L')],
                 h('div', {class: 'player-sound'}, this.mute_button, this.volume),
-                this.live_button, this.time, h('span', {class: 'space'}),
+                this.live_button, this.latency, this.time, h('span', {class: 'space'}),
                 this.compact ? null : h('div', {class: 'player-menu-place'}, this.menu, this.menu_button),
                 this.full_button));
         this.root.classList.add('player');
@@ -268,7 +291,7 @@ export class Player {
 
     /* --- shaka --- */
 
-    async #try(video, protocol, number) {
+    async #try(video, names, number) {
         try {
             if (!this.shaka) {
                 this.shaka = new window.shaka.Player();
@@ -281,16 +304,21 @@ export class Player {
             }
             const base = `/v/${encodeURIComponent(video)}/`;
 
-            /* DASH first: its timeline is explicit. HLS where DASH is refused for what it is. */
-            for (const name of protocol ? [protocol] : ['dash', 'hls']) {
+            /* DASH before HLS: its timeline is explicit. HLS where DASH is refused for what it is. */
+            for (const name of names) {
                 try {
+                    this.dry = [];
+                    this.catches_up = name === 'low';
+                    this.shaka.configure(configOf(name, this.catches_up));
                     await this.shaka.load(base + ADDRESSES[name]);
                     this.protocol = name;
+                    if (name === 'low')
+                        this.ahead = await clockAhead();
                     break;
                 } catch (problem) {
                     const hopeless = problem.category === window.shaka.util.Error.Category.NETWORK || number !== this.load_number;
 
-                    if (hopeless || protocol || name === 'hls')
+                    if (hopeless || name === names.at(-1))
                         throw problem;
                 }
             }
@@ -300,7 +328,23 @@ export class Player {
         }
     }
 
+    /* A player that runs dry again and again is too near to the edge for its line. */
+    #ranDry() {
+        const now = Date.now();
+
+        this.dry = [...this.dry.filter((at) => at > now - DRY_WITHIN_MS), now];
+        if (this.protocol === 'low' && this.free && this.isLive() && this.dry.length >= DRY_TIMES)
+            this.#near(false);
+    }
+
+    /* Nearer to the stage, or with all qualities. */
+    #near(on) {
+        this.load(this.video_id, {protocol: on ? 'low' : 'dash', live: true}).then(() => { this.free = true; });
+    }
+
     #buffering(is) {
+        if (is && this.root.dataset.state === 'playing' && !this.video.seeking)
+            this.#ranDry();
         if (is && this.root.dataset.state === 'playing')
             this.#state('buffering');
         else if (!is && ['buffering', 'loading'].includes(this.root.dataset.state))
@@ -341,7 +385,11 @@ export class Player {
                 const {number, unit} = bitrate(track.bandwidth);
 
                 return item(name, track.bandwidth ? `${number} ${unit}` : '', !auto && track.active, () => this.#choose(track));
-            }));
+            }),
+            this.isLive() && this.free ? h('button', {type: 'button', role: 'menuitem', onclick: () => {
+                this.#openMenu(false);
+                this.#near(this.protocol !== 'low');
+            }}, h('span', {class: 'tick'}), h('span', {}, this.protocol === 'low' ? 'All qualities' : 'Closest to live')) : '');
     }
 
     #choose(track) {
@@ -480,7 +528,7 @@ export class Player {
         this.live_button.hidden = !live;
         this.live_button.classList.toggle('edge', edge);
         this.live_button.disabled = edge;
-        this.live_button.title = edge ? this.#latency() : 'Back to live';
+        this.#showLatency(edge);
         this.live_button.textContent = edge ? 'Live' : 'Go live';
         this.time.textContent = live ? (edge ? length(end - start) : `−${length(this.behind())}`)
             : `${length(position - start)} / ${length(end - start)}`;
@@ -488,11 +536,25 @@ export class Player {
         this.play_button.setAttribute('aria-label', this.video.ended ? 'Play again' : this.video.paused ? 'Play' : 'Pause');
     }
 
-    #latency() {
+    /* How far the picture is behind the stage, in seconds, by the times that the playlist tells; null: they do not. */
+    latencySeconds() {
         const shown = this.shaka.getPlayheadTimeAsDate();
-        const seconds = shown ? Math.round((Date.now() - shown) / 1000) : 0;
+        const seconds = shown ? (Date.now() + (this.ahead ?? 0) - shown) / 1000 : -1;
 
-        return seconds > 0 && seconds < 600 ? `Live, about ${seconds} s behind the stage` : 'Live';
+        return seconds > 0 && seconds < LATENCY_S_MAX ? seconds : null;
+    }
+
+    #showLatency(edge) {
+        const seconds = edge ? this.latencySeconds() : null;
+        const near = this.protocol === 'low';
+
+        this.live_button.title = !edge ? 'Back to live' : seconds ? `Live, about ${Math.round(seconds)} s behind the stage` : 'Live';
+        this.latency.hidden = seconds === null || !near;
+        this.latency.textContent = seconds === null ? '' : `${seconds.toFixed(1)} s`;
+        if (near && this.catches_up !== this.behind() < CATCH_UP_S) {
+            this.catches_up = !this.catches_up;
+            this.shaka.configure(configOf('low', this.catches_up));
+        }
     }
 
     /* --- sound --- */

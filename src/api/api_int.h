@@ -41,6 +41,8 @@ struct api {
     struct rate *per_author, *per_address; /* of comments */
     struct http_handler handler;
     _Atomic bool draining;
+    struct waiting_room *rooms; /* one a loop: edge.c */
+    unsigned room_count;
 };
 
 /* A reply header; the value is the call's. */
@@ -135,6 +137,11 @@ bool pages_answer(struct http_exchange *x);
 struct buffer *asset_content(const char *name);
 /* /v/…: playlists, manifests, segments. */
 void playback_answer(struct api *a, struct http_exchange *x);
+
+/* edge.c: what a video that is live has beyond its finished segments. False: it is nothing of that kind, and not answered. */
+bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view *v, const char *file);
+void edge_open(struct api *a);
+void edge_close(struct api *a); /* after the loops have ended, or before anything was asked */
 
 /* "public", or "private" for what only ticket holders may see: a shared cache must not hand it on. */
 const char *cache_scope(const struct video_view *v);

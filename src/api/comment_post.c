@@ -166,7 +166,7 @@ static enum outcome see_video(struct post *p, bool may_block)
 static bool place(struct post *p)
 {
     struct call *c = p->call;
-    int64_t edge_us = llround(video_view_duration_s(c->view) * 1e6);
+    int64_t edge_us = llround(live_edge_s(c->api->options.live, c->view) * 1e6);
 
     if (!p->has_offset)
         p->comment.offset_us = edge_us;

@@ -256,7 +256,7 @@ static void reply_window(struct call *c, const struct comment_window *w)
 /* Whether the video has got there. */
 static bool window_begun(struct call *c)
 {
-    if ((double)c->number * COMMENT_WINDOW_S <= video_view_duration_s(c->view))
+    if ((double)c->number * COMMENT_WINDOW_S <= live_edge_s(c->api->options.live, c->view))
         return true;
     call_error(c, ERR_MISSING, "window");
     if (c->view->live)

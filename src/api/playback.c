@@ -37,6 +37,7 @@ static void refuse(struct playback *p, int status, const char *slug, const char 
     snprintf(text, sizeof text,
              "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}", slug, slug,
              status, detail);
+    allow_origins(p->x);
     if (status == 401)
         http_add(p->x, "WWW-Authenticate", "Bearer");
     http_add(p->x, "Cache-Control", "no-store");
@@ -55,6 +56,7 @@ static void answer_text(struct playback *p, const char *type, struct buffer *tex
 {
     char id[ULID_TEXT_SIZE];
 
+    allow_origins(p->x);
     /* The text follows from the view: its segments, and whether it is live. The number of segments is not
      * enough: after a crash there may be as many, with another last one. */
     http_addf(p->x, "ETag", "\"%s-%s%zu-%u-%llu%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
@@ -82,7 +84,9 @@ static const struct rendition *rendition_of(const struct playback *p, const char
 static bool answer_playlist(struct playback *p)
 {
     static const char hls[] = "application/vnd.apple.mpegurl";
-    bool is_master = strcmp(p->file, "master.m3u8") == 0, is_manifest = strcmp(p->file, "manifest.mpd") == 0;
+    bool is_low = strcmp(p->file, "low.m3u8") == 0;
+    bool is_master = is_low || strcmp(p->file, "master.m3u8") == 0;
+    bool is_manifest = strcmp(p->file, "manifest.mpd") == 0 || strcmp(p->file, "low.mpd") == 0;
     bool is_video = strcmp(p->file, "source/playlist.m3u8") == 0;
     bool is_audio = strcmp(p->file, "audio/playlist.m3u8") == 0;
     const struct rendition *made = is_video || is_audio ? NULL : rendition_of(p, "playlist.m3u8");
@@ -93,7 +97,7 @@ static bool answer_playlist(struct playback *p)
         http_add(p->x, "Retry-After", "2");
         refuse(p, 404, "not-yet", "The first segment of this video is not done yet; ask again in a moment.");
     } else if (is_master) {
-        answer_text(p, hls, play_master(p->view), "h");
+        answer_text(p, hls, is_low ? play_low_master(p->view) : play_master(p->view), is_low ? "l" : "h");
     } else if (is_manifest) {
         answer_text(p, "application/dash+xml", play_manifest(p->view), "d");
     } else if (made != NULL) {
@@ -113,6 +117,7 @@ static void answer_media(struct playback *p, struct buffer *content)
 {
     char id[ULID_TEXT_SIZE];
 
+    allow_origins(p->x);
     http_addf(p->x, "ETag", "\"%s-%s\"", ulid_text(p->id, id), p->file);
     http_addf(p->x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(p->view));
     http_answer(p->x, 200, p->file[0] == 'a' ? "audio/mp4" : "video/mp4", content);
@@ -241,6 +246,8 @@ static void answer(struct playback *p)
 {
     if (p->view->access == ACCESS_TICKET && !p->is_admin)
         refuse(p, p->has_credentials ? 403 : 401, "ticket-needed", "This video is for ticket holders.");
+    else if (edge_answer(p->api, p->x, p->view, p->file))
+        playback_free(p);
     else if (!answer_playlist(p))
         answer_file(p);
 }
@@ -280,7 +287,6 @@ void playback_answer(struct api *a, struct http_exchange *x)
     p->file = mem_string(path[size] ? path + size + 1 : "");
     p->has_credentials = authorization.at != NULL;
     p->is_admin = access_admin_ok(authorization, a->admin_token);
-    allow_origins(x);
     if (http_method(x) != HTTP_GET && http_method(x) != HTTP_HEAD) {
         http_add(x, "Allow", "GET, HEAD");
         refuse(p, 405, "method-not-allowed", "Use GET or HEAD.");

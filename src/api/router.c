@@ -240,6 +240,7 @@ struct api *api_new(const struct api_options *options)
     a->options = *options;
     a->admin_token = mem_string(options->admin_token);
     a->program = mem_string(options->program);
+    edge_open(a);
     a->per_author = rate_new(options->comments_author_minute, COMMENTS_BURST_SECONDS);
     a->per_address = rate_new(options->comments_address_minute, COMMENTS_BURST_SECONDS);
     a->handler = (struct http_handler){.streams_body = streams_body, .handle = handle, .ctx = a};
@@ -260,6 +261,7 @@ void api_free(struct api *a)
 {
     if (a == NULL)
         return;
+    edge_close(a);
     free(a->admin_token);
     free(a->program);
     rate_free(a->per_author);

@@ -125,10 +125,32 @@
 /* How long after its decoding a picture may be shown. Reordering reaches a few frames; a stamp that says more is
  * damaged, and would put the next cut hours away. */
 #define COMPOSITION_MS_MAX 5000
+/* A video is hurried for so long after somebody with low latency asked for something of it: players ask with every part, and
+ * a player that waits between two segments is not forgotten. */
+#define LIVE_HURRY_MS 5000
+/* Segments whose parts stay in memory after their end, and how many of these a playlist still lists: who has read of a part
+ * just before it left the list must still get it. */
+#define LIVE_PART_SEGMENTS        3
+#define LIVE_PART_SEGMENTS_LISTED 2
 /* How far one track may run ahead before segments no longer wait for the other. */
 #define TRACK_SKEW_MS_MAX 3000
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
+
+/* --- players ----------------------------------------------------------------------------------------- */
+
+/* A request for something that is not there yet waits so long: three target durations (RFC 8216bis §6.2.5.2), and never longer than
+ * proxies wait for an answer. */
+#define EDGE_WAIT_TARGETS_MAX 3
+#define EDGE_WAIT_MS_MAX      30000
+/* A player that asks for whatever there is gets parts that are at most so old; its question wakes the publisher's loop, and what
+ * that does not answer in the second time is answered without. */
+#define EDGE_AGE_MS_MAX   700
+#define EDGE_FRESH_MS_MAX 500
+/* How often a loop looks for requests that have waited too long. */
+#define EDGE_TICK_MS 500
+/* What one reader of a growing segment may leave unread before it gets no more: some seconds of the highest quality. */
+#define EDGE_UNREAD_BYTES_MAX 8388608
 
 /* --- databases --------------------------------------------------------------------------------------- */
 

@@ -74,10 +74,11 @@ static struct buffer *config_body(const struct source *s, enum track track)
     return builder_finish(&b);
 }
 
+/* Without delay, or the last pictures of a round would come when it is over, and be missing. */
 enum err load_script_make(struct load_script *out, char why[SOURCE_WHY_SIZE])
 {
     struct demo_options demo = {
-        .width = 640, .height = 360, .fps = FPS, .gop_s = LOAD_GOP_S, .bitrate = 800000};
+        .width = 640, .height = 360, .fps = FPS, .gop_s = LOAD_GOP_S, .bitrate = 800000, .zerolatency = true};
     struct source *s = NULL;
     struct builder b = {0};
     enum err e;
@@ -115,6 +116,7 @@ struct publisher {
     bool is_ready;
     int64_t began_ms;
     size_t next; /* message of the script */
+    size_t pictures;
     uint32_t round;
 };
 
@@ -194,6 +196,9 @@ static void send_due(struct publisher *p, int64_t now_ms)
 
         if (now_ms - p->began_ms < timestamp)
             return;
+        if (m->track == TRACK_VIDEO && p == p->house->publishers && s->sent_us != NULL &&
+            p->pictures < s->sent_room)
+            s->sent_us[p->pictures++] = clock_mono_us();
         rtmp_client_send(p->client, kinds[m->track], timestamp, buffer_bytes(m->body), &end);
         if (++p->next == s->message_count) {
             p->next = 0;

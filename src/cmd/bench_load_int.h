@@ -5,6 +5,7 @@
 
 #include "cmd/source_int.h"
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 /* Of one publisher. */
@@ -30,6 +31,9 @@ struct load_script {
     size_t message_count;
     uint32_t length_ms;  /* after which it begins again */
     uint32_t chunk_size; /* of everybody's chunks */
+    /* When the first publisher sent its nth picture, by the monotonic clock; shared with the child. NULL: nobody asks. */
+    _Atomic int64_t *sent_us;
+    size_t sent_room;
 };
 
 /* Encodes the demo and fills its pictures up to LOAD_BITS. */
@@ -58,6 +62,7 @@ struct bench_server {
     char dir[256]; /* its own, removed at the end */
     char **urls;   /* where to publish, one each */
     size_t url_count;
+    char *http; /* matinee: host and port */
 };
 
 enum nginx_keeps { NGINX_NOTHING, NGINX_RECORDING, NGINX_RECORDING_HLS };
@@ -68,6 +73,8 @@ must_check bool bench_server_matinee(struct bench_server *out, const char *dir, 
 must_check bool bench_server_nginx(struct bench_server *out, const char *dir, unsigned publishers,
                                    enum nginx_keeps keeps);
 void bench_server_stop(struct bench_server *s);
+/* What matinee answers to a GET, without its head; to be given to free(). NULL: nothing. */
+char *bench_server_get(const struct bench_server *s, const char *path);
 
 /* Of the server's process and its children. */
 double bench_server_cpu_ms(const struct bench_server *s);

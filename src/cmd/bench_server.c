@@ -89,6 +89,15 @@ out:
     return body;
 }
 
+char *bench_server_get(const struct bench_server *s, const char *path)
+{
+    char *text = mem_printf("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, s->http);
+    char *answer = request(s->http, text);
+
+    free(text);
+    return answer;
+}
+
 static bool make_event(struct bench_server *s, const char *http, const char *rtmp, const char *token)
 {
     static const char body[] = "{\"title\":\"bench\"}";
@@ -165,7 +174,7 @@ bool bench_server_matinee(struct bench_server *s, const char *dir, unsigned publ
     for (unsigned i = 0; done && i < publishers; i++)
         done = make_event(s, http, rtmp, token);
 out:
-    free(http);
+    s->http = http;
     free(rtmp);
     free(data);
     if (!done)
@@ -263,6 +272,7 @@ void bench_server_stop(struct bench_server *s)
     for (size_t i = 0; i < s->url_count; i++)
         free(s->urls[i]);
     free(s->urls);
+    free(s->http);
     *s = (struct bench_server){.pid = -1};
 }
 

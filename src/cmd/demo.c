@@ -154,7 +154,12 @@ static int open_video(struct demo *d)
     c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     c->thread_count = 1; /* it shares the machine with the server */
     av_opt_set(c->priv_data, "preset", "veryfast", 0);
-    av_opt_set(c->priv_data, "x264-params", "annexb=1:scenecut=0:rc-lookahead=5:aud=0:nal-hrd=none", 0);
+    if (o->zerolatency)
+        av_opt_set(c->priv_data, "tune", "zerolatency", 0);
+    av_opt_set(c->priv_data, "x264-params",
+               o->zerolatency ? "annexb=1:scenecut=0:aud=0:nal-hrd=none:sliced-threads=0"
+                              : "annexb=1:scenecut=0:rc-lookahead=5:aud=0:nal-hrd=none",
+               0);
     if ((result = avcodec_open2(c, codec, NULL)) < 0)
         return result;
     return av_frame_get_buffer(f, 0);

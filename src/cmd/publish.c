@@ -433,6 +433,7 @@ static struct option options[] = {
     {"bitrate", "N[k]", "2500k", "demo: video bits a second", NULL},
     {"gop", "S", "2", "demo: seconds between keyframes", NULL},
     {"bframes", "N", "0", "demo: B-frames between others", NULL},
+    {"zerolatency", NULL, NULL, "demo: each picture leaves the encoder at once, as x264's tune has it", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -495,6 +496,7 @@ static enum err read_demo(struct demo_options *d, char why[CONFIG_WHY_SIZE])
     d->fps = (int)fps;
     d->gop_s = (int)gop;
     d->bframes = (int)bframes;
+    d->zerolatency = config_text(options, "zerolatency") != NULL;
     return ERR_OK;
 }
 

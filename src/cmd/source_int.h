@@ -40,6 +40,7 @@ must_check enum err source_file_open(struct source **out, const char *file, bool
 struct demo_options {
     int width, height, fps, gop_s, bframes;
     long bitrate;
+    bool zerolatency;
 };
 
 /* The test picture and tone; it has no end. */

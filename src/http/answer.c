@@ -185,6 +185,16 @@ static void zip(struct answer *a)
     http_add(a->x, "Content-Encoding", "gzip");
 }
 
+bool http_takes_gzip(const struct http_exchange *x)
+{
+    return gzip_accepted(http_field(x, "Accept-Encoding"));
+}
+
+struct buffer *http_gzip(struct http_exchange *x, struct buffer *text)
+{
+    return text->size < GZIP_BYTES_MIN ? NULL : gzip_parts(&x->part->deflater, &text, 1);
+}
+
 static void send_parts(struct answer *a)
 {
     struct http_exchange *x = a->x;

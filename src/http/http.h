@@ -75,6 +75,11 @@ void http_addf(struct http_exchange *x, const char *name, const char *format, ..
  * not be touched afterwards. */
 void http_answer(struct http_exchange *x, int status, const char *type, struct buffer *body);
 
+/* For answers that are compressed once and sent to many: whether this request takes gzip, and `text` compressed, a new reference,
+ * or NULL when it is not worth it. The handler says Content-Encoding and Vary itself. */
+bool http_takes_gzip(const struct http_exchange *x);
+struct buffer *http_gzip(struct http_exchange *x, struct buffer *text);
+
 /* The same with a short text. */
 void http_answer_text(struct http_exchange *x, int status, const char *type, const char *text);
 

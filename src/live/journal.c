@@ -52,7 +52,7 @@ struct queue {
 };
 
 /* A file of the log: positions from `start` on, up to the next one's. */
-struct part {
+struct log_file {
     struct list link;
     uint64_t start;
 };
@@ -198,7 +198,7 @@ static enum err replay_all(struct journal *j,
     enum err e = list_parts(j->dir, &starts, &count);
 
     for (size_t i = 0; i < count && e == ERR_OK; i++) {
-        struct part *p = mem_new(sizeof *p);
+        struct log_file *p = mem_new(sizeof *p);
 
         /* Another file may begin before the end of this one: its predecessor's tail was given up. */
         e = replay_part(j, starts[i], &end, replay);
@@ -231,12 +231,12 @@ static enum err begin_part(struct journal *j)
             close(j->fd);
         j->fd = -1;
     } else {
-        struct part *p = mem_new(sizeof *p);
+        struct log_file *p = mem_new(sizeof *p);
 
         p->start = j->part_start = j->written;
         pthread_mutex_lock(&j->lock);
-        bool known =
-            !list_empty(&j->parts) && container_of(j->parts.previous, struct part, link)->start == p->start;
+        bool known = !list_empty(&j->parts) &&
+                     container_of(j->parts.previous, struct log_file, link)->start == p->start;
 
         if (known)
             free(p); /* the file of a failed attempt, begun anew */
@@ -468,7 +468,7 @@ void journal_close(struct journal *j)
     if (j->fd >= 0)
         close(j->fd);
     for (struct list *link; (link = list_pop(&j->parts)) != NULL;)
-        free(container_of(link, struct part, link));
+        free(container_of(link, struct log_file, link));
     pthread_cond_destroy(&j->wake);
     pthread_mutex_destroy(&j->lock);
     free(j->queue.records);
@@ -531,12 +531,12 @@ void journal_sync(struct journal *j)
 void journal_release(struct journal *j, uint64_t position)
 {
     for (;;) {
-        struct part *oldest = NULL;
+        struct log_file *oldest = NULL;
 
         pthread_mutex_lock(&j->lock);
         if (!list_empty(&j->parts) && j->parts.next->next != &j->parts) {
-            struct part *first = container_of(j->parts.next, struct part, link);
-            struct part *second = container_of(first->link.next, struct part, link);
+            struct log_file *first = container_of(j->parts.next, struct log_file, link);
+            struct log_file *second = container_of(first->link.next, struct log_file, link);
 
             if (second->start <= position) {
                 list_remove(&first->link);

@@ -245,6 +245,7 @@ enum err live_open(struct live **out, const struct live_options *options, char w
 
     *out = NULL;
     l->options = *options;
+    l->serials = (uint64_t)clock_wall_ms() << 16; /* behind those of an earlier run */
     l->data_dir = mem_string(options->data_dir);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);

@@ -83,6 +83,9 @@ struct publisher_events {
     /* The publication was ended by us (event ended, key changed, taken over, shutting down), and is gone:
      * tell the publisher why, and close. */
     void (*evicted)(void *ctx, const char *text);
+    /* Somebody watches with low latency: hand over what comes as it comes (true), until nobody does any more (false). May
+     * be NULL. */
+    void (*hurry)(void *ctx, bool on);
 };
 
 /* Asks to publish with `key` on this loop's thread. Exactly one of `granted` or `refused` follows, never
@@ -107,6 +110,11 @@ void live_sync(struct publication *p);
 /* The publisher is gone; no further call of its events comes. `clean` when it said so itself. The video
  * waits for its return for the grace. */
 void live_unpublish(struct publication *p, bool clean);
+
+/* Somebody watches this video with low latency: for the next LIVE_HURRY_MS its publisher is read as soon as it sends. To be
+ * repeated for as long as somebody watches; costs little more than the room's lock. Any thread; harmless when nobody
+ * publishes the video, or there is none. */
+void live_video_hurry(struct live *l, struct ulid video);
 
 /* Ends every publication (`evicted`) and refuses new ones, then waits until all segments are stored, for at
  * most `patience_ms`; what is not stored then is in the journal. Videos wait for their publishers, over a
@@ -242,7 +250,7 @@ struct rendition {
 
 #define RENDITIONS_MAX    16
 #define SEGMENT_NAME_SIZE 96
-#define VIEW_CACHES       (5 + RENDITIONS_MAX)
+#define VIEW_CACHES       (6 + RENDITIONS_MAX)
 
 /* A video as it is at one moment: immutable, any thread. What is printed from it is kept with it. */
 struct video_view {
@@ -276,6 +284,67 @@ double video_view_duration_s(const struct video_view *v);
  * Any thread; quick. */
 struct video_view *live_video_peek(struct live *l, struct ulid id, bool *known);
 must_check enum err live_video_load(struct live *l, struct ulid id, struct video_view **out); /* blocks */
+
+/* --- the live edge: what is there of the segment that is still open ------------------------------------- */
+
+/* A part: one CMAF chunk of a segment. The parts of a segment laid end to end are the segment. */
+struct part {
+    struct buffer *bytes;
+    size_t at, size;         /* where it lies in its segment */
+    int64_t start, duration; /* of its dts, in ticks of the track */
+    bool independent;        /* it begins with a keyframe */
+};
+
+/* A segment as far as it has got, or the parts of one that is done. */
+struct shelf {
+    uint32_t number;
+    bool discontinuity;
+    bool cut;               /* nothing more comes of its pictures; its sounds may be on their way */
+    int64_t start, wall_ms; /* as in struct segment */
+    bool has[TRACK_COUNT];  /* the track has a configuration in it */
+    uint32_t init[TRACK_COUNT];
+    struct part *parts[TRACK_COUNT];
+    size_t count[TRACK_COUNT];
+};
+
+#define EDGE_CACHES (4 * (3 + RENDITIONS_MAX))
+
+/* A live video as it is at one moment, parts included: immutable, any thread, like the view in it. Segments that the view has
+ * are done, whether or not their parts are on a shelf; the others are open. */
+struct edge {
+    atomic_uint references;
+    struct video_view *view;
+    bool publishing;                /* somebody does, so more is to come */
+    uint64_t serial;                /* tells edges apart, over restarts too */
+    int64_t parts_ms;               /* monotonic; when the parts were looked at */
+    uint32_t part_90k[TRACK_COUNT]; /* no part is longer; 0: there are none */
+    struct shelf *shelves;          /* oldest first */
+    size_t shelf_count;
+    _Atomic(struct buffer *) cache[EDGE_CACHES]; /* edge_cached() */
+};
+
+struct edge *edge_ref(struct edge *e);
+void edge_unref(struct edge *e); /* accepts NULL */
+
+/* The text under `slot`, made by `make` the first time; a new reference. `make` may return NULL, which is not kept. Any
+ * thread. */
+struct buffer *edge_cached(struct edge *e, unsigned slot,
+                           struct buffer *(*make)(struct edge *e, unsigned slot, void *ctx), void *ctx);
+
+/* The edge of a live video, a new reference; NULL: there is no such video, or it has ended. It has shelves only while somebody
+ * hurries the video, or asked just now. Any thread; quick. */
+struct edge *live_edge_peek(struct live *l, struct ulid video);
+
+/* Asks for an edge with the parts that there are now, once: for whoever may not go on asking. Any thread; quick. */
+void live_edge_ask(struct live *l, struct ulid video);
+
+/* How far the video of this view has come, in seconds: with the parts of the open segment, where somebody watches them; never
+ * less than video_view_duration_s(). Any thread; quick. */
+double live_edge_s(struct live *l, const struct video_view *view);
+
+/* From now on `changed` is told of every video that has a new edge, was ended, or has a new segment of a rendition. It is called
+ * with the room's lock held, so it must be quick and call nothing of this room. Once, before anything is published. */
+void live_on_edge(struct live *l, void (*changed)(void *ctx, struct ulid video), void *ctx);
 
 /* Up to `limit` ids after `after` (zero: from the newest), newest first. Any thread; quick. */
 size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct ulid *out);

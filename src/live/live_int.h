@@ -3,12 +3,15 @@
  *   journal.c    makes samples durable, one log for all videos
  *   timeline.c   mends a publisher's clock into one timeline
  *   segmenter.c  turns samples into segments
+ *   parts.c      how long parts are, and shelves of them
+ *   edge.c       what low-latency players see of a segment that is still open
  *   spool.c      brings finished segments to the store and the index, in order
  *   index.c      the rows of events and videos
  *   renditions.c what was made of the source: rows, and what views show of them
  *   video.c      a video in memory, and what players see of it
  *   health.c     how a stream does, in numbers and in words
  *   publish.c    publishers: who may, who is dead, what they sent
+ *   hurry.c      publishers whose viewers want low latency
  *   events.c     what producers do
  *   recover.c    what a crash left in the journal
  *   upload.c     files of recordings, until they are whole
@@ -110,6 +113,7 @@ struct segment_opening {
     int64_t start; /* ticks of 1/90000 s */
     int64_t wall_ms;
     const struct init *init[TRACK_COUNT]; /* NULL: no such track yet */
+    uint32_t part_90k[TRACK_COUNT];       /* no part is longer; 0: it has chunks and no parts */
 };
 
 /* A segment that is done: its description and its bytes. */
@@ -117,7 +121,8 @@ struct finished {
     struct list link;
     struct segment segment;
     struct buffer *bytes[TRACK_COUNT]; /* NULL where the track has nothing in it */
-    uint64_t position; /* of the journal: all that lies before it is in this segment or an earlier one */
+    struct shelf shelf; /* its parts, which have no bytes of their own where nobody asked for them */
+    uint64_t position;  /* of the journal: all that lies before it is in this segment or an earlier one */
 };
 
 void finished_free(struct finished *f);
@@ -148,10 +153,42 @@ must_check enum err segmenter_add(struct segmenter *s, enum track track, const s
  * where the timeline stands then. On failure nothing is open either; samples that were refused are missing. */
 must_check enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k);
 
+/* What is open, as shelves that are the caller's: the newest one, and the one before it while that is not finished. */
+size_t segmenter_shelves(struct segmenter *s, struct shelf out[2]);
+/* Grows whenever that is more than it was. */
+uint64_t segmenter_changes(const struct segmenter *s);
+/* How far apart pictures are on average, in ticks of 1/90000 s; 0 while not known. */
+int64_t segmenter_distance(const struct segmenter *s);
+
 /* The length of the first whole GOP, in ticks of 1/90000 s; 0 while not known. */
 int64_t segmenter_first_gop(const struct segmenter *s);
 /* Whether the open segment has grown to SEGMENT_BYTES_MAX: it is to be cut, keyframe or not. */
 bool segmenter_is_full(const struct segmenter *s);
+
+/* --- parts.c ----------------------------------------------------------------------------------------- */
+
+/* How long the parts of a track are to be, in ticks of 1/90000 s: of pictures so far apart, or of sounds like these. */
+uint32_t parts_of_pictures(int64_t distance_90k);
+uint32_t parts_of_sounds(const struct codec_config *config);
+
+/* Gives every part its bytes; `of` are the segment's, as far as it has got. */
+void shelf_fill(struct shelf *s, enum track track, struct bytes of);
+struct shelf shelf_copy(const struct shelf *s);
+void shelf_drop(struct shelf *s); /* frees what it holds */
+
+/* --- edge.c ------------------------------------------------------------------------------------------ */
+
+struct publication;
+struct video;
+
+/* Shows what has become of the open segment, to whom it may concern. On the publication's loop, without the lock. */
+void edge_update(struct publication *p);
+/* The same, whether or not somebody is known to watch. */
+void edge_show(struct publication *p);
+/* A segment of the video is done, and about to be shown: its last parts. On its publisher's loop, without the lock. */
+void edge_finished(struct video *v, struct finished *f);
+void edge_forget(struct video *v);       /* nobody watches with low latency; without the lock */
+void edge_view_changed(struct video *v); /* with the lock held */
 
 /* --- health.c ---------------------------------------------------------------------------------------- */
 
@@ -202,6 +239,9 @@ struct publication {
     bool warned;              /* it was told of the disk */
     bool opened;              /* it has opened a segment */
     bool has_key;             /* a keyframe has come */
+    uint64_t shown_changes;   /* the segmenter's, when its edge was shown last */
+    bool hurried;             /* somebody watches with low latency, and the publisher was told */
+    struct timer calm;        /* looks whether that is still so */
     struct timeline timeline;
     struct codec_config config[TRACK_COUNT]; /* codec CODEC_NONE until it came */
     struct buffer *record[TRACK_COUNT];
@@ -237,6 +277,9 @@ struct video {
     int64_t ends_at_ms;      /* monotonic; the grace's end while nobody publishes; 0: somebody does */
     struct video_view *view; /* NULL: has to be loaded */
     int64_t view_used_ms;
+    _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
+    struct edge *edge;                /* NULL: nobody has asked for it; under the room's lock */
+    uint32_t part_90k[TRACK_COUNT];   /* chosen once; 0: not yet; under the room's lock */
     /* Only while live, and then on the publisher's loop: */
     struct segmenter *segmenter;
     struct replay *replay; /* only while the room opens */
@@ -284,6 +327,8 @@ struct live {
     _Atomic bool disk_full;
     void (*changed_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
     void *changed_ctx;
+    void (*edge_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
+    void *edge_ctx;
     struct {
         pthread_t thread;
         bool runs;
@@ -377,7 +422,14 @@ must_check enum err recovery_finish(struct recovery *r); /* frees it; blocks */
 /* A segment opening as a record's payload, and back. */
 struct buffer *opening_write(struct ulid event, const struct segment_opening *o);
 
+/* hurry.c */
+/* It has taken its video, which may be hurried already. On its loop. */
+void hurry_begin(struct publication *p);
+
 /* publish.c */
+/* Calls `call` with the publication on its loop, if it is there still. Any thread, with the lock held. */
+void publication_post(struct publication *p, void (*call)(struct publication *p, const char *text),
+                      const char *text);
 void publish_finished(void *ctx, struct finished *f); /* a segmenter's event; ctx is the video */
 void publication_evict(struct publication *p,
                        const char *text);                /* any thread, with the lock held; `text` static */

@@ -157,6 +157,7 @@ static void leave(struct publication *p)
     struct video *v = p->video;
     char id[ULID_TEXT_SIZE];
 
+    timer_stop(&p->calm);
     if (v != NULL && p->opened) {
         int64_t end_90k = 0;
 
@@ -175,6 +176,7 @@ static void leave(struct publication *p)
     l->publication_count--;
     if (v != NULL) {
         v->publishing = v->pins = false;
+        edge_view_changed(v);
         v->ends_at_ms = clock_mono_ms() + l->options.grace_ms;
     }
     pthread_cond_broadcast(&l->changed);
@@ -189,15 +191,17 @@ void live_unpublish(struct publication *p, bool clean)
     retire(p);
 }
 
-struct eviction {
+/* A call on its way to a publication, which may be gone when it arrives. */
+struct posted {
     struct berth *berth;
     uint64_t serial;
+    void (*call)(struct publication *p, const char *text);
     const char *text;
 };
 
-static void evict_here(void *ctx)
+static void call_here(void *ctx)
 {
-    struct eviction *v = ctx;
+    struct posted *v = ctx;
 
     list_each(&v->berth->publications, at, after)
     {
@@ -205,20 +209,31 @@ static void evict_here(void *ctx)
 
         if (p->serial != v->serial)
             continue;
-        leave(p);
-        p->events->evicted(p->ctx, v->text);
-        retire(p);
+        v->call(p, v->text);
         break;
     }
     free(v);
 }
 
+void publication_post(struct publication *p, void (*call)(struct publication *p, const char *text),
+                      const char *text)
+{
+    struct posted *v = mem_new(sizeof *v);
+
+    *v = (struct posted){p->berth, p->serial, call, text};
+    loop_post(p->berth->loop, call_here, v);
+}
+
+static void evict_here(struct publication *p, const char *text)
+{
+    leave(p);
+    p->events->evicted(p->ctx, text);
+    retire(p);
+}
+
 void publication_evict(struct publication *p, const char *text)
 {
-    struct eviction *v = mem_new(sizeof *v);
-
-    *v = (struct eviction){p->berth, p->serial, text};
-    loop_post(p->berth->loop, evict_here, v);
+    publication_post(p, evict_here, text);
 }
 
 /* --- the journal speaks ------------------------------------------------------------------------------ */
@@ -319,6 +334,7 @@ void publish_finished(void *ctx, struct finished *f)
 {
     struct video *v = ctx;
 
+    edge_finished(v, f);
     spool_add(v->room, v, f);
 }
 
@@ -341,18 +357,21 @@ static void take_video(struct publication *p)
     }
     p->video->publishing = true;
     p->video->ends_at_ms = 0;
+    edge_view_changed(p->video);
     pthread_mutex_unlock(&l->lock);
     if (p->video->segmenter == NULL)
         p->video->segmenter = segmenter_new(&(struct segmenter_events){publish_finished}, p->video);
     timeline_begin(&p->timeline, (p->video->position_90k + 89) / 90);
     log_info("live", "video %s: a publisher has come at %.3f s", ulid_text(p->video->id, id),
              (double)p->video->position_90k / CMAF_VIDEO_TIMESCALE);
+    hurry_begin(p);
 }
 
 /* The init segments for what this publisher sends: the video's newest where they are the same. */
 static enum err take_inits(struct publication *p, const char **why)
 {
     enum err e = ERR_OK;
+    bool added = false;
 
     pthread_mutex_lock(&p->live->lock);
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++) {
@@ -361,14 +380,36 @@ static enum err take_inits(struct publication *p, const char **why)
         if (p->record[t] == NULL || p->init[t] != NULL)
             continue;
         if (newest == NULL || newest->config.codec != p->config[t].codec ||
-            !bytes_equal(buffer_bytes(newest->record), buffer_bytes(p->record[t])))
+            !bytes_equal(buffer_bytes(newest->record), buffer_bytes(p->record[t]))) {
             e = video_add_init(p->video, (enum track)t, &p->config[t], buffer_bytes(p->record[t]));
+            added = true;
+        }
         p->init[t] = video_newest_init(p->video, (enum track)t);
     }
+    if (added) /* a segment's parts are seen before its end, and with them its init segment */
+        video_show(p->video, NULL);
     pthread_mutex_unlock(&p->live->lock);
     if (e != ERR_OK)
         *why = "the decoder configuration is not one that can be stored";
     return e;
+}
+
+/* How long parts are is chosen once per video, when its first segment has shown how far apart pictures are. That one has no
+ * parts, and need not: before its end there is nothing that could be played. */
+static void choose_parts(struct publication *p)
+{
+    struct video *v = p->video;
+    uint32_t chosen[TRACK_COUNT] = {
+        p->config[TRACK_VIDEO].codec ? parts_of_pictures(segmenter_distance(v->segmenter)) : 0,
+        p->config[TRACK_AUDIO].codec ? parts_of_sounds(&p->config[TRACK_AUDIO]) : 0};
+
+    if (v->next_number == 0)
+        return;
+    pthread_mutex_lock(&p->live->lock);
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if (v->part_90k[t] == 0)
+            v->part_90k[t] = chosen[t];
+    pthread_mutex_unlock(&p->live->lock);
 }
 
 static enum err open_segment(struct publication *p, int64_t start_90k, const char **why)
@@ -386,6 +427,8 @@ static enum err open_segment(struct publication *p, int64_t start_90k, const cha
 
     if (e != ERR_OK)
         return e;
+    choose_parts(p);
+    memcpy(o.part_90k, v->part_90k, sizeof o.part_90k);
     o.init[TRACK_VIDEO] = p->init[TRACK_VIDEO];
     o.init[TRACK_AUDIO] = p->init[TRACK_AUDIO];
 
@@ -482,6 +525,7 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
         *why = "a sample is damaged and cannot be stored";
         return ERR_BAD;
     }
+    edge_update(p);
     metric_add(&messages, 1);
     if (*position - p->live->durable > JOURNAL_QUEUE_BYTES_MAX)
         tell_hold(p);

@@ -31,6 +31,8 @@ struct buffer *opening_write(struct ulid event, const struct segment_opening *o)
         if (i != NULL)
             builder_add(&b, buffer_bytes(i->record));
     }
+    for (int t = 0; t < TRACK_COUNT; t++)
+        builder_be32(&b, o->part_90k[t]);
     return builder_finish(&b);
 }
 
@@ -62,6 +64,8 @@ static bool opening_read(struct read_opening *out, struct bytes in)
         out->codec[t] = (enum codec)cursor_u8(&c);
         out->record[t] = cursor_take(&c, cursor_be32(&c));
     }
+    for (int t = 0; t < TRACK_COUNT && c.left.size > 0; t++) /* older journals have no parts */
+        out->opening.part_90k[t] = cursor_be32(&c);
     return !c.short_of;
 }
 
@@ -280,6 +284,7 @@ static enum err open_segment(struct replay *p, const struct segment_opening *o, 
     if (v->segmenter == NULL)
         v->segmenter = segmenter_new(&(struct segmenter_events){on_finished}, v);
     v->next_number = o->number + 1;
+    memcpy(v->part_90k, o->part_90k, sizeof v->part_90k);
     p->begun = true;
     p->left = false;
     if (e != ERR_OK)

@@ -15,6 +15,8 @@
 /* A chunk is the unit of the map: at least so long, and from keyframe to keyframe. */
 #define CHUNK_MS_MIN 2000
 #define TICKS_A_MS   (CMAF_VIDEO_TIMESCALE / 1000)
+/* A part has at least so much of the length that was promised, unless it is a segment's last (RFC 8216bis §4.4.4.9). */
+#define PART_PERCENT_MIN 85
 
 /* One track within one segment. */
 struct lane {
@@ -22,8 +24,14 @@ struct lane {
     uint32_t rate;     /* ticks a second */
     struct span span;
     bool begun;
+    bool pictures;
+    int64_t part_max;     /* ticks; 0: chunks and no parts */
     int64_t chunk_start;  /* dts */
+    int64_t chunk_end;    /* of its newest sample */
+    bool chunk_key;       /* it begins with a keyframe */
     size_t chunk_samples; /* 0: none is open */
+    struct part *parts;   /* those that are ended */
+    size_t part_count, part_room;
 };
 
 /* A segment that is being filled. */
@@ -39,6 +47,11 @@ struct waiting {
     struct list link;
     struct sample sample;
     uint64_t position;
+};
+
+/* How far pictures are apart: those that come one after the other, for publishers leave some out. */
+struct distance {
+    int64_t shortest, sum, count;
 };
 
 struct segmenter {
@@ -57,6 +70,8 @@ struct segmenter {
     int64_t first_key, first_gop;
     size_t last_bytes[TRACK_COUNT]; /* the size of the newest finished segment */
     size_t open_bytes;              /* given since the newest opening */
+    uint64_t changes;               /* of what is open, for players */
+    struct distance distance;
 };
 
 /* --- lanes ------------------------------------------------------------------------------------------- */
@@ -67,39 +82,87 @@ static enum err first_error(enum err a, enum err b)
 }
 
 /* `bytes` is how much the segment will be, as well as it can be known. */
-static enum err lane_open(struct lane *l, const struct init *init, size_t bytes)
+static enum err lane_open(struct lane *l, const struct init *init, uint32_t part_90k, size_t bytes)
 {
     if (init == NULL)
         return ERR_OK;
     l->rate = init->config.rate ? init->config.rate : CMAF_VIDEO_TIMESCALE;
+    l->pictures = init->config.rate == 0;
+    l->part_max = (int64_t)part_90k * l->rate / CMAF_VIDEO_TIMESCALE;
     l->span.init = init->number;
     return cmaf_new(&l->cmaf, &init->config, buffer_bytes(init->record), bytes);
 }
 
+static void note_part(struct lane *l, size_t at)
+{
+    if (l->part_count == l->part_room) {
+        l->part_room = l->part_room ? l->part_room * 2 : 64;
+        l->parts = mem_resize(l->parts, l->part_room * sizeof *l->parts);
+    }
+    l->parts[l->part_count++] = (struct part){.at = at,
+                                              .size = cmaf_so_far(l->cmaf).size - at,
+                                              .start = l->chunk_start,
+                                              .duration = l->chunk_end - l->chunk_start,
+                                              .independent = l->chunk_key};
+}
+
 static void lane_end_chunk(struct lane *l)
 {
-    if (l->chunk_samples > 0)
+    size_t at = l->cmaf != NULL ? cmaf_so_far(l->cmaf).size : 0;
+
+    if (l->chunk_samples > 0) {
         cmaf_end_chunk(l->cmaf);
+        if (l->part_max > 0)
+            note_part(l, l->part_count > 0 ? at : 0); /* the reference time belongs to the first */
+    }
     l->chunk_samples = 0;
 }
 
-/* A sample that is refused leaves no trace. */
-static enum err lane_add(struct lane *l, const struct sample *s)
+/* Whether what is open ends before `s`. A part may end early for the sake of a keyframe, but not so early that it is too short
+ * to be one: then the keyframe is passed over, and whoever looks for it finds the next one. */
+static bool ends_chunk(const struct lane *l, const struct sample *s)
 {
-    bool long_enough = s->keyframe && s->dts - l->chunk_start >= (int64_t)CHUNK_MS_MIN * l->rate / 1000;
+    int64_t length = s->dts - l->chunk_start;
+
+    if (l->chunk_samples == 0)
+        return false;
+    if (l->chunk_samples == CMAF_CHUNK_SAMPLES_MAX)
+        return true;
+    if (l->part_max == 0)
+        return s->keyframe && length >= (int64_t)CHUNK_MS_MIN * l->rate / 1000;
+    return length + s->duration > l->part_max ||
+           (l->pictures && s->keyframe && length * 100 >= l->part_max * PART_PERCENT_MIN);
+}
+
+/* Whether no other sample like `s` fits behind it: nobody has to wait for the next one to know that. */
+static bool is_full(const struct lane *l, const struct sample *s)
+{
+    return l->part_max > 0 && l->chunk_end - l->chunk_start + s->duration / 2 > l->part_max;
+}
+
+/* A sample that is refused leaves no trace. */
+static enum err lane_add(struct lane *l, const struct sample *s, const struct segment *in)
+{
     enum err e;
 
-    if (long_enough || l->chunk_samples == CMAF_CHUNK_SAMPLES_MAX)
+    if (ends_chunk(l, s))
         lane_end_chunk(l);
     if ((e = cmaf_add(l->cmaf, s)) != ERR_OK)
         return e;
-    if (l->chunk_samples++ == 0)
+    if (!l->begun && l->part_max > 0)
+        cmaf_reference_time(l->cmaf, s->dts, in->wall_ms + s->dts * 1000 / l->rate - in->start / TICKS_A_MS);
+    if (l->chunk_samples++ == 0) {
         l->chunk_start = s->dts;
+        l->chunk_key = s->keyframe;
+    }
+    l->chunk_end = s->dts + s->duration;
     if (!l->begun || s->pts < l->span.start)
         l->span.start = s->pts;
     if (!l->begun || s->pts + s->duration > l->span.end)
         l->span.end = s->pts + s->duration;
     l->begun = true;
+    if (is_full(l, s))
+        lane_end_chunk(l);
     return ERR_OK;
 }
 
@@ -109,8 +172,12 @@ static void filling_free(struct filling *f)
 {
     if (f == NULL)
         return;
-    for (int t = 0; t < TRACK_COUNT; t++)
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        for (size_t i = 0; i < f->lane[t].part_count; i++)
+            buffer_unref(f->lane[t].parts[i].bytes);
+        free(f->lane[t].parts);
         cmaf_free(f->lane[t].cmaf);
+    }
     free(f);
 }
 
@@ -120,7 +187,26 @@ void finished_free(struct finished *f)
         return;
     for (int t = 0; t < TRACK_COUNT; t++)
         buffer_unref(f->bytes[t]);
+    shelf_drop(&f->shelf);
     free(f);
+}
+
+/* What players are told of a segment; its parts are on it, and still the lanes'. */
+static struct shelf shelf_of(const struct filling *f)
+{
+    struct shelf s = {.number = f->segment.number,
+                      .discontinuity = f->segment.discontinuity,
+                      .cut = f->cut,
+                      .start = f->segment.start,
+                      .wall_ms = f->segment.wall_ms};
+
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        s.has[t] = f->lane[t].cmaf != NULL;
+        s.init[t] = f->lane[t].span.init;
+        s.parts[t] = f->lane[t].parts;
+        s.count[t] = f->lane[t].part_count;
+    }
+    return s;
 }
 
 static int64_t lane_end_90k(const struct lane *l)
@@ -137,7 +223,13 @@ static enum err settle(struct segmenter *s, enum track track, int64_t duration)
     if (last->buffer == NULL)
         return ERR_OK;
     last->duration = s->last_duration[track] = duration > 0 ? duration : 1;
-    e = lane_add(&s->last_in[track]->lane[track], last);
+
+    struct filling *f = s->last_in[track];
+    struct lane *l = &f->lane[track];
+    size_t parts = l->part_count;
+
+    e = lane_add(l, last, &f->segment);
+    s->changes += l->part_count != parts;
     buffer_unref(last->buffer);
     last->buffer = NULL;
     return e;
@@ -172,6 +264,10 @@ static void finish(struct segmenter *s, struct filling *f)
         done->segment.track[t].bytes = (uint32_t)done->bytes[t]->size;
         any = true;
     }
+    done->shelf = shelf_of(f);
+    for (int t = 0; t < TRACK_COUNT; t++) /* from here on they are the shelf's */
+        f->lane[t].parts = NULL, f->lane[t].part_count = 0;
+    s->changes++;
     done->position = needed_from(s);
     filling_free(f);
     if (!any)
@@ -304,7 +400,7 @@ enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, ui
     f->segment = (struct segment){
         .number = o->number, .discontinuity = o->discontinuity, .start = o->start, .wall_ms = o->wall_ms};
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
-        e = lane_open(&f->lane[t], o->init[t], s->last_bytes[t]);
+        e = lane_open(&f->lane[t], o->init[t], o->part_90k[t], s->last_bytes[t]);
     if (e == ERR_OK && s->closing != NULL) { /* a segment shorter than the skew: do not keep three */
         if ((e = place_sounds(s, true)) == ERR_OK)
             e = finish_closing(s);
@@ -315,6 +411,7 @@ enum err segmenter_open(struct segmenter *s, const struct segment_opening *o, ui
     }
     s->open_from = position;
     s->open_bytes = 0;
+    s->changes++;
     s->closing = s->open;
     s->open = f;
     if (s->closing != NULL) {
@@ -331,13 +428,31 @@ bool segmenter_wants_cut(const struct segmenter *s, int64_t pts_90k, int64_t seg
     return s->open == NULL || pts_90k - s->open->segment.start >= segment_ms * TICKS_A_MS;
 }
 
+static void note_distance(struct distance *d, int64_t ticks)
+{
+    if (ticks <= 0)
+        return;
+    if (d->count == 0 || ticks * 3 < d->shortest * 2)
+        *d = (struct distance){ticks, ticks, 1}; /* what it was before were gaps */
+    else if (ticks * 2 <= d->shortest * 3)
+        *d = (struct distance){ticks < d->shortest ? ticks : d->shortest, d->sum + ticks, d->count + 1};
+}
+
 static enum err add_picture(struct segmenter *s, const struct sample *picture)
 {
     struct sample *last = &s->last[TRACK_VIDEO];
+
+    note_distance(&s->distance, last->buffer ? picture->dts - last->dts : 0);
+
     enum err e = settle(s, TRACK_VIDEO, last->buffer ? picture->dts - last->dts : 0);
 
     if (e != ERR_OK)
         return e;
+    if (s->closing != NULL &&
+        s->last_in[TRACK_VIDEO] == s->closing) { /* that was its last: it need not wait for the sounds */
+        lane_end_chunk(&s->closing->lane[TRACK_VIDEO]);
+        s->changes++;
+    }
     if (picture->keyframe && s->first_key < 0)
         s->first_key = picture->pts;
     else if (picture->keyframe && s->first_gop == 0)
@@ -405,6 +520,34 @@ enum err segmenter_end(struct segmenter *s, uint64_t position, int64_t *end_90k)
     s->video_dts = INT64_MIN;
     finish(s, f);
     return e;
+}
+
+size_t segmenter_shelves(struct segmenter *s, struct shelf out[2])
+{
+    struct filling *filling[] = {s->closing, s->open};
+    size_t count = 0;
+
+    for (int i = 0; i < 2; i++) {
+        if (filling[i] == NULL)
+            continue;
+        struct shelf shelf = shelf_of(filling[i]);
+
+        for (int t = 0; t < TRACK_COUNT; t++)
+            if (shelf.count[t] > 0)
+                shelf_fill(&shelf, (enum track)t, cmaf_so_far(filling[i]->lane[t].cmaf));
+        out[count++] = shelf_copy(&shelf);
+    }
+    return count;
+}
+
+uint64_t segmenter_changes(const struct segmenter *s)
+{
+    return s->changes;
+}
+
+int64_t segmenter_distance(const struct segmenter *s)
+{
+    return s->distance.count > 0 ? s->distance.sum / s->distance.count : 0;
 }
 
 int64_t segmenter_first_gop(const struct segmenter *s)

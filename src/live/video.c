@@ -120,6 +120,7 @@ void video_show(struct video *v, const struct segment *added)
         r->made[v->view->segment_count - 1] = (struct made){MADE_NOT, 0, 0};
     }
     v->view_used_ms = clock_mono_ms();
+    edge_view_changed(v);
     video_view_unref(before);
 }
 
@@ -129,6 +130,7 @@ void video_show_loaded(struct video *v, const struct segment *segments, size_t c
 
     v->view = view_new(v, segments, count, NULL);
     v->view_used_ms = clock_mono_ms();
+    edge_view_changed(v);
     video_view_unref(before);
 }
 
@@ -163,6 +165,7 @@ void video_free(struct video *v)
             init_free(v->inits[t][i]);
         free(v->inits[t]);
     }
+    edge_unref(v->edge);
     video_view_unref(v->view);
     renditions_free(v->renditions, v->rendition_count);
     free(v);

@@ -179,6 +179,9 @@ out:
 #define MFHD_BYTES 16u
 #define TFHD_BYTES 28u
 #define TFDT_BYTES 20u
+#define PRFT_BYTES 32u
+#define PRFT_HEAD                                                                                            \
+    0x01000018u /* times of 64 bits; an arbitrary one, and consistent with those before it (§8.16.5.3) */
 #define TRUN_BYTES 20u /* and what it has for each sample */
 
 enum err cmaf_new(struct cmaf **out, const struct codec_config *config, struct bytes record,
@@ -367,6 +370,30 @@ void cmaf_end_chunk(struct cmaf *c)
     for (size_t i = 0; i < c->sample_count; i++)
         builder_add(&c->out, c->samples[i].payload);
     drop_samples(c);
+}
+
+struct bytes cmaf_so_far(const struct cmaf *c)
+{
+    return builder_bytes(&c->out);
+}
+
+/* Milliseconds since 1970 as NTP has them (RFC 5905 §6): seconds since 1900, and a fraction in 32 bits. */
+static uint64_t ntp_of(int64_t wall_ms)
+{
+    uint64_t seconds = (uint64_t)(wall_ms / 1000) + 2208988800u, ms = (uint64_t)(wall_ms % 1000);
+
+    return seconds << 32 | ((ms << 32) / 1000);
+}
+
+void cmaf_reference_time(struct cmaf *c, int64_t dts, int64_t wall_ms)
+{
+    if (c->out.buffer == NULL)
+        c->out.buffer = buffer_new(c->segment_bytes + c->segment_bytes / 8);
+    write_box(&c->out, PRFT_BYTES, "prft");
+    builder_be32(&c->out, PRFT_HEAD);
+    builder_be32(&c->out, 1); /* the track's id */
+    builder_be64(&c->out, ntp_of(wall_ms));
+    builder_be64(&c->out, (uint64_t)dts);
 }
 
 struct buffer *cmaf_end_segment(struct cmaf *c)

@@ -102,6 +102,13 @@ must_check enum err cmaf_add(struct cmaf *c, const struct sample *s);
 /* Ends the chunk that is open, which has a sample: its moof and mdat. Laid end to end, the chunks of a segment are the segment. */
 void cmaf_end_chunk(struct cmaf *c);
 
+/* What has been laid out of the segment so far: its ended chunks. Valid until the next call on `c`. */
+struct bytes cmaf_so_far(const struct cmaf *c);
+
+/* Lays out a producer reference time (ISO/IEC 14496-12 §8.16.5) for the chunk that comes next: the sample at `dts` was there at
+ * `wall_ms`. */
+void cmaf_reference_time(struct cmaf *c, int64_t dts, int64_t wall_ms);
+
 /* Hands over the segment, the caller's; the next sample opens a new one. */
 struct buffer *cmaf_end_segment(struct cmaf *c);
 

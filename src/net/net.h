@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/list.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 /* --- the house: loops and pool ----------------------------------------------------------------------- */
@@ -66,8 +67,13 @@ void timer_stop(struct timer *t); /* harmless when not running */
 
 #define ADDRESS_TEXT_SIZE 64
 
+/* Every connection has one; a sockaddr_storage would be 100 bytes more, for families that nobody listens on. */
 struct address {
-    struct sockaddr_storage socket;
+    union {
+        sa_family_t ss_family;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } socket;
     socklen_t size;
 };
 

@@ -1,7 +1,8 @@
 /* play/hls.c - HLS playlists (RFC 8216, and RFC 8216bis where it says more).
  *
  * A media playlist lists every segment from the video's start: while it is live viewers may rewind all the
- * way (EVENT), afterwards the same URL is a recording (VOD). */
+ * way, afterwards the same URL is a recording (VOD). While it is live hls_live.c prints it, with parts; here are the
+ * recordings, and those that are being imported (EVENT). */
 #include "play/play_int.h"
 
 #include "base/clock.h"
@@ -21,6 +22,7 @@ static void print_stream(struct builder *b, const char *name, const struct codec
 
 static struct buffer *print_master(struct video_view *v, unsigned slot)
 {
+    bool low = slot == SLOT_LOW_MASTER;
     const struct codec_config *video = play_config(v, TRACK_VIDEO), *audio = play_config(v, TRACK_AUDIO);
     struct play_bandwidth sound = play_bandwidth(v, TRACK_AUDIO);
     struct builder b = {0};
@@ -32,7 +34,7 @@ static struct buffer *print_master(struct video_view *v, unsigned slot)
                        "CHANNELS=\"%u\",URI=\"audio/playlist.m3u8\"\n",
                        audio->channels);
     print_stream(&b, video ? "source" : "audio", video, audio, play_bandwidth(v, TRACK_VIDEO), sound);
-    for (size_t i = 0; i < v->rendition_count; i++)
+    for (size_t i = 0; i < v->rendition_count && !low; i++)
         if (play_listed(v, &v->renditions[i]))
             print_stream(&b, v->renditions[i].name, play_rendition_config(&v->renditions[i]), audio,
                          play_rendition_bandwidth(v, &v->renditions[i]), sound);
@@ -44,13 +46,12 @@ struct buffer *play_master(struct video_view *v)
     return video_view_cached(v, SLOT_MASTER, print_master);
 }
 
-/* What one media playlist is of: a track of the publisher's own bits, or a rendition. */
-struct listing {
-    const struct video_view *view;
-    const struct rendition *rendition; /* NULL: the track */
-    enum track track;
-    size_t count; /* of segments to list */
-};
+/* Renditions are made of stored segments, so none of them shares the edge with the source while it is live: a player that
+ * changed to one would have to wait for it. */
+struct buffer *play_low_master(struct video_view *v)
+{
+    return v->live ? video_view_cached(v, SLOT_LOW_MASTER, print_master) : play_master(v);
+}
 
 static bool has(const struct listing *l, size_t at, uint32_t *init)
 {
@@ -64,23 +65,37 @@ static bool has(const struct listing *l, size_t at, uint32_t *init)
     return l->rendition->made[at].state == MADE_WHOLE;
 }
 
-static void print_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init)
+void hls_before(struct builder *b, bool breaks, bool first, int64_t *init, uint32_t wanted, int64_t wall_ms)
 {
-    const struct segment *s = &l->view->segments[at];
-    bool breaks = s->discontinuity || s->torn;
     char time[CLOCK_TEXT_SIZE];
-    uint32_t wanted;
 
-    if (at > 0 && breaks)
+    if (breaks && !first)
         builder_text(b, "#EXT-X-DISCONTINUITY\n");
-    if (!has(l, at, &wanted)) {
-        builder_text(b, "#EXT-X-GAP\n");
-    } else if (wanted != *init) {
+    if (wanted != *init) {
         *init = wanted;
         builder_printf(b, "#EXT-X-MAP:URI=\"init-%u.mp4\"\n", wanted);
     }
-    if (at == 0 || breaks) /* from here on the clock of the wall follows from the durations */
-        builder_printf(b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", clock_text(s->wall_ms, time));
+    if (first || breaks) /* from here on the clock of the wall follows from the durations */
+        builder_printf(b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", clock_text(wall_ms, time));
+}
+
+bool hls_breaks(const struct segment *s)
+{
+    return s->discontinuity || s->torn;
+}
+
+void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init,
+                 void (*between)(struct builder *b, const void *ctx, size_t at), const void *ctx)
+{
+    const struct segment *s = &l->view->segments[at];
+    uint32_t wanted;
+    bool there = has(l, at, &wanted);
+
+    hls_before(b, hls_breaks(s), at == 0, init, there ? wanted : (uint32_t)*init, s->wall_ms);
+    if (!there)
+        builder_text(b, "#EXT-X-GAP\n");
+    if (between != NULL)
+        between(b, ctx, at);
     builder_printf(b, "#EXTINF:%.5f,\n%06u.m4s\n", (double)(s->end - s->start) / CMAF_VIDEO_TIMESCALE,
                    s->number);
 }
@@ -96,7 +111,7 @@ static struct buffer *print_media(const struct listing *l)
                    "#EXT-X-PLAYLIST-TYPE:%s\n#EXT-X-INDEPENDENT-SEGMENTS\n",
                    l->view->target_duration_s, is_open ? "EVENT" : "VOD");
     for (size_t i = 0; i < l->count; i++)
-        print_segment(&b, l, i, &init);
+        hls_segment(&b, l, i, &init, NULL, NULL);
     if (!is_open)
         builder_text(&b, "#EXT-X-ENDLIST\n");
     return builder_finish(&b);

@@ -17,6 +17,49 @@ struct buffer *play_media_playlist(struct video_view *v, enum track track);
 /* The media playlist of a rendition of the view. */
 struct buffer *play_rendition_playlist(struct video_view *v, const struct rendition *r);
 
+/* --- low latency ------------------------------------------------------------------------------------- */
+
+/* A media playlist of a live video, by what it lists: a made rendition, or a track of the source. */
+struct play_list {
+    enum track track;
+    const struct rendition *rendition; /* of the edge's view; NULL: the track */
+};
+
+/* What must be in a playlist before it is answered (RFC 8216bis §6.2.5.2). */
+struct play_wish {
+    bool waits; /* false: whatever there is */
+    bool has_part;
+    uint64_t msn, part;
+};
+
+enum play_answer { PLAY_NOW, PLAY_LATER, PLAY_NEVER };
+
+/* Whether the edge has it, may have it soon, or is so far from it that the request must be a mistake. */
+enum play_answer play_edge_has(const struct edge *e, const struct play_list *l, const struct play_wish *wish);
+
+/* The media playlist of a live video with its parts (RFC 8216bis §4.4); `skips`: without the segments that are older than
+ * CAN-SKIP-UNTIL. A new reference; any thread. */
+struct buffer *play_edge_playlist(struct edge *e, const struct play_list *l, bool skips);
+
+/* The same, compressed once by `zip`; NULL when that cannot. */
+struct buffer *play_edge_zipped(struct edge *e, const struct play_list *l, bool skips,
+                                struct buffer *(*zip)(void *ctx, struct buffer *text), void *ctx);
+
+/* The manifest of a live video with its open segment (ISO/IEC 23009-1, DASH-IF low-latency-live-v5); `low`: only what shares the
+ * edge. A new reference; any thread. */
+struct buffer *play_edge_manifest(struct edge *e, bool low);
+
+/* The part of that number in the segment of that number: PLAY_NOW and *out, a new reference. PLAY_LATER: it is announced, or could
+ * be. PLAY_NEVER: the segment has no such part, or not in memory any more. */
+enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t segment, uint64_t part,
+                                struct buffer **out);
+
+/* The parts of the segment of that number that are in memory, or NULL. */
+const struct shelf *play_shelf(const struct edge *e, uint32_t number);
+
+/* The multivariant playlist of what shares the edge. */
+struct buffer *play_low_master(struct video_view *v);
+
 /* Whether players see the rendition: something of it is made, and if it was made later, all of it. */
 bool play_listed(const struct video_view *v, const struct rendition *r);
 

@@ -5,7 +5,42 @@
 #include "play/play.h"
 
 /* Which text of a view is kept where. */
-enum slot { SLOT_MASTER, SLOT_VIDEO, SLOT_AUDIO, SLOT_MANIFEST, SLOT_THUMBNAILS, SLOT_RENDITIONS };
+enum slot {
+    SLOT_MASTER,
+    SLOT_VIDEO,
+    SLOT_AUDIO,
+    SLOT_MANIFEST,
+    SLOT_THUMBNAILS,
+    SLOT_LOW_MASTER,
+    SLOT_RENDITIONS
+};
+
+/* Which text of an edge is kept where: four of each media playlist, and manifests behind them. */
+#define EDGE_MANIFEST (4 * (TRACK_COUNT + RENDITIONS_MAX))
+_Static_assert(EDGE_MANIFEST + 2 <= EDGE_CACHES, "there is a place for each text");
+
+/* The segment of an edge that is open: the oldest that its view does not have; NULL: none. */
+const struct shelf *play_open_shelf(const struct edge *e);
+
+/* --- what hls.c and hls_live.c print alike ------------------------------------------------------------- */
+
+/* What one media playlist is of: a track of the publisher's own bits, or a rendition. */
+struct listing {
+    const struct video_view *view;
+    const struct rendition *rendition; /* NULL: the track */
+    enum track track;
+    size_t count; /* of segments to list */
+};
+
+/* Whether the timeline breaks before the segment. */
+bool hls_breaks(const struct segment *s);
+
+/* Prints the segment at `at`, and what has to be said before it; *init is the init segment that holds. `between` (may be NULL)
+ * prints what stands between the two. */
+void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init,
+                 void (*between)(struct builder *b, const void *ctx, size_t at), const void *ctx);
+/* What has to be said before a segment: that the timeline breaks, the init segment, the wall's clock. */
+void hls_before(struct builder *b, bool breaks, bool first, int64_t *init, uint32_t wanted, int64_t wall_ms);
 
 /* The configuration of a track's newest segment, or NULL when the video has no such track. */
 const struct codec_config *play_config(const struct video_view *v, enum track track);

@@ -14,7 +14,7 @@ static void leave(struct session *s, enum session_state next)
     if (s->state == SESSION_PUBLISHING || s->state == SESSION_FINISHING)
         metric_add(&publishers, -1);
     s->publication = NULL;
-    s->live_holds = false;
+    s->live_holds = s->live_hurries = false;
     s->state = next;
     s->since_ms = clock_mono_ms();
     s->given_position = s->durable_position = 0;
@@ -125,6 +125,13 @@ static void on_evicted(void *ctx, const char *text)
     evict(ctx, "NetStream.Publish.Rejected", text);
 }
 
+static void on_hurry(void *ctx, bool on)
+{
+    struct session *s = ctx;
+
+    s->live_hurries = on; /* whoever has the socket looks at it with every tick */
+}
+
 static const struct publisher_events events = {
     .granted = on_granted,
     .refused = on_refused,
@@ -132,6 +139,7 @@ static const struct publisher_events events = {
     .notice = on_notice,
     .hold = on_hold,
     .evicted = on_evicted,
+    .hurry = on_hurry,
 };
 
 /* A name that could be a key: what stands before '?', visible ASCII without a path in it. */

@@ -96,7 +96,7 @@ static void on_tick(void *ctx)
 
     timer_start(stream_loop(c->stream), &c->tick, SESSION_TICK_MS, on_tick, c);
     session_tick(c->session);
-    stream_lazy(c->stream, c->session->state == SESSION_PUBLISHING);
+    stream_lazy(c->stream, c->session->state == SESSION_PUBLISHING && !c->session->live_hurries);
 }
 
 static size_t on_read(void *ctx, struct stream *s, struct bytes in)

@@ -61,6 +61,7 @@ struct session {
     uint64_t never_durable;   /* first byte of the earliest media message nobody took; UINT64_MAX: none */
     uint32_t message_stream;  /* the one it publishes on */
     bool live_holds;          /* live has asked not to be given more */
+    bool live_hurries;        /* somebody watches with low latency */
     bool is_held;             /* what output->hold() was told last */
     bool is_closed;           /* output->close() was called */
     bool finish_wants_answer; /* FINISHING: the command that ended it had a transaction */

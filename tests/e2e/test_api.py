@@ -218,7 +218,7 @@ def test_a_live_video_is_played_from_its_first_second(make_server):
         assert time.monotonic() - started < 3, 'within 2 s of the first keyframe'
         matinee.until(lambda: server.json(f'/api/v1/videos/{video}')['segments'] >= 3, what='three segments')
         playlist = server.get(f'/v/{video}/source/playlist.m3u8').decode()
-        assert '#EXT-X-PLAYLIST-TYPE:EVENT' in playlist and '000000.m4s' in playlist and 'ENDLIST' not in playlist
+        assert '#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES' in playlist and '000000.m4s' in playlist and 'ENDLIST' not in playlist
         manifest = server.get(f'/v/{video}/manifest.mpd').decode()
         assert 'type="dynamic"' in manifest
         status, headers, _ = server.request('GET', f'/api/v1/videos/{video}/data?offset=3600')

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "folder.h"
 #include "live/live_int.h"
@@ -66,6 +67,7 @@ struct show {
     sem_t step;
     enum err refused;
     bool granted, evicted;
+    _Atomic bool hurried;
     _Atomic uint64_t durable;
     uint64_t last_position;
     void (*act)(struct show *s);
@@ -116,8 +118,16 @@ static void on_evicted(void *ctx, const char *text)
     sem_post(&s->step);
 }
 
-static const struct publisher_events events = {on_granted, on_refused, on_durable,
-                                               on_notice,  on_hold,    on_evicted};
+static void on_hurry(void *ctx, bool on)
+{
+    struct show *s = ctx;
+
+    s->hurried = on;
+    sem_post(&s->step);
+}
+
+static const struct publisher_events events = {on_granted, on_refused, on_durable, on_notice,
+                                               on_hold,    on_evicted, on_hurry};
 
 static void act_here(void *ctx)
 {
@@ -672,6 +682,137 @@ static void a_changed_access_rule_holds_for_what_is_in_memory(void **state)
     folder_remove(h.dir);
 }
 
+static void a_viewer_with_low_latency_hurries_the_publisher_and_is_forgotten(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    live_video_hurry(h.live, event); /* no video has this id */
+    send_span(&s, 0, 3000);
+
+    struct video_view *v = view_of(&h, event);
+    int64_t before = clock_mono_ms();
+
+    assert_false(s.hurried);
+    live_video_hurry(h.live, v->id);
+    sem_wait(&s.step);
+    assert_true(s.hurried);
+    live_video_hurry(h.live, v->id); /* a repetition changes nothing */
+    sem_wait(&s.step);
+    assert_false(s.hurried);
+    assert_in_range(clock_mono_ms() - before, LIVE_HURRY_MS, 2 * LIVE_HURRY_MS);
+    live_video_hurry(h.live, v->id);
+    sem_wait(&s.step);
+    assert_true(s.hurried);
+    act(&s, do_leave); /* and is not told any more: who is gone has no socket to read */
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+/* The parts on the edge's shelf of that number, laid end to end. */
+static struct buffer *laid_end_to_end(const struct edge *e, uint32_t number, enum track t)
+{
+    struct builder b = {0};
+
+    for (size_t i = 0; i < e->shelf_count; i++)
+        for (size_t n = 0; e->shelves[i].number == number && n < e->shelves[i].count[t]; n++)
+            builder_add(&b, buffer_bytes(e->shelves[i].parts[t][n].bytes));
+    return builder_finish(&b);
+}
+
+static atomic_int edges_told;
+
+static void on_edge(void *ctx, struct ulid video)
+{
+    atomic_fetch_add(&edges_told, 1);
+}
+
+static void who_hurries_sees_the_open_segment_in_parts_and_the_same_bytes_when_it_is_done(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE], name[SEGMENT_NAME_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    live_on_edge(h.live, on_edge, NULL);
+    act(&s, do_publish);
+    send_span(&s, 0, 13000);
+
+    struct video_view *v = view_of(&h, event);
+    struct edge *e = live_edge_peek(h.live, v->id);
+
+    assert_int_equal(v->segment_count, 1);
+    assert_int_equal(e->shelf_count, 0); /* nobody has asked */
+    edge_unref(e);
+    live_video_hurry(h.live, v->id);
+    sem_wait(&s.step);
+    int told = edges_told;
+
+    send_span(&s, 13000, 15000);
+    e = live_edge_peek(h.live, v->id);
+    assert_true(e->publishing && e->part_90k[TRACK_VIDEO] > 0 && e->part_90k[TRACK_AUDIO] > 0);
+    assert_true(live_edge_s(h.live, v) > 14 && video_view_duration_s(v) < 13); /* the open segment counts */
+    assert_int_equal(e->shelf_count, 1);
+    assert_int_equal(e->shelves[0].number, 1);
+    assert_true(e->shelves[0].parts[TRACK_VIDEO][0].independent);
+    assert_true(edges_told > told);
+    edge_unref(e);
+    send_span(&s, 15000, 21000);
+    e = live_edge_peek(h.live, v->id);
+    assert_int_equal(e->view->segment_count, 2);
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        struct buffer *stored, *laid = laid_end_to_end(e, 1, (enum track)t);
+
+        assert_int_equal(
+            store_get(h.store, segment_name(name, v->id, (enum track)t, &e->view->segments[1]), &stored),
+            ERR_OK);
+        assert_true(bytes_equal(buffer_bytes(stored), buffer_bytes(laid)));
+        buffer_unref(stored);
+        buffer_unref(laid);
+    }
+    edge_unref(e);
+    live_on_edge(h.live, NULL, NULL);
+    act(&s, do_leave);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+static void who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurried(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+    struct edge *e = NULL;
+
+    act(&s, do_publish);
+    send_span(&s, 0, 13000);
+
+    struct video_view *v = view_of(&h, event);
+
+    live_edge_ask(h.live, v->id);
+    send_span(&s, 13000, 13040); /* behind the question on the same loop */
+    e = live_edge_peek(h.live, v->id);
+    assert_int_equal(e->shelf_count, 1);
+    assert_true(e->shelves[0].count[TRACK_VIDEO] > 0);
+    assert_false(s.hurried);
+    edge_unref(e);
+    assert_int_equal(live_event_end(h.live, event), ERR_OK);
+    sem_wait(&s.step);
+    while ((e = live_edge_peek(h.live, v->id)) != NULL) { /* an ended video has no edge */
+        edge_unref(e);
+        sched_yield();
+    }
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -687,6 +828,9 @@ int main(void)
         cmocka_unit_test(who_announces_pictures_and_sends_none_is_cut_all_the_same),
         cmocka_unit_test(a_video_that_was_deleted_stays_so_after_a_crash_and_a_start),
         cmocka_unit_test(a_changed_access_rule_holds_for_what_is_in_memory),
+        cmocka_unit_test(who_hurries_sees_the_open_segment_in_parts_and_the_same_bytes_when_it_is_done),
+        cmocka_unit_test(who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurried),
+        cmocka_unit_test(a_viewer_with_low_latency_hurries_the_publisher_and_is_forgotten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

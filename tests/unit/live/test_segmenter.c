@@ -97,6 +97,152 @@ static const struct finished *take(struct bench *b, size_t index)
     return container_of(at, struct finished, link);
 }
 
+/* Pictures of 40 ms from `from` to `to` (in pictures), a keyframe every `gop`, and a sound of 1024 samples beside each. */
+static void add_stream(struct bench *b, int from, int to, int gop)
+{
+    for (int i = from; i < to; i++) {
+        struct buffer *content = buffer_copy(bytes_of(picture, sizeof picture));
+        struct sample s = {content, buffer_bytes(content), i * 3600, i * 3600, 0, i % gop == 0};
+
+        b->position += 100;
+        assert_int_equal(segmenter_add(b->segmenter, TRACK_VIDEO, &s, b->position), ERR_OK);
+        buffer_unref(content);
+        for (int64_t n = ((int64_t)i * 1920 + 1023) / 1024; n * 1024 < (i + 1) * 1920; n++)
+            assert_int_equal(add_sound(b, n * 1024), ERR_OK);
+    }
+}
+
+static void open_with_parts(struct bench *b, uint32_t number, int64_t start)
+{
+    struct segment_opening o = {
+        .number = number, .start = start, .init = {&b->init[TRACK_VIDEO], &b->init[TRACK_AUDIO]}};
+
+    o.part_90k[TRACK_VIDEO] = parts_of_pictures(3600);
+    o.part_90k[TRACK_AUDIO] = parts_of_sounds(&b->init[TRACK_AUDIO].config);
+    b->position += 100;
+    assert_int_equal(segmenter_open(b->segmenter, &o, b->position), ERR_OK);
+}
+
+/* RFC 8216bis §4.4.4.9: none is longer than promised, and none but the last shorter than 85 % of it. */
+static void check_parts(const struct shelf *s, enum track t, int64_t part_max)
+{
+    for (size_t i = 0; i < s->count[t]; i++) {
+        assert_true(s->parts[t][i].duration <= part_max);
+        assert_true(i + 1 == s->count[t] || s->parts[t][i].duration * 100 >= part_max * 85);
+        assert_true(i == 0 || s->parts[t][i].start == s->parts[t][i - 1].start + s->parts[t][i - 1].duration);
+        assert_int_equal(s->parts[t][i].at, i == 0 ? 0 : s->parts[t][i - 1].at + s->parts[t][i - 1].size);
+    }
+}
+
+static void the_parts_of_a_segment_laid_end_to_end_are_the_segment(void **state)
+{
+    struct bench b;
+    struct shelf open[2] = {{0}, {0}};
+    struct builder laid = {0};
+    int64_t end;
+
+    bench_open(&b);
+    open_with_parts(&b, 0, 0);
+    add_stream(&b, 0, 50, 50);
+    assert_int_equal(segmenter_shelves(b.segmenter, open), 1);
+    assert_int_equal(open[0].count[TRACK_VIDEO],
+                     9); /* 45 pictures; that the next part is whole the next picture tells */
+    assert_true(open[0].parts[TRACK_VIDEO][0].independent && !open[0].parts[TRACK_VIDEO][1].independent);
+    add_stream(&b, 50, 125, 50);
+    assert_int_equal(segmenter_end(b.segmenter, b.position, &end), ERR_OK);
+
+    const struct finished *f = take(&b, 0);
+
+    check_parts(&f->shelf, TRACK_VIDEO, parts_of_pictures(3600));
+    check_parts(&f->shelf, TRACK_AUDIO, parts_of_sounds(&b.init[TRACK_AUDIO].config) * 48 / 90);
+    assert_int_equal(f->shelf.count[TRACK_VIDEO], 25);
+    assert_true(f->shelf.parts[TRACK_VIDEO][10].independent); /* the second GOP begins a part */
+    for (int t = 0; t < TRACK_COUNT; t++) {
+        size_t last = f->shelf.count[t] - 1;
+
+        assert_int_equal(f->shelf.parts[t][last].at + f->shelf.parts[t][last].size, f->bytes[t]->size);
+    }
+    /* What players were shown while it was open is what it has become. */
+    for (size_t i = 0; i < open[0].count[TRACK_VIDEO]; i++)
+        builder_add(&laid, buffer_bytes(open[0].parts[TRACK_VIDEO][i].bytes));
+    assert_true(bytes_equal(builder_bytes(&laid),
+                            bytes_head(buffer_bytes(f->bytes[TRACK_VIDEO]), builder_bytes(&laid).size)));
+    builder_drop(&laid);
+    shelf_drop(&open[0]);
+    bench_close(&b);
+}
+
+/* Before 85 % of a part are there it goes on, keyframe or not; a segment's end may cut it. */
+static void a_keyframe_that_comes_too_early_begins_no_part(void **state)
+{
+    struct bench b;
+
+    bench_open(&b);
+    open_with_parts(&b, 0, 0);
+    add_stream(&b, 0, 252, 12);
+    open_with_parts(&b, 1, 252 * 3600);
+    add_stream(&b, 252, 260, 12);
+
+    const struct finished *f = take(&b, 0);
+
+    check_parts(&f->shelf, TRACK_VIDEO, parts_of_pictures(3600));
+    assert_false(f->shelf.parts[TRACK_VIDEO][2].independent); /* its keyframe is its third picture */
+    assert_true(f->shelf.parts[TRACK_VIDEO][12].independent);
+    assert_int_equal(f->shelf.parts[TRACK_VIDEO][50].duration, 2 * 3600);
+    bench_close(&b);
+}
+
+/* The pictures of a segment that has been cut are all there: players need not wait for its sounds to know that. */
+static void the_last_part_of_pictures_does_not_wait_for_the_sounds(void **state)
+{
+    struct bench b;
+    struct shelf open[2] = {{0}, {0}};
+
+    bench_open(&b);
+    open_with_parts(&b, 0, 0);
+    add_stream(&b, 0, 50, 50);
+    open_with_parts(&b, 1, 50 * 3600);
+    assert_int_equal(add_picture(&b, 50 * 3600), ERR_OK);
+    assert_int_equal(segmenter_shelves(b.segmenter, open), 2);
+    assert_true(open[0].cut && !open[1].cut);
+    assert_int_equal(open[0].count[TRACK_VIDEO], 10);
+    assert_int_equal(open[1].count[TRACK_VIDEO], 0);
+    shelf_drop(&open[0]);
+    shelf_drop(&open[1]);
+    bench_close(&b);
+}
+
+/* RTMP's stamps are whole milliseconds, and encoders leave pictures out when they cannot keep up. */
+static void gaps_and_rounding_do_not_hide_how_far_pictures_are_apart(void **state)
+{
+    struct bench b;
+
+    bench_open(&b);
+    open_at(&b, 0, 0);
+    assert_int_equal(segmenter_distance(b.segmenter), 0);
+    for (int64_t i = 0; i < 300; i++)
+        if (i % 20 < 18)
+            assert_int_equal(add_picture(&b, i * 1000 / 30 * 90), ERR_OK);
+    assert_in_range(segmenter_distance(b.segmenter), 2985, 3015);
+    bench_close(&b);
+}
+
+/* Whole seconds are whole numbers of parts at every usual rate, so keyframes begin parts. */
+static void parts_fit_seconds_at_every_usual_rate(void **state)
+{
+    static const int64_t rates[] = {5, 10, 15, 20, 24, 25, 30, 50, 60};
+
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        int64_t distance = SECOND / rates[i], part = parts_of_pictures(distance) / distance * distance;
+
+        assert_int_equal(2 * SECOND % part, 0);
+        assert_in_range(part, SECOND / 5, SECOND / 2);
+    }
+    assert_in_range(parts_of_pictures(3003), 18018, 18200); /* 29.97 */
+    assert_true(parts_of_pictures(SECOND) >= SECOND);       /* slides: a picture is a part */
+    assert_int_equal(parts_of_pictures(0), 0);
+}
+
 static void a_sound_that_is_refused_costs_itself_and_not_the_segment(void **state)
 {
     struct bench b;
@@ -224,6 +370,11 @@ static void a_segment_that_has_grown_too_large_is_to_be_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_parts_of_a_segment_laid_end_to_end_are_the_segment),
+        cmocka_unit_test(a_keyframe_that_comes_too_early_begins_no_part),
+        cmocka_unit_test(the_last_part_of_pictures_does_not_wait_for_the_sounds),
+        cmocka_unit_test(gaps_and_rounding_do_not_hide_how_far_pictures_are_apart),
+        cmocka_unit_test(parts_fit_seconds_at_every_usual_rate),
         cmocka_unit_test(a_sound_that_is_refused_costs_itself_and_not_the_segment),
         cmocka_unit_test(a_segment_of_nothing_but_refused_samples_is_none),
         cmocka_unit_test(a_segment_cut_by_a_sound_keeps_the_picture_that_waits_for_its_length),

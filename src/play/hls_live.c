@@ -1,0 +1,328 @@
+/* play/hls_live.c - media playlists of a live video, with low latency (RFC 8216bis): parts, a hint at the next one, reports of the
+ * other playlists, delta updates, and when a blocked request may be answered.
+ *
+ * A segment's media sequence number is its place in the view. The open segment comes behind them, as parts only; its name is listed
+ * once all of its tracks are done, and no part of the next one before that. There is no EXT-X-PLAYLIST-TYPE, for parts are taken
+ * away again (§6.2.1), but every segment stays. */
+#include "play/play_int.h"
+
+#include "base/clock.h"
+#include "base/limits.h"
+
+/* The advance part limit (§6.2.5.2): requests beyond it are mistakes. */
+#define ADVANCE_90K (3 * CMAF_VIDEO_TIMESCALE)
+/* How far behind a playlist's end a delta update may begin, in target durations (§4.4.3.8). */
+#define SKIP_TARGETS 6
+#define HOLD_TARGETS 3
+#define HOLD_PARTS   3
+
+const struct shelf *play_open_shelf(const struct edge *e)
+{
+    const struct video_view *v = e->view;
+    int64_t last = v->segment_count > 0 ? (int64_t)v->segments[v->segment_count - 1].number : -1;
+
+    for (size_t i = 0; i < e->shelf_count; i++)
+        if ((int64_t)e->shelves[i].number > last)
+            return &e->shelves[i];
+    return NULL;
+}
+
+const struct shelf *play_shelf(const struct edge *e, uint32_t number)
+{
+    for (size_t i = 0; i < e->shelf_count; i++)
+        if (e->shelves[i].number == number)
+            return &e->shelves[i];
+    return NULL;
+}
+
+/* --- where a playlist ends --------------------------------------------------------------------------- */
+
+static size_t whole_count(const struct edge *e, const struct play_list *l)
+{
+    return l->rendition != NULL ? l->rendition->shown : e->view->segment_count;
+}
+
+static const struct shelf *open_of(const struct edge *e, const struct play_list *l)
+{
+    return l->rendition != NULL ? NULL : play_open_shelf(e);
+}
+
+/* The number of parts that are known of the whole segment at `at`; 0: none are. */
+static size_t parts_at(const struct edge *e, const struct play_list *l, size_t at)
+{
+    const struct shelf *s = l->rendition != NULL ? NULL : play_shelf(e, e->view->segments[at].number);
+
+    return s != NULL ? s->count[l->track] : 0;
+}
+
+/* What a playlist ends with; part -1: a segment. */
+struct last {
+    int64_t msn, part;
+};
+
+static struct last last_of(const struct edge *e, const struct play_list *l)
+{
+    size_t whole = whole_count(e, l);
+    const struct shelf *open = open_of(e, l);
+
+    if (open != NULL && open->count[l->track] > 0)
+        return (struct last){(int64_t)whole, (int64_t)open->count[l->track] - 1};
+    return (struct last){(int64_t)whole - 1, whole > 0 ? (int64_t)parts_at(e, l, whole - 1) - 1 : -1};
+}
+
+static bool is_open(const struct edge *e, const struct play_list *l)
+{
+    return e->view->live || (l->rendition != NULL && l->rendition->shown < e->view->segment_count);
+}
+
+static uint64_t advance_limit(const struct edge *e, const struct play_list *l)
+{
+    uint32_t part = l->rendition != NULL ? 0 : e->part_90k[l->track];
+
+    if (part == 0 || part >= CMAF_VIDEO_TIMESCALE)
+        return 3;
+    return (ADVANCE_90K + part - 1) / part;
+}
+
+enum play_answer play_edge_has(const struct edge *e, const struct play_list *l, const struct play_wish *wish)
+{
+    uint64_t whole = whole_count(e, l), msn = wish->msn, part = wish->has_part ? wish->part : 0;
+    const struct shelf *open = open_of(e, l);
+    struct last last = last_of(e, l);
+    uint64_t limit = advance_limit(e, l);
+    size_t known;
+
+    if (!wish->waits || !is_open(e, l))
+        return PLAY_NOW;
+    if (wish->has_part && msn < whole && (known = parts_at(e, l, msn)) > 0 && part >= known) {
+        msn++; /* it has ended without: the first of the next is meant */
+        part = 0;
+    }
+    if (msn < whole)
+        return PLAY_NOW;
+    if ((int64_t)msn > last.msn + 2)
+        return PLAY_NEVER;
+    if (wish->has_part && msn == whole && open != NULL && part < open->count[l->track])
+        return PLAY_NOW;
+    if (part > (last.msn == (int64_t)msn ? (uint64_t)last.part + limit : limit))
+        return PLAY_NEVER;
+    return PLAY_LATER;
+}
+
+enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t segment, uint64_t part,
+                                struct buffer **out)
+{
+    const struct shelf *s = play_shelf(e, segment), *open = play_open_shelf(e);
+    uint32_t newest = e->shelf_count > 0 ? e->shelves[e->shelf_count - 1].number : 0;
+
+    *out = NULL;
+    if (s != NULL && part < s->count[track]) {
+        *out = buffer_ref(s->parts[track][part].bytes);
+        return PLAY_NOW;
+    }
+    if (!e->view->live || open == NULL || segment < open->number)
+        return PLAY_NEVER;
+    if (s != NULL && track == TRACK_VIDEO && s->cut)
+        return PLAY_NEVER;
+    if (segment > newest + 1 ||
+        part > (s != NULL ? s->count[track] : 0) + advance_limit(e, &(struct play_list){track, NULL}))
+        return PLAY_NEVER;
+    return PLAY_LATER;
+}
+
+/* --- printing ---------------------------------------------------------------------------------------- */
+
+struct printing {
+    const struct edge *edge;
+    const struct play_list *list;
+    struct listing listing;
+};
+
+static void print_parts(struct builder *b, const struct printing *p, const struct shelf *s)
+{
+    enum track t = p->list->track;
+    uint32_t rate = t == TRACK_VIDEO ? CMAF_VIDEO_TIMESCALE : p->edge->view->inits[t][s->init[t]].config.rate;
+
+    for (size_t i = 0; i < s->count[t]; i++) {
+        const struct part *part = &s->parts[t][i];
+
+        builder_printf(b, "#EXT-X-PART:DURATION=%.5f,URI=\"%06u.%zu.m4s\"%s\n", (double)part->duration / rate,
+                       s->number, i, part->independent ? ",INDEPENDENT=YES" : "");
+    }
+}
+
+/* Parts of the last segments stand before them. */
+static void print_parts_at(struct builder *b, const void *ctx, size_t at)
+{
+    const struct printing *p = ctx;
+    const struct shelf *s = play_shelf(p->edge, p->listing.view->segments[at].number);
+
+    if (s != NULL && at + LIVE_PART_SEGMENTS_LISTED >= p->listing.count)
+        print_parts(b, p, s);
+}
+
+static void print_hint(struct builder *b, const struct printing *p, const struct shelf *open)
+{
+    enum track t = p->list->track;
+
+    if (open->cut && t == TRACK_VIDEO)
+        builder_printf(b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%06u.0.m4s\"\n", open->number + 1);
+    else
+        builder_printf(b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%06u.%zu.m4s\"\n", open->number,
+                       open->count[t]);
+}
+
+static void print_open(struct builder *b, const struct printing *p, int64_t *init)
+{
+    const struct shelf *open = play_open_shelf(p->edge);
+
+    if (open == NULL || !open->has[p->list->track])
+        return;
+    hls_before(b, open->discontinuity, p->listing.count == 0, init, open->init[p->list->track],
+               open->wall_ms);
+    print_parts(b, p, open);
+    if (p->edge->publishing)
+        print_hint(b, p, open);
+}
+
+static void print_report(struct builder *b, const struct edge *e, const struct play_list *l)
+{
+    struct last last = last_of(e, l);
+
+    builder_printf(b, "#EXT-X-RENDITION-REPORT:URI=\"../%s/playlist.m3u8\",LAST-MSN=%lld",
+                   l->rendition ? l->rendition->name : track_rendition(l->track), (long long)last.msn);
+    if (last.part >= 0)
+        builder_printf(b, ",LAST-PART=%lld", (long long)last.part);
+    builder_text(b, "\n");
+}
+
+/* Of every other playlist that the multivariant one names. */
+static void print_reports(struct builder *b, const struct printing *p)
+{
+    const struct video_view *v = p->edge->view;
+
+    for (int t = 0; t < TRACK_COUNT; t++)
+        if ((p->list->rendition != NULL || p->list->track != (enum track)t) &&
+            play_config(v, (enum track)t) != NULL)
+            print_report(b, p->edge, &(struct play_list){(enum track)t, NULL});
+    for (size_t i = 0; i < v->rendition_count; i++)
+        if (&v->renditions[i] != p->list->rendition && play_listed(v, &v->renditions[i]))
+            print_report(b, p->edge, &(struct play_list){TRACK_VIDEO, &v->renditions[i]});
+}
+
+/* How many segments a delta update leaves out: those that begin more than the skip boundary before the end (§4.4.3.8). */
+static size_t skipped(const struct printing *p)
+{
+    const struct listing *l = &p->listing;
+    int64_t end = l->count > 0 ? l->view->segments[l->count - 1].end : 0;
+    int64_t boundary = end - (int64_t)SKIP_TARGETS * l->view->target_duration_s * CMAF_VIDEO_TIMESCALE;
+    size_t count = 0;
+
+    while (count < l->count && l->view->segments[count].end <= boundary)
+        count++;
+    return count;
+}
+
+/* Durations are rounded up, so that what is measured against them fits. */
+static double seconds_up(int64_t ticks_90k)
+{
+    return (double)((ticks_90k + 89) / 90) / 1000;
+}
+
+static void print_control(struct builder *b, const struct printing *p)
+{
+    uint32_t target = p->listing.view->target_duration_s;
+    uint32_t part = p->list->rendition != NULL ? 0 : p->edge->part_90k[p->list->track];
+
+    builder_printf(b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=%u.0,HOLD-BACK=%u.0",
+                   SKIP_TARGETS * target, HOLD_TARGETS * target);
+    if (part > 0)
+        builder_printf(b, ",PART-HOLD-BACK=%.3f\n#EXT-X-PART-INF:PART-TARGET=%.3f",
+                       HOLD_PARTS * seconds_up(part), seconds_up(part));
+    builder_text(b, "\n");
+}
+
+/* An update begins in mid timeline; some players do not remember what the clock of the wall was where it began. */
+static void print_clock(struct builder *b, const struct video_view *v, size_t at)
+{
+    size_t from = at;
+    char time[CLOCK_TEXT_SIZE];
+
+    while (from > 0 && !hls_breaks(&v->segments[from]))
+        from--;
+    if (from < at) /* else it is said with the segment itself */
+        builder_printf(
+            b, "#EXT-X-PROGRAM-DATE-TIME:%s\n",
+            clock_text(v->segments[from].wall_ms +
+                           (v->segments[at].start - v->segments[from].start) * 1000 / CMAF_VIDEO_TIMESCALE,
+                       time));
+}
+
+static struct buffer *print(const struct edge *e, const struct play_list *l, bool skips)
+{
+    struct printing p = {e, l, {e->view, l->rendition, l->track, whole_count(e, l)}};
+    size_t from = skips ? skipped(&p) : 0;
+    struct builder b = {0};
+    int64_t init = -1;
+
+    builder_printf(
+        &b,
+        "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:%u\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+        e->view->target_duration_s);
+    print_control(&b, &p);
+    if (from > 0)
+        builder_printf(&b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%zu\n", from);
+    if (from > 0 && from < p.listing.count)
+        print_clock(&b, e->view, from);
+    for (size_t i = from; i < p.listing.count; i++)
+        hls_segment(&b, &p.listing, i, &init, print_parts_at, &p);
+    if (l->rendition == NULL)
+        print_open(&b, &p, &init);
+    print_reports(&b, &p);
+    return builder_finish(&b);
+}
+
+/* --- printed once for all ------------------------------------------------------------------------------ */
+
+/* An edge keeps four texts of each playlist: whole and as an update, plain and compressed. */
+static unsigned slot_of(const struct edge *e, const struct play_list *l, bool skips)
+{
+    unsigned which =
+        l->rendition != NULL ? TRACK_COUNT + (unsigned)(l->rendition - e->view->renditions) : l->track;
+
+    return which * 4 + (skips ? 2 : 0);
+}
+
+struct job {
+    const struct play_list *list;
+    bool skips;
+    struct buffer *(*zip)(void *ctx, struct buffer *text);
+    void *ctx;
+};
+
+static struct buffer *make(struct edge *e, unsigned slot, void *ctx)
+{
+    const struct job *job = ctx;
+
+    return print(e, job->list, job->skips);
+}
+
+static struct buffer *make_zipped(struct edge *e, unsigned slot, void *ctx)
+{
+    const struct job *job = ctx;
+    struct buffer *text = play_edge_playlist(e, job->list, job->skips), *zipped = job->zip(job->ctx, text);
+
+    buffer_unref(text);
+    return zipped;
+}
+
+struct buffer *play_edge_playlist(struct edge *e, const struct play_list *l, bool skips)
+{
+    return edge_cached(e, slot_of(e, l, skips), make, &(struct job){l, skips, NULL, NULL});
+}
+
+struct buffer *play_edge_zipped(struct edge *e, const struct play_list *l, bool skips,
+                                struct buffer *(*zip)(void *ctx, struct buffer *text), void *ctx)
+{
+    return edge_cached(e, slot_of(e, l, skips) + 1, make_zipped, &(struct job){l, skips, zip, ctx});
+}

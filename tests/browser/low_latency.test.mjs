@@ -1,0 +1,169 @@
+/* Low latency in Chromium, by the players that people use: hls.js and Shaka play low-latency HLS, Shaka and dash.js low-latency DASH.
+ * How old the picture is, is read from the picture: the demo draws the time into it, as a row of blocks that survives compression.
+ *
+ * MATINEE_PLAY_SECONDS: how long each plays (20). */
+import assert from 'node:assert/strict';
+import {after, before, test} from 'node:test';
+import {join} from 'node:path';
+import {House, ROOT, picture, plays} from './house.mjs';
+
+const SECONDS = Number(process.env.MATINEE_PLAY_SECONDS ?? 20);
+/* A player begins at the last keyframe, and plays a little faster until it is as near as it wants to be. */
+const SETTLE_SECONDS = 15;
+const LIMIT = {timeout: (SECONDS + 90) * 1000};
+const MODULES = join(ROOT, 'node_modules');
+let house, event, video;
+
+before(async () => {
+    house = await House.open('--segment', '4', '--grace', '20');
+    event = await house.event('As it happens');
+    house.publish(event, {words: ['--size', '640x360', '--bitrate', '800k', '--zerolatency']});
+    video = (await house.live(event)).video;
+    await house.until(`/videos/${video}`, (v) => v.segments >= 2, 'two segments');
+}, LIMIT);
+
+after(async () => {
+    assert.equal(await house?.close(), 0, 'serve ends well on SIGTERM');
+}, LIMIT);
+
+/* In the page: looks at every picture, and says how old each was, and how often the player ran dry. */
+function watchThePicture() {
+    const video = document.querySelector('video');
+    const canvas = document.createElement('canvas');
+    const pen = canvas.getContext('2d', {willReadFrequently: true});
+    const seen = {ages: [], stalls: 0};
+    const BLOCKS = 32;
+
+    /* As cmd/demo_picture.c draws them: a white and a black block, 32 bits, a black and a white one. */
+    const age = () => {
+        const size = Math.floor(video.videoWidth / (BLOCKS + 4)) & ~1;
+        const left = Math.floor((video.videoWidth - size * (BLOCKS + 4)) / 2) & ~1;
+        const top = Math.floor(video.videoHeight * 3 / 90) & ~1;
+
+        canvas.width = video.videoWidth;
+        canvas.height = size;
+        pen.drawImage(video, 0, top, video.videoWidth, size, 0, 0, video.videoWidth, size);
+        const row = pen.getImageData(0, size / 2, video.videoWidth, 1).data;
+        const lit = (i) => row[4 * (left + (i + 2) * size + size / 2)] > 128;
+
+        if (!lit(-2) || lit(-1) || lit(BLOCKS) || !lit(BLOCKS + 1))
+            return null;
+        let then = 0;
+
+        for (let i = 0; i < BLOCKS; i++)
+            then = then * 2 + lit(i);
+        return (Date.now() % 2 ** 32) - then;
+    };
+    const look = () => {
+        const ms = age();
+
+        if (ms !== null)
+            seen.ages.push(ms);
+        video.requestVideoFrameCallback(look);
+    };
+
+    video.requestVideoFrameCallback(look);
+    video.addEventListener('waiting', () => { seen.stalls++; });
+    window.seen = seen;
+}
+
+const PLAYERS = {
+    'hls.js, HLS': {script: 'hls.js/dist/hls.min.js', start: (base) => {
+        const hls = new window.Hls({lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2});
+
+        hls.loadSource(`${base}/low.m3u8`);
+        hls.attachMedia(document.querySelector('video'));
+        window.latency = () => `${hls.latency.toFixed(2)} s, wants ${hls.targetLatency.toFixed(2)} s`;
+    }},
+    'Shaka, HLS': {script: 'shaka-player/dist/shaka-player.compiled-es2021.js', start: (base) => window.startShaka(`${base}/low.m3u8`)},
+    'Shaka, DASH': {script: 'shaka-player/dist/shaka-player.compiled-es2021.js', start: (base) => window.startShaka(`${base}/low.mpd`)},
+    'dash.js, DASH': {script: 'dashjs/dist/modern/umd/dash.all.min.js', start: (base) => {
+        const player = window.dashjs.MediaPlayer().create();
+
+        player.initialize(document.querySelector('video'), `${base}/low.mpd`, true);
+        window.latency = () => player.getCurrentLiveLatency();
+    }},
+};
+
+function defineShaka() {
+    window.startShaka = async (url) => {
+        const player = new window.shaka.Player();
+
+        window.shaka.polyfill.installAll();
+        await player.attach(document.querySelector('video'));
+        player.configure({streaming: {lowLatencyMode: true, liveSync: {enabled: true}}});
+        await player.load(url);
+        window.latency = () => player.getStats().liveLatency;
+    };
+}
+
+function percentile(sorted, part) {
+    return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
+}
+
+for (const [name, player] of Object.entries(PLAYERS)) {
+    test(`${name}: ${SECONDS} s without a stall, and the picture is young`, LIMIT, async (t) => {
+        const context = await house.browser.newContext({bypassCSP: true});
+        const page = await context.newPage();
+        const troubles = [];
+
+        page.on('pageerror', (e) => troubles.push(e.message));
+        await page.goto(`${house.http}/healthz`);
+        await page.setContent('<video muted autoplay playsinline width="640"></video>');
+        await page.addScriptTag({path: join(MODULES, player.script)});
+        await page.evaluate(defineShaka);
+        await page.evaluate(player.start, `${house.http}/v/${video}`);
+        await plays(page, SETTLE_SECONDS);
+        await page.evaluate(watchThePicture);
+        await plays(page, SECONDS);
+        const seen = await page.evaluate(() => ({...window.seen, says: window.latency?.()}));
+        const ages = seen.ages.toSorted((a, b) => a - b);
+        const [p50, p95] = [percentile(ages, .5), percentile(ages, .95)];
+
+        t.diagnostic(`${name}: glass to glass p50 ${p50} ms, p95 ${p95} ms, of ${ages.length} pictures; stalls ${seen.stalls}; the player says ${seen.says}`);
+        assert.deepEqual(troubles, []);
+        assert.ok(ages.length > SECONDS * 10, `${ages.length} pictures could be read`);
+        assert.equal(seen.stalls, 0, 'it never ran dry');
+        assert.ok(p50 < (name.endsWith('HLS') ? 2000 : 3000), `the picture is ${p50} ms old`);
+        await context.close();
+    });
+}
+
+test('the watch page plays near the edge by itself, and says how near', LIMIT, async (t) => {
+    const page = await house.page(`/watch/${event.id}`);
+    const asked = [];
+
+    page.on('request', (r) => asked.push(new URL(r.url()).pathname.split('/').at(-1)));
+    await plays(page, SETTLE_SECONDS);
+    await page.evaluate(watchThePicture);
+    await plays(page, 5);
+    await page.mouse.move(400, 300);
+    const said = Number.parseFloat(await page.locator('.player-latency').innerText());
+    const ages = (await page.evaluate(() => window.seen.ages)).toSorted((a, b) => a - b);
+
+    t.diagnostic(`the page says ${said} s; the picture is ${percentile(ages, .5)} ms old`);
+    assert.ok(asked.some((name) => /^\d{6}\.\d+\.m4s$/.test(name)), 'it fetches parts');
+    assert.ok(said > .2 && said < 4, `${said} s`);
+    assert.ok(Math.abs(said * 1000 - percentile(ages, .5)) < 1200, 'what it says is what it shows');
+    assert.deepEqual(page.troubles, []);
+    await picture(page, 'watch-near');
+    await page.context().close();
+});
+
+test('from near the edge one rewinds, comes back, and may have all qualities instead', LIMIT, async () => {
+    const page = await house.page(`/watch/${event.id}`);
+
+    await plays(page, 2);
+    await page.getByRole('button', {name: 'From the start'}).click();
+    await page.waitForFunction(() => document.querySelector('video').currentTime < 5);
+    await plays(page, 2);
+    await page.mouse.move(400, 300);
+    await page.getByRole('button', {name: 'Go live'}).click();
+    await page.locator('.live.edge').waitFor();
+    await plays(page, 2);
+    await page.keyboard.press('q');
+    await page.getByRole('menuitem', {name: 'All qualities'}).click();
+    await page.waitForFunction(() => document.querySelector('.player-latency').hidden && document.querySelector('.player').dataset.state === 'playing');
+    await plays(page, 2);
+    await page.context().close();
+});
