@@ -241,7 +241,7 @@ def step_fuzz(log):
     return Count(passed, failed, 0)
 
 
-BENCHMARKS = ('http', 'ingest', 'ladder', 'llhls', 'booking', 'comments')
+BENCHMARKS = ('http', 'ingest', 'ladder', 'llhls', 'booking', 'comments', 'webrtc')
 
 
 def step_bench(log):
