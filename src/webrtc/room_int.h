@@ -185,8 +185,9 @@ struct feed {
     int64_t anchor_us; /* the wall clock, in µs, at media time 0 */
 };
 
-struct feed *feed_watch(struct webrtc *w, struct ulid video); /* makes it where there is none; NULL: not live */
-void feed_free(struct feed *f);                            /* ends its viewers, and answers its offers */
+struct feed *feed_watch(struct webrtc *w,
+                        struct ulid video); /* makes it where there is none; NULL: not live */
+void feed_free(struct feed *f);             /* ends its viewers, and answers its offers */
 void feed_add(struct feed *f, struct viewer *v);
 void feed_remove(struct feed *f, struct viewer *v);
 /* Sends everybody what is due. */
