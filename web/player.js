@@ -40,12 +40,15 @@ const CONFIG = {
 const ADDRESSES = {low: 'low.m3u8', dash: 'manifest.mpd', hls: 'master.m3u8'};
 const DRY_TIMES = 3;
 const DRY_WITHIN_MS = 45000;
+const DRY_MS_MAX = 4000;
 /* Who has gone back farther than this wants to see the past, and not to be hurried out of it. */
 const CATCH_UP_S = 12;
 const LATENCY_S_MAX = 60;
+/* A live HLS playlist does not say that it keeps everything; ours do. */
+const WINDOW_S = 2 * 24 * 3600;
 
 function configOf(name, catchUp) {
-    return {streaming: {lowLatencyMode: name === 'low', rebufferingGoal: name === 'low' ? .1 : CONFIG.streaming.rebufferingGoal,
+    return {manifest: {availabilityWindowOverride: name === 'dash' ? NaN : WINDOW_S}, streaming: {lowLatencyMode: name === 'low', rebufferingGoal: name === 'low' ? .1 : CONFIG.streaming.rebufferingGoal,
         liveSync: {enabled: catchUp, maxPlaybackRate: 1.06, minPlaybackRate: .97}}};
 }
 
@@ -328,10 +331,13 @@ export class Player {
         }
     }
 
-    /* A player that runs dry again and again is too near to the edge for its line. */
-    #ranDry() {
+    /* A player that runs dry again and again is too near to the edge for its line. What lasts longer is not the line's fault: then
+     * nothing comes from the stage. */
+    #ranDry(since) {
         const now = Date.now();
 
+        if (now - since > DRY_MS_MAX)
+            return;
         this.dry = [...this.dry.filter((at) => at > now - DRY_WITHIN_MS), now];
         if (this.protocol === 'low' && this.free && this.isLive() && this.dry.length >= DRY_TIMES)
             this.#near(false);
@@ -343,8 +349,9 @@ export class Player {
     }
 
     #buffering(is) {
-        if (is && this.root.dataset.state === 'playing' && !this.video.seeking)
-            this.#ranDry();
+        if (!is && this.dry_since)
+            this.#ranDry(this.dry_since);
+        this.dry_since = is && this.root.dataset.state === 'playing' && !this.video.seeking ? Date.now() : 0;
         if (is && this.root.dataset.state === 'playing')
             this.#state('buffering');
         else if (!is && ['buffering', 'loading'].includes(this.root.dataset.state))

@@ -256,6 +256,8 @@
 /* What a reader may leave unread before it is told no more; and what it gets then, once it has read that. */
 #define COMMENT_READER_BYTES_MAX 65536
 #define COMMENT_SLOW_LAST        50
+/* Entries that it may be behind by then without missing any. */
+#define COMMENT_SLOW_BEHIND_MAX 256
 /* Proxies cut a connection that is silent for a minute, many of them sooner. */
 #define COMMENT_HEARTBEAT_MS 15000
 /* Comments of one window; what is beyond them is in the list. A window of 20,000 comments/s would be 60 MB. */
