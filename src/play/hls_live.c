@@ -226,7 +226,9 @@ static size_t skipped(const struct printing *p)
 /* Durations are rounded up, so that what is measured against them fits. */
 static double seconds_up(int64_t ticks_90k)
 {
-    return (double)((ticks_90k + 89) / 90) / 1000;
+    int64_t ms = (ticks_90k + 89) / 90;
+
+    return (double)ms / 1000;
 }
 
 static void print_control(struct builder *b, const struct printing *p)
