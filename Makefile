@@ -40,7 +40,7 @@ soak-booking: build setup-check
 	@exec python3 tests/soak/booking.py $(SOAK_ARGS)
 
 bench: build setup-check
-	@set -e; for name in http ingest ladder llhls; do build/matinee bench $$name; done; bench/booking.py
+	@set -e; for name in http ingest ladder llhls; do build/matinee bench $$name; done; bench/booking.py; bench/comments.py
 
 # Lays out the C files as make lint wants them.
 format: setup-lint

@@ -163,7 +163,7 @@ export class Moderation {
         const list = h('ul', {class: 'rules-muted'}, muted.map(({authorId}) => {
             const row = h('li', {}, h('button', {type: 'button', 'aria-label': `Let ${authorId} speak again`, onclick: async () => {
                 try {
-                    await this.admin('DELETE', `${path}/muted?author=${encodeURIComponent(authorId)}`);
+                    await this.admin('DELETE', `${path}/muted?authorId=${encodeURIComponent(authorId)}`);
                     row.remove();
                 } catch (problem) {
                     toast(problem.message, true);

@@ -8,6 +8,7 @@
 #include "ladder/ladder.h"
 #include "live/live.h"
 #include "store/store.h"
+#include "webrtc/webrtc.h"
 
 struct api;
 
@@ -17,6 +18,7 @@ struct api_options {
     struct store *store;
     struct ladder *ladder;
     struct booking *booking;
+    struct webrtc *webrtc;
     struct comments *comments;
     uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
     bool limit_loopback;

@@ -14,7 +14,7 @@
 #include <jansson.h>
 
 #define CALL_PARAMETERS_MAX 3
-#define CALL_FIELDS_MAX     8
+#define CALL_FIELDS_MAX     10
 
 struct call;
 
@@ -125,8 +125,9 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 /* --- the routes -------------------------------------------------------------------------------------- */
 
 extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
-    rendition_routes[], upload_routes[], comment_routes[], comment_feed_routes[], comment_rule_routes[],
-    comment_move_routes[], comment_post_routes[], operation_routes[]; /* ended by a NULL pattern */
+    rendition_routes[], whep_routes[], upload_routes[], comment_routes[], comment_feed_routes[],
+    comment_rule_routes[], comment_move_routes[], comment_post_routes[],
+    operation_routes[]; /* ended by a NULL pattern */
 
 /* The comments of videos that were deleted go too, and with an event (may be NULL) its rules. Blocks. */
 void comments_forget(struct api *a, const struct ulid *event, const struct ulid *videos, size_t count);

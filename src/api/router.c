@@ -49,9 +49,9 @@ static const char *method_name(enum http_method m)
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
     static const struct route *const tables[] = {
-        event_routes,        video_routes,       rendition_routes,    upload_routes,
-        inventory_routes,    reservation_routes, comment_feed_routes, comment_move_routes,
-        comment_post_routes, comment_routes,     comment_rule_routes, operation_routes};
+        event_routes,        video_routes,        rendition_routes,    upload_routes,       inventory_routes,
+        reservation_routes,  comment_feed_routes, comment_move_routes, comment_post_routes, comment_routes,
+        comment_rule_routes, operation_routes,    whep_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
     allowed[0] = '\0';
@@ -199,11 +199,14 @@ static void handle(void *ctx, struct http_exchange *x)
         answer_options(x);
         return;
     }
-    if (strncmp(path, "/v/", 3) == 0) {
+    bool is_whep = strncmp(path, "/v/", 3) == 0 && strstr(path, "/whep") != NULL;
+
+    if (strncmp(path, "/v/", 3) == 0 && !is_whep) {
         playback_answer(a, x);
         return;
     }
-    if (strncmp(path, "/api/", 5) != 0 && (method == HTTP_GET || method == HTTP_HEAD) && pages_answer(x))
+    if (strncmp(path, "/api/", 5) != 0 && !is_whep && (method == HTTP_GET || method == HTTP_HEAD) &&
+        pages_answer(x))
         return;
 
     struct call *c = mem_new(sizeof *c);

@@ -56,10 +56,14 @@ static json_t *video_json(const struct video_view *v)
             json_array_append_new(renditions, rendition_json(v, (enum track)t));
     for (size_t i = 0; i < v->rendition_count; i++)
         json_array_append_new(renditions, made_json(v, &v->renditions[i]));
-    return json_pack("{s:s,s:s,s:s,s:f,s:s,s:o,s:i}", "id", ulid_text(v->id, id), "eventId",
-                     ulid_text(v->event, event), "state", v->live ? "live" : "ended", "duration",
-                     video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
-                     "renditions", renditions, "segments", (int)v->segment_count);
+    json_t *json = json_pack("{s:s,s:s,s:s,s:f,s:s,s:o,s:i}", "id", ulid_text(v->id, id), "eventId",
+                             ulid_text(v->event, event), "state", v->live ? "live" : "ended", "duration",
+                             video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
+                             "renditions", renditions, "segments", (int)v->segment_count);
+
+    if (v->live && !v->imported) /* whatever its codec: what browsers do not take is converted */
+        json_object_set_new(json, "whep", json_sprintf("/v/%s/whep", id));
+    return json;
 }
 
 /* --- lists ------------------------------------------------------------------------------------------- */

@@ -70,6 +70,11 @@
 /* A TLS handshake that is not done by then is not going to be. */
 #define TLS_HANDSHAKE_MS_MAX 10000
 
+/* What a datagram socket may hold either way: a keyframe for hundreds of viewers at once. The kernel gives what it allows. */
+#define UDP_SOCKET_BYTES 8388608
+/* Datagrams read before others on the loop get their turn. */
+#define UDP_TURN_MAX 256
+
 /* --- RTMP -------------------------------------------------------------------------------------------- */
 
 /* From accept to a granted publish. */
@@ -137,6 +142,63 @@
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
+/* --- WebRTC ------------------------------------------------------------------------------------------ */
+
+/* An offer: browsers send 6 KB for two recvonly tracks, 20 with every codec they know. */
+#define WHEP_OFFER_BYTES_MAX 65536
+/* Its lines; Chromium's have 250. */
+#define SDP_LINES_MAX 2000
+/* Its m-lines; a player offers two. */
+#define SDP_MEDIA_MAX 8
+/* Of ufrag, password and mid (RFC 8839 §5.4 allows 256; browsers use 4, 24 and 1). */
+#define SDP_WORD_BYTES_MAX 256
+/* What an fmtp line of H.264 says is echoed; Chromium's has 70 characters. */
+#define SDP_FMTP_BYTES_MAX 255
+/* Attributes of one STUN message; a check has 7. */
+#define STUN_ATTRIBUTES_MAX 32
+/* Our datagrams: what every path takes (RFC 8831 §5, and what browsers use), IP and UDP headers not counted. */
+#define WEBRTC_DATAGRAM_BYTES_MAX 1200
+/* A datagram that comes; more is nobody's DTLS or RTCP, and of a TCP frame the whole connection is in doubt. */
+#define WEBRTC_RECEIVE_BYTES_MAX 2048
+/* The payload of one RTP packet: a datagram without header (12), playout-delay extension (8), RTX's number (2) and tag (16). */
+#define RTP_PAYLOAD_BYTES_MAX 1162
+/* Sessions at once: what one core can send of 600 kbit/s, three times over. */
+#define WEBRTC_SESSIONS_MAX 10000
+/* Among them such that have not finished their handshake; and for how long they may take. A browser takes a second. */
+#define WEBRTC_HALF_OPEN_MAX    2000
+#define WEBRTC_HALF_OPEN_MS_MAX 15000
+/* Consent (RFC 7675 §5.1): no authenticated check for so long ends a session. */
+#define WEBRTC_CONSENT_MS_MAX 30000
+/* An SSL object holds 70 KB; the peer repeats its last flight for so long if our answer to it is lost. */
+#define DTLS_LINGER_MS 5000
+/* After handshakes the heap is given back to the kernel so often: it takes a pool thread milliseconds. */
+#define WEBRTC_TRIM_MS 3000
+/* Packets that a feed keeps, for those who join and for what was lost: below half of RTP's numbers, so that a number
+ * is never two packets. A GOP of 16 s at 8 Mbit/s. */
+#define WEBRTC_RING_PACKETS_MAX 16384
+#define WEBRTC_RING_BYTES_MAX   33554432
+/* What lies before the newest keyframe is kept for so long, for NACKs: nobody asks for older pictures. */
+#define WEBRTC_RING_MS 2000
+/* Who joins gets what came since the keyframe faster than real time by this much: at once it would be a burst that
+ * routers drop, and at real time the first picture that is new would be a GOP late. */
+#define WEBRTC_JOIN_PACE 4
+/* One viewer gets at most so much in a turn before others get theirs. */
+#define WEBRTC_TURN_PACKETS_MAX 512
+/* A viewer's NACKs are answered up to so many packets a second: beyond that its network does not take the stream. */
+#define WEBRTC_REPAIRS_A_SECOND_MAX 2000
+/* A keyframe is repeated for a viewer who asks (PLI) at most so often. */
+#define WEBRTC_PLI_MS_MIN 1000
+/* Over TCP: what is queued for a viewer who does not keep up before pictures are left out up to the next keyframe. */
+#define WEBRTC_TCP_QUEUE_BYTES_MAX 1048576
+/* What waits for the process that converts a stream; beyond it frames are left out up to the next keyframe. */
+#define COMPANION_QUEUE_BYTES_MAX 8388608
+/* One that breaks down is started again after so long. */
+#define COMPANION_REST_MS 1000
+/* Samples on their way to one follower of a live video; one that does not fetch them starts anew at a keyframe. */
+#define FOLLOW_QUEUE_MAX 4096
+/* What a video keeps since its last keyframe for followers to come. Beyond it they wait for the next keyframe. */
+#define FOLLOW_CACHE_BYTES_MAX   67108864
+#define FOLLOW_CACHE_SAMPLES_MAX 12000
 /* --- players ----------------------------------------------------------------------------------------- */
 
 /* A request for something that is not there yet waits so long: three target durations (RFC 8216bis §6.2.5.2), and never longer than
@@ -194,6 +256,8 @@
 /* What a reader may leave unread before it is told no more; and what it gets then, once it has read that. */
 #define COMMENT_READER_BYTES_MAX 65536
 #define COMMENT_SLOW_LAST        50
+/* Entries that it may be behind by then without missing any. */
+#define COMMENT_SLOW_BEHIND_MAX 256
 /* Proxies cut a connection that is silent for a minute, many of them sooner. */
 #define COMMENT_HEARTBEAT_MS 15000
 /* Comments of one window; what is beyond them is in the list. A window of 20,000 comments/s would be 60 MB. */

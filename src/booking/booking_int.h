@@ -31,7 +31,7 @@ struct unit {
     /* As this server last saw it: for drawing, and for choosing seats; never for a decision. Under `lock`. */
     int64_t held, sold, version;
     uint64_t changed; /* the number of its last change */
-    uint32_t picked; /* chosen as best seats by so many ops that are not answered */
+    uint32_t picked;  /* chosen as best seats by so many ops that are not answered */
 };
 
 /* The last changes, a ring: news[n % NEWS_MAX] is the unit of change n. Two big halls may sell out within it. */

@@ -150,7 +150,7 @@ static void tell(struct bench_table *t, const struct place *p, const char *who, 
 static bool run_posts(struct stage *s, const struct place *p, const struct sizes *sizes)
 {
     static struct bench_table t = {.column_count = 6};
-    struct rival_result ours[ROUNDS_MAX], rivals[ROUNDS_MAX];
+    struct rival_result ours[ROUNDS_MAX] = {{0}}, rivals[ROUNDS_MAX] = {{0}};
     double ratios[ROUNDS_MAX], ratio;
     size_t rounds = (size_t)sizes->rounds;
     char name[64];

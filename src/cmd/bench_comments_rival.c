@@ -113,7 +113,7 @@ static void *run_redis(void *ctx)
     while (clock_mono_us() < r->end_us && !r->failed) {
         int64_t began_us = clock_mono_us();
         redisReply *reply =
-            redisCommand(c, "XADD rival-comments * id %u-%zu author somebody data %s offset 0", r->number,
+            redisCommand(c, "XADD rival-comments * id %u-%llu author somebody data %s offset 0", r->number,
                          r->took_count, words);
 
         r->failed = reply == NULL || reply->type == REDIS_REPLY_ERROR;

@@ -10,6 +10,7 @@
 /* `matinee bench http`; words behind the benchmark's name. Returns an exit status. */
 int bench_http(int argc, char **argv);
 int bench_booking(int argc, char **argv);
+int bench_webrtc(int argc, char **argv);
 int bench_llhls(int argc, char **argv);
 int bench_comments(int argc, char **argv);
 

@@ -23,12 +23,18 @@
 
 /* --- the script --------------------------------------------------------------------------------------- */
 
-/* A filler NAL unit (H.264 §7.3.2.7), so that a drawn picture weighs what a filmed one does. */
+/* A user data message (H.264 §D.1.7) of about `size`, so that a drawn picture weighs what a filmed one does. No filler unit:
+ * who sends a stream on in packets leaves those out. */
 static void add_filler(struct builder *b, size_t size)
 {
-    builder_be32(b, (uint32_t)size);
-    builder_u8(b, 12);
-    memset(builder_room(b, size - 2), 0xff, size - 2);
+    size_t body = size - 4 - size / 255, digits = body / 255 + 1;
+
+    builder_be32(b, (uint32_t)(2 + digits + body + 1));
+    builder_u8(b, 6);
+    builder_u8(b, 5);
+    memset(builder_room(b, digits - 1), 0xff, digits - 1);
+    builder_u8(b, (uint8_t)(body % 255));
+    memset(builder_room(b, body), 0x55, body);
     builder_u8(b, 0x80);
 }
 
@@ -38,7 +44,7 @@ static struct buffer *message_body(const struct source *s, struct source_sample 
     struct builder unit = {0}, body = {0};
 
     builder_add(&unit, sample->payload);
-    if (sample->track == TRACK_VIDEO && sample->payload.size + 8 < target)
+    if (sample->track == TRACK_VIDEO && sample->payload.size + 32 < target)
         add_filler(&unit, target - sample->payload.size - 4);
     sample->payload = builder_bytes(&unit);
     source_write_sample(&body, s, sample);

@@ -60,10 +60,15 @@ unsigned load_stop(struct load *l);
 struct bench_server {
     pid_t pid;
     char dir[256]; /* its own, removed at the end */
+    char *http;    /* matinee: where its API is, HOST:PORT */
     char **urls;   /* where to publish, one each */
     size_t url_count;
-    char *http; /* matinee: host and port */
 };
+
+/* One request of method, path and body (NULL: none) on a connection of its own; the body of the answer, or NULL. To be given to
+ * free(). */
+char *bench_server_ask(const char *http, const char *method, const char *path, const char *type,
+                       struct bytes body);
 
 enum nginx_keeps { NGINX_NOTHING, NGINX_RECORDING, NGINX_RECORDING_HLS };
 

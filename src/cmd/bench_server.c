@@ -89,6 +89,18 @@ out:
     return body;
 }
 
+char *bench_server_ask(const char *http, const char *method, const char *path, const char *type,
+                       struct bytes body)
+{
+    char *text = mem_printf("%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                            "Connection: close\r\n\r\n%.*s",
+                            method, path, http, type, body.size, (int)body.size, (const char *)body.at);
+    char *answer = request(http, text);
+
+    free(text);
+    return answer;
+}
+
 char *bench_server_get(const struct bench_server *s, const char *path)
 {
     char *text = mem_printf("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, s->http);
@@ -154,8 +166,9 @@ bool bench_server_matinee(struct bench_server *s, const char *dir, unsigned publ
     if (!make_dir(s, dir) || pipe2(output, O_CLOEXEC) != 0)
         return false;
     data = mem_printf("%s/data", s->dir);
-    char *const argv[] = {"/proc/self/exe", "serve",  "--data",      data, "--http",
-                          "127.0.0.1:0",    "--rtmp", "127.0.0.1:0", NULL};
+    char *const argv[] = {"/proc/self/exe", "serve",       "--data",      data,       "--http",
+                          "127.0.0.1:0",    "--rtmp",      "127.0.0.1:0", "--ladder", "none",
+                          "--webrtc",       "127.0.0.1:0", NULL};
 
     if (!spawn(s, argv, output[1]))
         goto out;

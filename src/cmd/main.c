@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 
 #include "ladder/ladder.h"
+#include "webrtc/webrtc.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,6 +21,11 @@ static int encode_chunk(int argc, char **argv)
 static int read_recording(int argc, char **argv)
 {
     return recording_child();
+}
+
+static int convert_live(int argc, char **argv)
+{
+    return webrtc_companion();
 }
 
 static const struct {
@@ -41,6 +47,7 @@ static const struct {
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},
     {"encode-chunk", encode_chunk, NULL, NULL},
     {"read-recording", read_recording, NULL, NULL},
+    {"convert-live", convert_live, NULL, NULL},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

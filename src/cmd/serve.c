@@ -19,6 +19,7 @@
 #include "queue/queue.h"
 #include "rtmp/rtmp.h"
 #include "store/store.h"
+#include "webrtc/webrtc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +34,9 @@
 /* A drain waits so long for segments to be stored, and for viewers to take what they asked for. */
 #define DRAIN_STORE_MS 20000
 #define DRAIN_HTTP_MS  3000
+
+#define WEBRTC_AT        "127.0.0.1:8443"
+#define WEBRTC_ELSEWHERE "127.0.0.1:0"
 
 struct house {
     struct option *options;
@@ -56,7 +60,8 @@ struct house {
     struct api *api;
     struct http_server *http;
     struct rtmp_server *rtmp, *rtmps;
-    struct address http_at, rtmp_at, rtmps_at;
+    struct webrtc *webrtc;
+    struct address http_at, rtmp_at, rtmps_at, webrtc_at;
 };
 
 static struct option serve_options[] = {
@@ -64,6 +69,11 @@ static struct option serve_options[] = {
     {"http", "ADDR:PORT", "127.0.0.1:8080", "HTTP API, players, web pages (port 0: a free one)", NULL},
     {"rtmp", "ADDR:PORT", "127.0.0.1:1935", "RTMP ingest", NULL},
     {"rtmps", "ADDR:PORT", NULL, "RTMP ingest over TLS; wants --tls-cert and --tls-key", NULL},
+    {"webrtc", "ADDR:PORT", NULL,
+     "WebRTC playback: the one port, UDP and TCP, of all its sessions [127.0.0.1:8443, or a free one where that is taken]",
+     NULL},
+    {"webrtc-public", "ADDR", NULL, "the address that WebRTC viewers are told, where it is another (1:1 NAT)",
+     NULL},
     {"tls-cert", "FILE", NULL, "PEM certificate chain: HTTP and RTMPS speak TLS; read again on SIGHUP", NULL},
     {"tls-key", "FILE", NULL, "PEM private key", NULL},
     {"storage", "URL", NULL, "where segments live: file:DIR [file:DATA/store]", NULL},
@@ -133,7 +143,7 @@ static bool check_options(struct house *h, struct live_options *live)
         config_number(h->options, "grace", 0, 86400, &grace, h->why) != ERR_OK ||
         ladder_check(config_text(h->options, "ladder"), h->why) != ERR_OK ||
         !parse_listener(h, "http", &h->http_at) || !parse_listener(h, "rtmp", &h->rtmp_at) ||
-        !parse_listener(h, "rtmps", &h->rtmps_at))
+        !parse_listener(h, "rtmps", &h->rtmps_at) || !parse_listener(h, "webrtc", &h->webrtc_at))
         return false;
     h->worker_count = cores;
     if (config_text(h->options, "workers") != NULL &&
@@ -255,12 +265,14 @@ static enum err open_comments(struct house *h)
 
 static enum err explain(struct house *h, const char *name, enum err e)
 {
+    const char *at = config_text(h->options, name);
+
+    at = at ? at : "(its default)";
     if (e == ERR_BUSY)
         snprintf(h->why, sizeof h->why,
-                 "--%s %.60s: the address is in use; stop what uses it, or give another port", name,
-                 config_text(h->options, name));
+                 "--%s %.60s: the address is in use; stop what uses it, or give another port", name, at);
     else if (e != ERR_OK)
-        snprintf(h->why, sizeof h->why, "--%s %.60s: %s", name, config_text(h->options, name), err_text(e));
+        snprintf(h->why, sizeof h->why, "--%s %.60s: %s", name, at, err_text(e));
     return e;
 }
 
@@ -269,6 +281,27 @@ static unsigned port_of(const struct address *a)
     char text[ADDRESS_TEXT_SIZE];
 
     return a->size ? (unsigned)strtoul(strrchr(address_text(a, text), ':') + 1, NULL, 10) : 0;
+}
+
+static enum err open_webrtc(struct house *h, const char *program)
+{
+    const char *public_host = config_text(h->options, "webrtc-public");
+    const struct webrtc_options options = {
+        .net = h->net, .live = h->live, .public_host = public_host, .program = program};
+    bool any = h->webrtc_at.size == 0;
+    enum err e;
+
+    if (any)
+        (void)address_parse(WEBRTC_AT, &h->webrtc_at);
+    e = webrtc_open(&h->webrtc, &options, &h->webrtc_at);
+    if (any && e == ERR_BUSY && address_parse(WEBRTC_ELSEWHERE, &h->webrtc_at))
+        e = webrtc_open(&h->webrtc, &options,
+                        &h->webrtc_at); /* viewers are told the port; nobody has to know it */
+    if (e != ERR_BAD)
+        return explain(h, "webrtc", e);
+    snprintf(h->why, sizeof h->why, "--webrtc-public wants an address like 203.0.113.7, not '%.60s'",
+             public_host ? public_host : "");
+    return e;
 }
 
 static enum err open_doors(struct house *h, const char *program)
@@ -282,6 +315,8 @@ static enum err open_doors(struct house *h, const char *program)
     e = explain(h, "rtmp", rtmp_server_start(&h->rtmp, h->net, &h->rtmp_at, NULL, h->live));
     if (e == ERR_OK && h->rtmps_at.size > 0)
         e = explain(h, "rtmps", rtmp_server_start(&h->rtmps, h->net, &h->rtmps_at, h->tls, h->live));
+    if (e == ERR_OK)
+        e = open_webrtc(h, program);
     if (e != ERR_OK)
         return e;
     h->api =
@@ -290,6 +325,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .store = h->store,
                                       .ladder = h->ladder,
                                       .booking = h->booking,
+                                      .webrtc = h->webrtc,
                                       .comments = h->comments,
                                       .comments_author_minute = h->author_minute,
                                       .comments_address_minute = h->address_minute,
@@ -310,6 +346,7 @@ static void announce(const struct house *h)
     printf("rtmp rtmp://%s/live\n", address_text(&h->rtmp_at, text));
     if (h->rtmps != NULL)
         printf("rtmps rtmps://%s/live\n", address_text(&h->rtmps_at, text));
+    printf("webrtc webrtc://%s\n", address_text(&h->webrtc_at, text));
     printf("ready\n");
     fflush(stdout);
 }
@@ -323,6 +360,7 @@ static void close_house(struct house *h)
     if (h->live != NULL)
         live_drain(h->live, DRAIN_STORE_MS);
     http_server_stop(h->http, DRAIN_HTTP_MS);
+    webrtc_stop(h->webrtc);
     if (h->queue != NULL)
         queue_stop(h->queue);
     workers_stop(h->workers);
@@ -331,6 +369,7 @@ static void close_house(struct house *h)
     if (h->net != NULL)
         net_stop(h->net);
     api_free(h->api);
+    webrtc_close(h->webrtc);
     comments_close(h->comments);
     bus_close(h->bus);
     ladder_close(h->ladder);

@@ -87,7 +87,9 @@ void window_touch(struct comments *c, struct ulid video, int64_t offset_us);
 must_check enum err window_unseal(struct comments *c, struct ulid video, int64_t window);
 /* Has the keeper seal a window once it is closed. */
 void window_note(struct comments *c, struct ulid video, int64_t window);
-void windows_seal(struct comments *c); /* the keeper's */
+/* Seals a closed window. False: it is to be tried again later. Blocks. */
+must_check bool window_seal(struct comments *c, struct ulid video, int64_t window);
+void windows_seal(struct comments *c); /* the keeper's: those that are due */
 
 static inline int64_t window_of(int64_t offset_us)
 {

@@ -104,11 +104,11 @@ static void empty(struct feed *f)
     f->loaded = false;
 }
 
-struct buffer *feed_join(struct feed *f, int64_t from, int64_t *to)
+struct buffer *feed_join(struct feed *f, int64_t from, size_t bytes_max, int64_t *to)
 {
     struct buffer *only = NULL;
     struct builder b = {0};
-    size_t i = f->count;
+    size_t i = f->count, bytes = 0;
 
     while (i > 0 && frame_at(f, i - 1)->seq > from)
         i--;
@@ -116,9 +116,14 @@ struct buffer *feed_join(struct feed *f, int64_t from, int64_t *to)
     for (; i < f->count; i++) {
         struct buffer *events = frame_at(f, i)->events;
 
+        if (bytes > bytes_max) {
+            *to = frame_at(f, i - 1)->seq;
+            break;
+        }
         if (events == NULL)
             continue;
-        if (only == NULL) {
+        bytes += events->size;
+        if (only == NULL) { /* mostly there is but one, and then nothing is copied */
             only = events;
             continue;
         }

@@ -41,8 +41,9 @@ struct feed {
 
 /* The video's feed; NULL where there is none and none is to be made. It stays until the room closes. */
 struct feed *feed_of(struct comments *c, struct ulid video, bool make);
-/* Everything after `from` in one buffer, as far as *to; NULL where there is nothing to tell. With the feed's lock held. */
-struct buffer *feed_join(struct feed *f, int64_t from, int64_t *to);
+/* What came after `from` in one buffer, up to *to: all of it, or about `bytes_max`. NULL where there is nothing to tell. With the
+ * feed's lock held. */
+struct buffer *feed_join(struct feed *f, int64_t from, size_t bytes_max, int64_t *to);
 /* Entries have come: tells a berth's readers. On its loop; `ctx` is the berth. */
 void berth_turn(void *ctx);
 

@@ -66,19 +66,19 @@ static void pump(struct comment_reader *r)
 {
     struct feed *f = r->berth->feed;
     struct buffer *events = NULL;
-    bool behind, fetches;
-    int64_t from, to;
+    int64_t from, to, head;
+    bool fetches;
 
     if (r->fetching || !has_room(r))
         return;
     pthread_mutex_lock(&f->lock);
     from = to = r->seq;
-    behind = f->loaded && from < f->head;
-    fetches = behind && r->returned && from < f->first_seq;
-    if (behind && !r->returned && (from < f->first_seq || f->head - from > COMMENT_FEED_ENTRIES / 4))
+    head = f->loaded ? f->head : from;
+    fetches = from < head && r->returned && from < f->first_seq;
+    if (from < head && !r->returned && (from < f->first_seq || head - from > COMMENT_SLOW_BEHIND_MAX))
         from = newest_few(f);
-    if (behind && !fetches)
-        events = feed_join(f, from, &to);
+    if (from < head && !fetches)
+        events = feed_join(f, from, COMMENT_READER_BYTES_MAX, &to);
     pthread_mutex_unlock(&f->lock);
     if (from != r->seq || r->missed)
         give_gap(r, from);
@@ -88,9 +88,11 @@ static void pump(struct comment_reader *r)
         fetch(r);
         return;
     }
-    r->returned = false;
+    r->returned = r->returned && to < head;
     if (events != NULL)
         give(r, events);
+    if (to < head)
+        r->events->wait(r->ctx);
 }
 
 /* --- for those who returned: entries out of the engine --------------------------------------------------------- */
@@ -173,7 +175,7 @@ void berth_turn(void *ctx)
     pthread_mutex_lock(&f->lock);
     whole = f->loaded && from >= f->first_seq && f->head > from;
     if (whole)
-        events = feed_join(f, from, &to);
+        events = feed_join(f, from, SIZE_MAX, &to);
     else
         to = f->head;
     pthread_mutex_unlock(&f->lock);

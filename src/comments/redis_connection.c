@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -343,6 +344,12 @@ static enum err borrow(struct redis_server *s, struct connection **out, bool fre
     return e == ERR_OK || e == ERR_FULL ? e : ERR_IO;
 }
 
+/* Silence, and no end: another connection would hear no more. To be asked right after the call. */
+static bool timed_out(const redisContext *c)
+{
+    return c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == ETIMEDOUT);
+}
+
 /* A connection that rested may have ended since: then once more, on a new one. What is repeated is known again by its ids. */
 enum err redis_run(struct redis_server *s, const struct redis_words *words, redisReply **out)
 {
@@ -351,14 +358,14 @@ enum err redis_run(struct redis_server *s, const struct redis_words *words, redi
     *out = NULL;
     for (int fresh = 0; fresh < 2 && e == ERR_IO; fresh++) {
         struct connection *c;
-        bool broken;
+        bool again;
 
         if ((e = borrow(s, &c, fresh > 0)) != ERR_OK)
             return e;
         e = exchange(c, words, out);
-        broken = c->redis->err != 0;
+        again = c->redis->err != 0 && !timed_out(c->redis);
         give_back(s, c);
-        if (!broken)
+        if (!again)
             break;
     }
     return e == ERR_DENIED ? ERR_IO : e;

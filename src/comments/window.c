@@ -80,11 +80,17 @@ static char *object_name(const struct window_key *k)
 
 /* --- in memory --------------------------------------------------------------------------------------- */
 
+/* What one takes: an empty window is not for nothing. */
+static size_t cost(const struct comment_window *window)
+{
+    return window->json->size + sizeof(struct kept) + 128;
+}
+
 static void drop(struct windows *w, struct kept *k)
 {
     map_remove(w->kept, key_bytes(&k->key));
     list_remove(&k->link);
-    w->bytes -= k->window.json->size;
+    w->bytes -= cost(&k->window);
     buffer_unref(k->window.json);
     free(k);
 }
@@ -114,7 +120,7 @@ static void keep(struct windows *w, const struct window_key *key, const struct c
         drop(w, old);
     map_put(w->kept, key_bytes(&k->key), k);
     list_push(&w->used, &k->link);
-    w->bytes += window->json->size;
+    w->bytes += cost(window);
     while (w->bytes > COMMENT_WINDOWS_BYTES_MAX && w->used.next != &k->link)
         drop(w, container_of(w->used.next, struct kept, link));
     pthread_mutex_unlock(&w->lock);
@@ -328,15 +334,15 @@ static enum err seal_once(struct comments *c, const struct window_key *key, bool
     return e;
 }
 
-/* False: it is to be tried again later. */
-static bool seal(struct comments *c, const struct window_key *key)
+bool window_seal(struct comments *c, struct ulid video, int64_t window)
 {
+    struct window_key key = key_of(video, window);
     bool changed = true;
     enum err e = ERR_OK;
 
     for (int i = 0; i < SEAL_TRIES && e == ERR_OK && changed; i++) {
         changed = false;
-        e = seal_once(c, key, &changed);
+        e = seal_once(c, &key, &changed);
     }
     if (e != ERR_OK)
         log_debug("comments", "a window could not be sealed: %s", err_text(e));
@@ -392,7 +398,7 @@ static void try_one(struct comments *c, struct unsealed *u)
     map_remove(w->unsealed, key_bytes(&key));
     pthread_mutex_unlock(&w->lock);
     free(u);
-    if (ripe == RIPE_NOW && !seal(c, &key))
+    if (ripe == RIPE_NOW && !window_seal(c, key.video, key.window))
         window_note(c, key.video, key.window);
 }
 

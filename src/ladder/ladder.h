@@ -88,6 +88,14 @@ int map_filter(struct store *store, const char *program, FILE *in, FILE *out);
 /* Reads sorted piece lines, lays segments together, writes a line for each. */
 int reduce_filter(struct store *store, FILE *in, FILE *out);
 
+/* --- sandbox.c: what a child may do -------------------------------------------------------------------- */
+
+enum sandbox_threads { SANDBOX_ONE_THREAD, SANDBOX_THREADS };
+
+/* Locks this process in for good: no new files, sockets or processes, nor threads unless they are allowed;
+ * `seconds` of processor time and `bytes` of address space. ERR_IO where the kernel refuses. */
+must_check enum err sandbox_enter(unsigned seconds, size_t bytes, enum sandbox_threads threads);
+
 /* --- plan.c: which renditions a source gets ------------------------------------------------------------ */
 
 /* The rungs named in `ladder` ("1080p,720p:hevc,480p"; "none": nothing) for a source of this size and of

@@ -117,6 +117,7 @@ void live_end_video(struct live *l, struct video *v)
     v->pins = false;
     v->ends_at_ms = 0;
     v->end_to_tell = true;
+    hub_end(&v->hub);
     segmenter_free(v->segmenter);
     v->segmenter = NULL;
     video_show(v, NULL);
@@ -129,6 +130,7 @@ void live_end_video(struct live *l, struct video *v)
 void live_abandon_video(struct live *l, struct video *v)
 {
     v->live = v->importing = false;
+    hub_end(&v->hub);
     segmenter_free(v->segmenter);
     v->segmenter = NULL;
     metric_add(&videos_live, -1);

@@ -111,6 +111,31 @@ void live_sync(struct publication *p);
  * waits for its return for the grace. */
 void live_unpublish(struct publication *p, bool clean);
 
+/* --- following a live video: its samples as they come ------------------------------------------------ */
+
+struct followed {
+    enum {
+        FOLLOWED_TRACK,  /* a decoder configuration: the first, or another one; `config` and `record` */
+        FOLLOWED_SAMPLE, /* `sample`, in the order it came over both tracks; `duration` is not known yet */
+        FOLLOWED_BREAK,  /* the publisher is gone, or samples are missing; the next picture is a keyframe */
+        FOLLOWED_END,    /* the video has ended; the last one */
+    } kind;
+    enum track track;
+    struct codec_config config;
+    struct buffer *record;
+    struct sample sample; /* whoever keeps it takes a reference of its buffer */
+    int64_t received_us;  /* monotonic; when its last byte had come */
+};
+
+struct follower;
+
+/* Has `tell` called on `loop`, which is the caller's: the configurations first, then what came since the newest keyframe, then
+ * each sample as it comes. Not from within this call. NULL: no such video, or not live. */
+struct follower *live_follow(struct live *l, struct ulid video, struct loop *loop,
+                             void (*tell)(void *ctx, const struct followed *f), void *ctx);
+/* No further call of `tell` comes. Also to be called after FOLLOWED_END, and before live_close(). On its loop. Accepts NULL. */
+void live_unfollow(struct follower *f);
+
 /* Somebody watches this video with low latency: for the next LIVE_HURRY_MS its publisher is read as soon as it sends. To be
  * repeated for as long as somebody watches; costs little more than the room's lock. Any thread; harmless when nobody
  * publishes the video, or there is none. */

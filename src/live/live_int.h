@@ -12,6 +12,7 @@
  *   health.c     how a stream does, in numbers and in words
  *   publish.c    publishers: who may, who is dead, what they sent
  *   hurry.c      publishers whose viewers want low latency
+ *   follow.c     samples as they come, for those who do not wait for segments
  *   events.c     what producers do
  *   recover.c    what a crash left in the journal
  *   upload.c     files of recordings, until they are whole
@@ -212,6 +213,30 @@ bool pulse_count(struct pulse *p, size_t bytes, enum track track, bool keyframe,
 void pulse_read(const struct pulse *p, const struct codec_config config[TRACK_COUNT], double gop_s_max,
                 struct health *out);
 
+/* --- follow.c ---------------------------------------------------------------------------------------- */
+
+/* What a video has for its followers. */
+struct hub {
+    pthread_mutex_t lock;
+    struct list followers;
+    struct followed *items; /* since the newest keyframe; none while there is none */
+    size_t count, room, bytes;
+    struct {
+        struct codec_config config;
+        struct buffer *record; /* NULL: not known yet */
+    } track[TRACK_COUNT];
+};
+
+void hub_init(struct hub *h);
+void hub_drop(struct hub *h);                     /* ends it, and frees what it holds */
+void hub_join(struct hub *h, struct follower *f); /* both with the room's lock held */
+void hub_leave(struct hub *h, struct follower *f);
+/* A sample has come; `record` is its track's configuration, the same buffer as long as that is the same. */
+void hub_sample(struct hub *h, enum track track, const struct codec_config *config, struct buffer *record,
+                const struct sample *s);
+void hub_break(struct hub *h); /* the publisher is gone */
+void hub_end(struct hub *h);   /* nobody comes back */
+
 /* --- the lists --------------------------------------------------------------------------------------- */
 
 /* The publications of one loop: a list that only this loop touches. */
@@ -277,6 +302,7 @@ struct video {
     int64_t ends_at_ms;      /* monotonic; the grace's end while nobody publishes; 0: somebody does */
     struct video_view *view; /* NULL: has to be loaded */
     int64_t view_used_ms;
+    struct hub hub;                   /* has a lock of its own */
     _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
     struct edge *edge;                /* NULL: nobody has asked for it; under the room's lock */
     uint32_t part_90k[TRACK_COUNT];   /* chosen once; 0: not yet; under the room's lock */

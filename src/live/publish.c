@@ -162,6 +162,7 @@ static void leave(struct publication *p)
         int64_t end_90k = 0;
 
         mark_left(p);
+        hub_break(&v->hub);
         if (segmenter_end(v->segmenter, journal_position(l->journal), &end_90k) != ERR_OK)
             log_error("live", "video %s: its last segment could not be made", ulid_text(v->id, id));
         if (end_90k > v->position_90k)
@@ -527,6 +528,7 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
     }
     edge_update(p);
     metric_add(&messages, 1);
+    hub_sample(&p->video->hub, tag->track, &p->config[tag->track], p->record[tag->track], &s);
     if (*position - p->live->durable > JOURNAL_QUEUE_BYTES_MAX)
         tell_hold(p);
     if (pulse_count(&p->pulse, message->size, tag->track, tag->keyframe, pts_90k)) {

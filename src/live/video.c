@@ -145,6 +145,7 @@ struct video *video_new(struct live *l, struct event *e, struct ulid id)
     v->event = e;
     list_init(&v->active);
     list_init(&v->spool);
+    hub_init(&v->hub);
     return v;
 }
 
@@ -158,6 +159,7 @@ static void init_free(struct init *i)
 void video_free(struct video *v)
 {
     segmenter_free(v->segmenter);
+    hub_drop(&v->hub);
     for (struct list *link; (link = list_pop(&v->spool)) != NULL;)
         finished_free(container_of(link, struct finished, link));
     for (int t = 0; t < TRACK_COUNT; t++) {

@@ -161,4 +161,29 @@ struct transcoded {
 must_check enum err transcode(struct bytes init, struct bytes chunk, const struct rung *rungs, size_t count,
                               struct transcoded *out, char why[256]);
 
+/* --- live streams as browsers want them over WebRTC, by libavcodec ---------------------------------------- */
+
+/* Both decode foreign bytes: only in a process that may be killed (ladder/sandbox.c). One thread each. */
+
+/* Sound as Opus, 48 kHz, stereo, in packets of 20 ms. */
+struct live_sound;
+
+/* ERR_UNSUPPORTED: there is no decoder, or it refuses the record. */
+must_check enum err live_sound_new(struct live_sound **out, enum codec codec, struct bytes record,
+                                   uint32_t rate);
+void live_sound_free(struct live_sound *s); /* accepts NULL */
+/* Adds a frame; `made` gets every packet that is whole, its pts in 1/48000 s. A frame that cannot be decoded is silence. */
+void live_sound_add(struct live_sound *s, const struct sample *frame,
+                    void (*made)(void *ctx, const struct sample *packet), void *ctx);
+
+/* Pictures as H.264 without B-frames, at most 720 lines of them, a keyframe every two seconds. */
+struct live_picture;
+
+must_check enum err live_picture_new(struct live_picture **out, enum codec codec, struct bytes record);
+void live_picture_free(struct live_picture *p); /* accepts NULL */
+/* Adds a sample; `made` gets every picture as it is done, in the order of pts. `record` (its avcC) is the same bytes for all of
+ * one size. What cannot be decoded is left out. */
+void live_picture_add(struct live_picture *p, const struct sample *sample,
+                      void (*made)(void *ctx, const struct sample *picture, struct bytes record), void *ctx);
+
 #endif

@@ -123,6 +123,10 @@ must_check enum err listen_start(struct listener **out, struct net *n, struct ad
                                  struct tls_server *tls, void (*opened)(void *ctx, struct stream *s),
                                  void *ctx);
 
+/* The same on one loop only: for peers who all share something of that loop. */
+must_check enum err listen_start_on(struct listener **out, struct loop *l, struct address *at,
+                                    void (*opened)(void *ctx, struct stream *s), void *ctx);
+
 /* Stops accepting; connections that are open stay. Blocks until no further `opened` can come; not from a
  * loop's thread. Accepts NULL. */
 void listen_stop(struct listener *l);
@@ -132,6 +136,10 @@ void listen_stop(struct listener *l);
  * name to check; "" for a test's self-signed certificate: nothing is checked) the stream is TLS. */
 void stream_connect(struct loop *l, const struct address *to, const char *tls_name,
                     void (*opened)(void *ctx, struct stream *s, enum err why), void *ctx);
+
+/* A stream over a connected socket of ours, which it owns from here on: to a process that we started. The loop's own thread. NULL
+ * (and the socket is closed): it cannot be watched. */
+struct stream *stream_adopt(struct loop *l, int fd, const struct stream_events *events, void *ctx);
 
 /* Sets who is told; must be called in `opened`, and may be called again to hand a stream over. */
 void stream_use(struct stream *s, const struct stream_events *events, void *ctx);
@@ -168,5 +176,34 @@ void stream_write_limit(struct stream *s, int64_t ms);
 
 void stream_close(struct stream *s);        /* at once; what is queued is lost */
 void stream_close_gently(struct stream *s); /* after what is queued is sent */
+
+/* --- datagrams --------------------------------------------------------------------------------------- */
+
+struct udp;
+
+/* Binds a socket that no other program shares. *at becomes the real address. ERR_BUSY: the address is in use. Any thread. */
+must_check enum err udp_open(struct udp **out, struct address *at);
+
+/* Has `received` told of every datagram, on the loop; its thread only. `datagram` lives for the call. */
+must_check enum err udp_watch(struct udp *u, struct loop *l,
+                              void (*received)(void *ctx, const struct address *from, struct bytes datagram),
+                              void *ctx);
+/* On its loop where it is watched. Accepts NULL. */
+void udp_close(struct udp *u);
+
+/* Datagrams to one address, one behind the other: each of `piece` bytes but the last, which may be shorter. */
+struct udp_train {
+    const struct address *to;
+    const uint8_t *at;
+    size_t size, piece;
+};
+
+/* The most that the kernel takes as one train. */
+#define UDP_TRAIN_PIECES_MAX 64
+#define UDP_TRAIN_BYTES_MAX  65000
+
+/* Sends them, in as few system calls as it takes. What the kernel has no room for is lost, as on any way; returns how many
+ * trains that were. */
+size_t udp_send(struct udp *u, const struct udp_train *trains, size_t count);
 
 #endif

@@ -268,22 +268,19 @@ static void listener_free(struct listener *l)
     free(l);
 }
 
-enum err listen_start(struct listener **out, struct net *n, struct address *at, struct tls_server *tls,
-                      void (*opened_)(void *ctx, struct stream *s), void *ctx)
+static enum err start(struct listener **out, struct loop *const *loops, unsigned loop_count,
+                      struct address *at, const struct listener *like)
 {
-    struct listener *l = mem_new(sizeof *l + n->loop_count * sizeof l->parts[0]);
+    struct listener *l = mem_new(sizeof *l + loop_count * sizeof l->parts[0]);
     enum err e = claim(at);
     int error = 0;
 
     *out = NULL;
-    l->net = n;
-    l->tls = tls;
-    l->opened = opened_;
-    l->ctx = ctx;
+    *l = *like;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->ended, NULL);
-    for (unsigned i = 0; e == ERR_OK && i < n->loop_count; i++) {
-        l->parts[i] = (struct listener_part){.listener = l, .loop = n->loops[i]};
+    for (unsigned i = 0; e == ERR_OK && i < loop_count; i++) {
+        l->parts[i] = (struct listener_part){.listener = l, .loop = loops[i]};
         l->parts[i].fd = listening_socket(at, true, &error);
         l->part_count = i + 1;
         e = l->parts[i].fd < 0 ? err_from_errno(error) : ERR_OK;
@@ -299,6 +296,22 @@ enum err listen_start(struct listener **out, struct net *n, struct address *at, 
     return ERR_OK;
 }
 
+enum err listen_start(struct listener **out, struct net *n, struct address *at, struct tls_server *tls,
+                      void (*opened_)(void *ctx, struct stream *s), void *ctx)
+{
+    const struct listener like = {.net = n, .tls = tls, .opened = opened_, .ctx = ctx};
+
+    return start(out, n->loops, n->loop_count, at, &like);
+}
+
+enum err listen_start_on(struct listener **out, struct loop *l, struct address *at,
+                         void (*opened_)(void *ctx, struct stream *s), void *ctx)
+{
+    const struct listener like = {.net = l->net, .opened = opened_, .ctx = ctx};
+
+    return start(out, &l, 1, at, &like);
+}
+
 void listen_stop(struct listener *l)
 {
     if (l == NULL)
@@ -311,6 +324,20 @@ void listen_stop(struct listener *l)
         pthread_cond_wait(&l->ended, &l->lock);
     pthread_mutex_unlock(&l->lock);
     listener_free(l);
+}
+
+/* --- adopting ---------------------------------------------------------------------------------------- */
+
+struct stream *stream_adopt(struct loop *l, int fd, const struct stream_events *events, void *ctx)
+{
+    struct stream *s = stream_new(l, fd, &(struct address){.size = 0});
+
+    s->events = events;
+    s->ctx = ctx;
+    if (stream_begin(s) == ERR_OK)
+        return s;
+    stream_drop(s);
+    return NULL;
 }
 
 /* --- connecting -------------------------------------------------------------------------------------- */

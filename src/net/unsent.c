@@ -1,21 +1,21 @@
 /* net/unsent.c - what a stream has yet to send: stretches of shared buffers, and a buffer of its own for
- * small writes, which grows while it is the last. An empty queue keeps a little memory, never a buffer. */
+ * small writes, which grows while it is the last. An empty queue keeps no memory: most streams wait most of the time. */
 #include "net/net_int.h"
 
 #include "base/mem.h"
 
 #include <stdlib.h>
 
-#define PIECES_KEPT 4
-#define TAIL_BYTES  512
+#define PIECES_FIRST 4
+#define TAIL_BYTES   512
 
 static struct piece *new_piece(struct stream *s)
 {
     if (s->piece_first + s->piece_count == s->piece_room) {
-        if (s->piece_first >= PIECES_KEPT && s->piece_first >= s->piece_room / 2) {
+        if (s->piece_first >= PIECES_FIRST && s->piece_first >= s->piece_room / 2) {
             memmove(s->pieces, s->pieces + s->piece_first, s->piece_count * sizeof *s->pieces);
         } else {
-            unsigned room = s->piece_room ? s->piece_room * 2 : PIECES_KEPT;
+            unsigned room = s->piece_room ? s->piece_room * 2 : PIECES_FIRST;
             struct piece *pieces = mem_resize(NULL, room * sizeof *pieces);
 
             if (s->piece_count > 0)
@@ -83,11 +83,9 @@ void unsent_consume(struct stream *s, size_t size)
         return;
     s->piece_first = 0;
     s->tail_open = false;
-    if (s->piece_room > PIECES_KEPT) {
-        free(s->pieces);
-        s->pieces = NULL;
-        s->piece_room = 0;
-    }
+    free(s->pieces);
+    s->pieces = NULL;
+    s->piece_room = 0;
 }
 
 void unsent_drop(struct stream *s)

@@ -414,6 +414,8 @@ struct broken {
     struct comment_store *real;
     _Atomic int before, after; /* so often yet */
     sem_t tried;
+    _Atomic int overtaken; /* so often yet another server writes while a window is read */
+    int other_number;
 };
 
 static enum err broken_write(struct comment_store *s, struct comment_call **calls, size_t count)
@@ -451,11 +453,42 @@ static enum err whole_find(struct comment_store *s, struct ulid video, const cha
     return b->real->kind->find(b->real, video, id, row, ctx);
 }
 
+/* What another server does between our reading a window and our storing it. */
+static void write_elsewhere(struct broken *b, struct ulid video)
+{
+    char id[32];
+    struct comment_call call = {.kind = COMMENT_POST,
+                                .video = video,
+                                .id = id,
+                                .author = "Bea",
+                                .data = "from elsewhere",
+                                .offset_us = 2000000},
+                        *calls[] = {&call};
+
+    snprintf(id, sizeof id, "other-%d", b->other_number++);
+    assert_int_equal(b->real->kind->write(b->real, calls, 1), ERR_OK);
+    comment_call_free(&call);
+}
+
+static enum err overtaken_range(struct comment_store *s, struct ulid video, const struct comment_range *range,
+                                bool (*row)(void *ctx, const struct comment *c), void *ctx)
+{
+    struct broken *b = (struct broken *)(void *)s;
+    enum err e = b->real->kind->range(b->real, video, range, row, ctx);
+
+    if (b->overtaken > 0 && b->overtaken-- > 0)
+        write_elsewhere(b, video);
+    return e;
+}
+
 static void break_engine(struct house *h, struct broken *b, int before, int after)
 {
     *b = (struct broken){.real = h->comments->store, .before = before, .after = after};
-    b->kind = (struct comment_store_kind){
-        .write = broken_write, .head = whole_head, .log = whole_log, .find = whole_find};
+    b->kind = (struct comment_store_kind){.write = broken_write,
+                                          .head = whole_head,
+                                          .log = whole_log,
+                                          .find = whole_find,
+                                          .range = overtaken_range};
     b->store.kind = &b->kind;
     sem_init(&b->tried, 0, 0);
     h->comments->store = &b->store;
@@ -490,6 +523,46 @@ static void a_commit_whose_answer_was_lost_is_done_once_and_answered_as_done(voi
     assert_int_equal(heard_of(&l, "comment", &rising), 3);
     assert_int_equal(heard_of(&l, "deleted", &rising), 1);
     listen_end(&l);
+    mend_engine(&h, &b);
+    close_house(&h);
+}
+
+static bool is_sealed_with(struct house *h, const char *text)
+{
+    char name[96], id[ULID_TEXT_SIZE];
+    struct buffer *object = NULL;
+    bool found;
+
+    snprintf(name, sizeof name, "v/%s/comments/000000.json", ulid_text(h->video, id));
+    if (store_get(h->store, name, &object) != ERR_OK)
+        return false;
+    found = memmem(object->data, object->size, text, strlen(text)) != NULL;
+    buffer_unref(object);
+    return found;
+}
+
+/* Another server's comment that comes while we seal is in what we seal, or nothing is sealed. */
+static void what_comes_while_a_window_is_sealed_is_never_missing_from_it(void **state)
+{
+    struct broken b;
+    struct house h;
+
+    open_house(&h);
+    assert_int_equal(post(&h, "a", "x", true), COMMENTED);
+    break_engine(&h, &b, 0, 0);
+    b.overtaken = 1;
+    assert_true(window_seal(h.comments, h.video, 0));
+    assert_true(is_sealed_with(&h, "\"a\"") && is_sealed_with(&h, "\"other-0\""));
+    b.overtaken = 1000;
+    assert_false(window_seal(h.comments, h.video, 0));
+    assert_false(is_sealed_with(&h, "window"));
+    b.overtaken = 0;
+    assert_true(window_seal(h.comments, h.video, 0));
+    assert_int_equal(post(&h, "b", "x", true), COMMENTED);
+    assert_false(is_sealed_with(&h, "window"));
+    assert_true(window_seal(h.comments, h.video, 0));
+    assert_int_equal(do_one(&h, COMMENT_DELETE, "b"), COMMENTED);
+    assert_false(is_sealed_with(&h, "window"));
     mend_engine(&h, &b);
     close_house(&h);
 }
@@ -568,6 +641,7 @@ int main(void)
         cmocka_unit_test(who_does_not_read_is_told_of_a_gap_and_the_newest),
         cmocka_unit_test(the_log_goes_on_after_a_restart),
         cmocka_unit_test(a_commit_whose_answer_was_lost_is_done_once_and_answered_as_done),
+        cmocka_unit_test(what_comes_while_a_window_is_sealed_is_never_missing_from_it),
         cmocka_unit_test(who_waits_for_an_engine_is_answered_when_the_room_closes),
         cmocka_unit_test(rules_are_kept_and_counted),
     };

@@ -813,6 +813,140 @@ static void who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurr
     folder_remove(h.dir);
 }
 
+/* --- followers ----------------------------------------------------------------------------------------- */
+
+/* Somebody on the second loop who notes what he is told. */
+struct fan {
+    struct house *house;
+    struct loop *loop;
+    struct ulid video;
+    struct follower *follower;
+    sem_t step, told;
+    unsigned tracks, samples[TRACK_COUNT], breaks, ends;
+    bool first_is_key;
+    int64_t first_pts, last_dts;
+};
+
+static void fan_told(void *ctx, const struct followed *f)
+{
+    struct fan *a = ctx;
+
+    assert_ptr_equal(loop_here(), a->loop);
+    a->tracks += f->kind == FOLLOWED_TRACK;
+    a->breaks += f->kind == FOLLOWED_BREAK;
+    a->ends += f->kind == FOLLOWED_END;
+    if (f->kind == FOLLOWED_SAMPLE && f->track == TRACK_VIDEO && a->samples[TRACK_VIDEO] == 0) {
+        a->first_is_key = f->sample.keyframe;
+        a->first_pts = f->sample.pts;
+    }
+    if (f->kind == FOLLOWED_SAMPLE) {
+        a->samples[f->track]++;
+        assert_non_null(f->sample.buffer);
+        assert_true(f->track != TRACK_VIDEO || f->sample.dts > a->last_dts);
+        a->last_dts = f->track == TRACK_VIDEO ? f->sample.dts : a->last_dts;
+    }
+    sem_post(&a->told);
+}
+
+static void fan_follows(void *ctx)
+{
+    struct fan *a = ctx;
+
+    a->follower = live_follow(a->house->live, a->video, a->loop, fan_told, a);
+    sem_post(&a->step);
+}
+
+static void fan_leaves(void *ctx)
+{
+    struct fan *a = ctx;
+
+    live_unfollow(a->follower);
+    a->follower = NULL;
+    sem_post(&a->step);
+}
+
+static void fan_does(struct fan *a, void (*what)(void *ctx))
+{
+    loop_post(a->loop, what, a);
+    sem_wait(&a->step);
+}
+
+static void fan_waits(struct fan *a, const unsigned *count, unsigned until)
+{
+    while (*count < until)
+        sem_wait(&a->told);
+    assert_int_equal(*count, until);
+}
+
+static struct fan fan_new(struct house *h, struct ulid event)
+{
+    struct video_view *v = view_of(h, event);
+    struct fan a = {.house = h, .loop = net_loop(h->net, 1), .video = v->id, .last_dts = -1};
+
+    sem_init(&a.step, 0, 0);
+    sem_init(&a.told, 0, 0);
+    video_view_unref(v);
+    return a;
+}
+
+static void a_follower_gets_what_came_since_the_keyframe_and_then_all_that_comes(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    send_span(&s, 0, 5000);
+    struct fan a = fan_new(&h, event);
+
+    fan_does(&a, fan_follows);
+    assert_non_null(a.follower);
+    fan_waits(&a, &a.samples[TRACK_VIDEO], 25); /* of 4 s to 5 s */
+    assert_int_equal(a.tracks, 2);
+    assert_true(a.first_is_key);
+    assert_int_equal(a.first_pts, 4080 * 90);
+    send_span(&s, 5000, 7000);
+    fan_waits(&a, &a.samples[TRACK_VIDEO], 75);
+    assert_int_equal(a.tracks, 2); /* configurations that are repeated are no news */
+    assert_true(a.samples[TRACK_AUDIO] > 100);
+    act(&s, do_leave);
+    fan_waits(&a, &a.breaks, 1);
+    assert_int_equal(live_event_end(h.live, event), ERR_OK);
+    fan_waits(&a, &a.ends, 1);
+    fan_does(&a, fan_leaves);
+    fan_does(&a, fan_follows);
+    assert_null(a.follower); /* it is not live any more */
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+static void who_follows_no_longer_is_told_nothing_more(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    send_span(&s, 0, 1000);
+    struct fan a = fan_new(&h, event), b = a;
+
+    sem_init(&b.step, 0, 0);
+    sem_init(&b.told, 0, 0);
+    fan_does(&a, fan_follows);
+    fan_does(&b, fan_follows);
+    fan_waits(&a, &a.samples[TRACK_VIDEO], 25);
+    fan_does(&a, fan_leaves);
+    send_span(&s, 1000, 2000);
+    fan_waits(&b, &b.samples[TRACK_VIDEO], 50); /* told on the same loop, so the other would have been too */
+    assert_int_equal(a.samples[TRACK_VIDEO], 25);
+    fan_does(&b, fan_leaves);
+    act(&s, do_leave);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -831,6 +965,8 @@ int main(void)
         cmocka_unit_test(who_hurries_sees_the_open_segment_in_parts_and_the_same_bytes_when_it_is_done),
         cmocka_unit_test(who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurried),
         cmocka_unit_test(a_viewer_with_low_latency_hurries_the_publisher_and_is_forgotten),
+        cmocka_unit_test(a_follower_gets_what_came_since_the_keyframe_and_then_all_that_comes),
+        cmocka_unit_test(who_follows_no_longer_is_told_nothing_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

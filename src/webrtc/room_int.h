@@ -1,0 +1,200 @@
+/* webrtc/room_int.h - what lives on the room's loop: feeds, viewers, and the way out. */
+#ifndef MATINEE_WEBRTC_ROOM_INT_H
+#define MATINEE_WEBRTC_ROOM_INT_H
+
+#include "base/map.h"
+#include "base/ulid.h"
+#include "webrtc/companion_int.h"
+#include "webrtc/webrtc_int.h"
+
+struct feed;
+struct viewer;
+
+/* --- ring.c ------------------------------------------------------------------------------------------- */
+
+#define RING_NONE UINT64_MAX
+
+/* One packet's payload, in the bytes of its picture. */
+struct ring_packet {
+    struct buffer *bytes;
+    uint32_t at;
+    uint16_t size;
+    bool marker;
+    uint32_t timestamp;
+    int64_t dts_ms, added_ms;
+};
+
+/* Packets by index, which only grows. */
+struct ring {
+    struct ring_packet *packets;
+    size_t room; /* a power of two */
+    uint64_t first, next;
+    uint64_t key; /* where the newest keyframe begins; RING_NONE: it is not here */
+    size_t bytes;
+};
+
+void ring_drop(struct ring *r);
+/* Adds one packet; takes a reference of its bytes. */
+void ring_add(struct ring *r, const struct ring_packet *p);
+/* Lets go what nobody will ask for any more. */
+void ring_trim(struct ring *r, int64_t now_ms);
+const struct ring_packet *ring_at(const struct ring *r, uint64_t index); /* from first to next */
+
+/* --- send.c ------------------------------------------------------------------------------------------- */
+
+#define OUTBOX_BYTES  2097152
+#define OUTBOX_TRAINS 256
+
+/* What goes to the kernel together, for many viewers. */
+struct outbox {
+    struct udp *udp;
+    uint8_t *bytes;
+    size_t size;
+    struct udp_train trains[OUTBOX_TRAINS];
+    struct address to[OUTBOX_TRAINS];
+    size_t count;
+};
+
+void outbox_flush(struct outbox *o);
+
+/* --- a viewer ----------------------------------------------------------------------------------------- */
+
+/* Each viewer numbers a stream's packets from a small number on: its roll-over counter then begins at 0 with it, and no loss of
+ * the first packets can make the two ends disagree about it. */
+struct numbering {
+    uint64_t base;  /* the index whose packet has number `start` */
+    uint64_t from;  /* before it other packets had these numbers */
+    uint32_t start; /* at most 2^15 */
+    int type;       /* payload type; -1: not sent */
+    uint32_t packets, bytes;
+};
+
+#define VIEWER_ADDRESSES 4
+
+struct viewer {
+    struct list link; /* of its feed */
+    struct webrtc *room;
+    struct feed *feed;
+    char id[WEBRTC_SESSION_SIZE];
+    char ufrag[12], password[28];
+    enum { VIEWER_NEW, VIEWER_SHAKES, VIEWER_PLAYS, VIEWER_OVER } state;
+    struct sdp_offer *offer; /* until the keys are there */
+    struct dtls *dtls;       /* until the peer can't repeat its last flight any more */
+    struct srtp srtp;
+    struct timer timer; /* of the handshake */
+    int64_t began_ms, heard_ms, shook_ms;
+    bool has_peer;
+    struct address peer;                    /* where we send to */
+    struct stream *tcp;                     /* instead, over TCP */
+    struct address known[VIEWER_ADDRESSES]; /* from which authenticated checks came */
+    size_t known_count;
+    struct numbering video, sound;
+    int rtx_type, playout_delay;
+    uint32_t rtx_next;
+    uint64_t cursor; /* of the ring: the next to send; RING_NONE: waits for a keyframe */
+    bool paced;      /* it catches up, from pace_ms on, when pace_dts_ms was due */
+    int64_t pace_ms, pace_dts_ms;
+    int64_t repaired_ms, keyed_ms; /* the second in which `repairs` were; the last answer to a PLI */
+    uint32_t repairs;
+    uint32_t etag;
+};
+
+/* --- the room ----------------------------------------------------------------------------------------- */
+
+struct webrtc {
+    struct webrtc_options options;
+    struct loop *loop;
+    struct udp *udp;
+    struct listener *listener;
+    struct address at;
+    struct address candidates[16];
+    size_t candidate_count;
+    struct dtls_house *dtls;
+    bool closed;
+    struct map *by_id, *by_ufrag, *by_address, *feeds;
+    size_t half_open;
+    size_t dropped;     /* SSL objects let go since the heap was last given back */
+    int64_t trimmed_ms; /* when that was */
+    struct outbox outbox;
+    struct list connections; /* TCP */
+};
+
+/* server.c */
+/* Gives memory back to the kernel after a wave of handshakes, now and then. */
+void server_trim(struct webrtc *w, int64_t now_ms);
+void server_forget(struct webrtc *w, const struct viewer *v); /* closes its TCP connections, gently */
+
+/* session.c */
+/* Makes a viewer of the feed of an offer, and prints the answer. */
+struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer);
+struct buffer *viewer_answer(struct viewer *v);
+void viewer_etag(const struct viewer *v, char etag[WEBRTC_ETAG_SIZE]);
+/* Ends it, and tells the peer. It is freed at the end of the turn. */
+void viewer_end(struct viewer *v);
+/* A STUN message that bears its ufrag. `reply` gets the answer; false: it was not authentic. */
+bool viewer_check(struct viewer *v, const struct stun *s, struct bytes in, const struct address *from,
+                  struct stream *tcp);
+/* Anything else from one of its addresses. */
+void viewer_receive(struct viewer *v, struct bytes in);
+void viewer_restart(struct viewer *v, struct builder *fragment); /* new ufrag and password */
+void viewer_send_raw(struct viewer *v, struct bytes datagram);
+void viewer_report(struct viewer *v,
+                   int64_t now_ms); /* once a second: sender reports, and whether it is there still */
+void viewer_tcp_gone(struct viewer *v, struct stream *tcp);
+
+/* send.c */
+/* Sends what is due of the ring. True when more is there than may go now. */
+bool viewer_send_pictures(struct viewer *v, int64_t now_ms);
+void viewer_send_sound(struct viewer *v, uint64_t index, uint32_t timestamp, struct bytes payload);
+/* Repeats one packet over RTX, if it is there and the viewer has not had too many. */
+void viewer_repair(struct viewer *v, uint64_t index, int64_t now_ms);
+/* The ring's index of a number that was sent; RING_NONE where there is none. */
+uint64_t viewer_index_of(const struct viewer *v, uint16_t number);
+
+/* --- feed.c: a live video as packets ------------------------------------------------------------------- */
+
+struct feed {
+    struct webrtc *room;
+    struct ulid video;
+    struct list viewers;
+    struct list offers; /* that wait until it is known what the video is */
+    size_t viewer_count;
+    struct follower *follower;
+    bool known, over;
+    struct timer patience; /* offers wait no longer */
+    struct timer pump;     /* somebody catches up */
+    struct timer second;   /* reports */
+    struct timer turn;     /* from dropping pictures to encoding them */
+    struct timer rest;     /* nobody watches: it ends in a moment */
+    struct codec_config config[TRACK_COUNT];
+    struct buffer *record[TRACK_COUNT];
+    struct h264_sets sets;      /* of what is sent */
+    struct buffer *made_record; /* where that is encoded anew */
+    struct ring ring;
+    bool awaits_key;                          /* pictures are left out up to the next keyframe */
+    int64_t shown_90k;                        /* the furthest pts of a picture that was sent */
+    bool drops;                               /* pictures that nothing depends on are left out */
+    bool encodes;                             /* pictures are encoded anew */
+    struct companion *companion[TRACK_COUNT]; /* what converts the sound, and the pictures; NULL: not now */
+    bool companion_starves[TRACK_COUNT];      /* it missed a sample: nothing before the next keyframe */
+    struct timer companion_rest;              /* one broke down */
+
+    uint32_t video_ssrc, rtx_ssrc, sound_ssrc, video_shift, sound_shift;
+    uint64_t sounds; /* how many have been sent */
+    bool anchored;
+    int64_t anchor_us; /* the wall clock, in µs, at media time 0 */
+};
+
+struct feed *feed_watch(struct webrtc *w,
+                        struct ulid video); /* makes it where there is none; NULL: not live */
+void feed_free(struct feed *f);             /* ends its viewers, and answers its offers */
+void feed_add(struct feed *f, struct viewer *v);
+void feed_remove(struct feed *f, struct viewer *v);
+/* Sends everybody what is due. */
+void feed_flush(struct feed *f);
+/* Takes what an offer is to be answered with once it is known what the video is: now, or soon. */
+void feed_offer(struct feed *f, struct bytes offer, webrtc_told *tell, void *ctx);
+/* What the clock of a stream shows at this wall time, for sender reports. */
+uint32_t feed_timestamp(const struct feed *f, bool sound, int64_t wall_us);
+
+#endif

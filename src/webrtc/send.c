@@ -1,0 +1,267 @@
+/* webrtc/send.c - from the ring to a viewer: numbers, encryption, trains.
+ *
+ * Everybody has the same packets, source and clock; a viewer's own are its payload types, its numbers, and its keys. What is
+ * encrypted lies one behind the other in the outbox, and goes to the kernel for many viewers at once. */
+#include "webrtc/room_int.h"
+
+#include "base/clock.h"
+#include "base/metrics.h"
+
+METRIC(packets_sent, METRIC_COUNTER, "matinee_webrtc_packets_sent_total", "RTP packets sent to viewers");
+METRIC(packets_repaired, METRIC_COUNTER, "matinee_webrtc_packets_repaired_total",
+       "RTP packets sent again (RTX)");
+METRIC(tcp_skips, METRIC_COUNTER, "matinee_webrtc_tcp_skips_total",
+       "Times a viewer over TCP did not keep up and was sent on to the next keyframe");
+
+/* --- the outbox ---------------------------------------------------------------------------------------- */
+
+void outbox_flush(struct outbox *o)
+{
+    if (o->count > 0)
+        udp_send(o->udp, o->trains, o->count);
+    o->count = o->size = 0;
+}
+
+/* Sees to it that one train more fits. */
+static uint8_t *outbox_room(struct outbox *o)
+{
+    if (o->count == OUTBOX_TRAINS || o->size + UDP_TRAIN_BYTES_MAX > OUTBOX_BYTES)
+        outbox_flush(o);
+    return o->bytes + o->size;
+}
+
+static void outbox_add(struct outbox *o, const struct address *to, size_t size, size_t piece)
+{
+    o->to[o->count] = *to;
+    o->trains[o->count] =
+        (struct udp_train){.to = &o->to[o->count], .at = o->bytes + o->size, .size = size, .piece = piece};
+    o->count++;
+    o->size += size;
+}
+
+/* --- one packet ---------------------------------------------------------------------------------------- */
+
+static uint64_t number_of(const struct numbering *n, uint64_t index)
+{
+    return index - n->base + n->start;
+}
+
+static size_t protect(struct viewer *v, const struct rtp_header *h, uint64_t number, struct bytes prefix,
+                      struct bytes payload, uint8_t *to)
+{
+    uint8_t header[RTP_HEADER_SIZE_MAX];
+    struct rtp_header numbered = *h;
+
+    numbered.number = (uint16_t)number;
+    size_t size = rtp_header_write(header, &numbered);
+
+    return srtp_seal(&v->srtp, bytes_of(header, size), (uint32_t)(number >> 16), prefix, payload, to);
+}
+
+/* Over TCP each packet has its size before it (RFC 4571). */
+static void send_framed(struct viewer *v, const uint8_t *at, size_t size)
+{
+    uint8_t head[2];
+
+    put_be16(head, (uint16_t)size);
+    stream_write(v->tcp, bytes_of(head, sizeof head));
+    stream_write(v->tcp, bytes_of(at, size));
+}
+
+static size_t picture_packet(struct viewer *v, uint64_t index, uint8_t *to)
+{
+    const struct ring_packet *p = ring_at(&v->feed->ring, index);
+    const struct rtp_header h = {.marker = p->marker,
+                                 .type = (uint8_t)v->video.type,
+                                 .timestamp = p->timestamp,
+                                 .ssrc = v->feed->video_ssrc,
+                                 .playout_delay = v->playout_delay};
+
+    v->video.packets++;
+    v->video.bytes += p->size;
+    return protect(v, &h, number_of(&v->video, index), bytes_of(NULL, 0),
+                   bytes_of(p->bytes->data + p->at, p->size), to);
+}
+
+/* --- runs of packets ------------------------------------------------------------------------------------ */
+
+/* Packets from `from` that make one train: of one size, and perhaps a shorter one behind them. */
+static size_t train_length(const struct ring *r, uint64_t from, uint64_t to)
+{
+    size_t size = ring_at(r, from)->size, count = 1;
+    size_t most = UDP_TRAIN_BYTES_MAX / (size + RTP_HEADER_SIZE_MAX + SRTP_GROWTH_MAX);
+
+    most = most < UDP_TRAIN_PIECES_MAX ? most : UDP_TRAIN_PIECES_MAX;
+    while (from + count < to && count < most && ring_at(r, from + count)->size <= size) {
+        count++;
+        if (ring_at(r, from + count - 1)->size < size)
+            break;
+    }
+    return count;
+}
+
+static void send_run(struct viewer *v, uint64_t from, uint64_t to)
+{
+    struct outbox *o = &v->room->outbox;
+
+    metric_add(&packets_sent, (long long)(to - from));
+    while (from < to) {
+        size_t count = train_length(&v->feed->ring, from, to), size = 0, piece = 0;
+        uint8_t *at = outbox_room(o);
+
+        for (size_t i = 0; i < count; i++) {
+            size_t one = picture_packet(v, from + i, at + size);
+
+            if (v->tcp != NULL) {
+                send_framed(v, at, one);
+                continue;
+            }
+            piece = i == 0 ? one : piece;
+            size += one;
+        }
+        if (v->tcp == NULL)
+            outbox_add(o, &v->peer, size, piece);
+        from += count;
+    }
+}
+
+/* Where the viewer may get to now. */
+static uint64_t limit_of(const struct viewer *v, int64_t now_ms)
+{
+    const struct ring *r = &v->feed->ring;
+    uint64_t to = r->next;
+
+    if (v->paced) {
+        int64_t due = v->pace_dts_ms + (now_ms - v->pace_ms) * WEBRTC_JOIN_PACE;
+
+        to = v->cursor;
+        while (to < r->next && ring_at(r, to)->dts_ms <= due)
+            to++;
+    }
+    return to - v->cursor > WEBRTC_TURN_PACKETS_MAX ? v->cursor + WEBRTC_TURN_PACKETS_MAX : to;
+}
+
+/* The numbers go on without a gap where packets are passed over: a gap would be asked for. */
+static void jump(struct viewer *v, uint64_t to, int64_t now_ms)
+{
+    const struct ring *r = &v->feed->ring;
+
+    v->video.base += to - v->cursor;
+    v->cursor = v->video.from = to;
+    v->paced = to < r->next;
+    v->pace_ms = now_ms;
+    v->pace_dts_ms = to < r->next ? ring_at(r, to)->dts_ms : 0;
+}
+
+/* Puts a viewer who waits, or who was left behind, to the newest keyframe. False: there is none. */
+static bool find_key(struct viewer *v, int64_t now_ms)
+{
+    const struct ring *r = &v->feed->ring;
+
+    if (v->cursor != RING_NONE && v->cursor >= r->first)
+        return true;
+    if (r->key == RING_NONE)
+        return false;
+    if (v->video.packets == 0)
+        v->video.base = r->key;
+    if (v->cursor == RING_NONE) /* the next number is known by how many went before */
+        v->cursor = v->video.base + v->video.packets;
+    jump(v, r->key, now_ms);
+    return true;
+}
+
+/* A viewer over TCP who does not keep up is sent on to the next keyframe: old pictures are no use to anybody. */
+static bool tcp_keeps_up(struct viewer *v)
+{
+    if (v->tcp == NULL || stream_queued(v->tcp) < WEBRTC_TCP_QUEUE_BYTES_MAX)
+        return true;
+    if (v->cursor != RING_NONE) {
+        metric_add(&tcp_skips, 1);
+        v->cursor = RING_NONE;
+    }
+    return false;
+}
+
+bool viewer_send_pictures(struct viewer *v, int64_t now_ms)
+{
+    uint64_t to;
+
+    if (v->state != VIEWER_PLAYS || v->video.type < 0 || !tcp_keeps_up(v) || !find_key(v, now_ms))
+        return false;
+    to = limit_of(v, now_ms);
+    send_run(v, v->cursor, to);
+    v->cursor = to;
+    if (to == v->feed->ring.next)
+        v->paced = false;
+    return to < v->feed->ring.next;
+}
+
+void viewer_send_sound(struct viewer *v, uint64_t index, uint32_t timestamp, struct bytes payload)
+{
+    struct outbox *o = &v->room->outbox;
+    const struct rtp_header h = {.marker = v->sound.packets == 0,
+                                 .type = (uint8_t)v->sound.type,
+                                 .timestamp = timestamp,
+                                 .ssrc = v->feed->sound_ssrc};
+    uint8_t *at;
+    size_t size;
+
+    if (v->state != VIEWER_PLAYS || v->sound.type < 0 || payload.size > RTP_PAYLOAD_BYTES_MAX)
+        return;
+    if (v->sound.packets == 0)
+        v->sound.base = index;
+    at = outbox_room(o);
+    size = protect(v, &h, number_of(&v->sound, index), bytes_of(NULL, 0), payload, at);
+    v->sound.packets++;
+    v->sound.bytes += (uint32_t)payload.size;
+    metric_add(&packets_sent, 1);
+    if (v->tcp == NULL)
+        outbox_add(o, &v->peer, size, size);
+    else if (stream_queued(v->tcp) < WEBRTC_TCP_QUEUE_BYTES_MAX)
+        send_framed(v, at, size);
+}
+
+/* --- repairs (RFC 4588) ----------------------------------------------------------------------------------- */
+
+uint64_t viewer_index_of(const struct viewer *v, uint16_t number)
+{
+    uint64_t top, behind, index;
+
+    if (v->cursor == RING_NONE || v->video.packets == 0)
+        return RING_NONE;
+    top = number_of(&v->video, v->cursor - 1);
+    behind = (uint16_t)(top - number);
+    index = v->cursor - 1 - behind;
+    return behind < v->cursor && index >= v->video.from && index >= v->feed->ring.first ? index : RING_NONE;
+}
+
+static bool may_repair(struct viewer *v, int64_t now_ms)
+{
+    if (now_ms - v->repaired_ms >= 1000) {
+        v->repaired_ms = now_ms;
+        v->repairs = 0;
+    }
+    return v->repairs++ < WEBRTC_REPAIRS_A_SECOND_MAX;
+}
+
+void viewer_repair(struct viewer *v, uint64_t index, int64_t now_ms)
+{
+    const struct ring_packet *p = ring_at(&v->feed->ring, index);
+    const struct rtp_header h = {.marker = p->marker,
+                                 .type = (uint8_t)v->rtx_type,
+                                 .timestamp = p->timestamp,
+                                 .ssrc = v->feed->rtx_ssrc,
+                                 .playout_delay = v->playout_delay};
+    struct outbox *o = &v->room->outbox;
+    uint8_t original[2], *at;
+    size_t size;
+
+    if (v->rtx_type < 0 || v->tcp != NULL || !may_repair(v, now_ms))
+        return;
+    at = outbox_room(o);
+    put_be16(original, (uint16_t)number_of(&v->video, index));
+    size =
+        protect(v, &h, v->rtx_next++, bytes_of(original, 2), bytes_of(p->bytes->data + p->at, p->size), at);
+    outbox_add(o, &v->peer, size, size);
+    metric_add(&packets_repaired, 1);
+}

@@ -1,0 +1,249 @@
+/* webrtc/webrtc_int.h - between the files of this room. What each one is for:
+ *
+ *   stun.c     connectivity checks (ICE-lite)
+ *   sdp.c      offers read; sdp_answer.c: answers printed
+ *   srtp.c     keys and encryption of media; kdf and RTCP too
+ *   rtp.c      a picture cut into packets
+ *   rtcp.c     reports written, and what viewers say read
+ *   dtls.c     the handshake that makes the keys
+ *   ring.c     a video's packets, made once for all viewers
+ *   feed.c     a live video as packets: follower, ring, its viewers
+ *   send.c     packets of a ring encrypted for one viewer, and gathered for the kernel
+ *   session.c  a viewer: checks, handshake, reports, its end
+ *   companion.c  the process that makes Opus, and pictures without B-frames; companion_child.c is its own side
+ *   crowd.c    viewers for benchmarks
+ *   server.c   the room, its socket, its sessions by id, ufrag and address
+ *
+ * All but the pure parts is on one loop, the room's. */
+#ifndef MATINEE_WEBRTC_WEBRTC_INT_H
+#define MATINEE_WEBRTC_WEBRTC_INT_H
+
+#include "base/limits.h"
+#include "webrtc/webrtc.h"
+
+#include <openssl/evp.h>
+
+/* --- stun.c (RFC 8489, RFC 8445 §7) ------------------------------------------------------------------- */
+
+#define STUN_BINDING_REQUEST    0x0001
+#define STUN_BINDING_SUCCESS    0x0101
+#define STUN_BINDING_ERROR      0x0111
+#define STUN_BINDING_INDICATION 0x0011
+#define STUN_ANSWER_SIZE        192
+
+struct stun {
+    uint16_t type;
+    uint8_t transaction[12];
+    struct bytes username; /* "ours:theirs"; empty where there is none */
+    bool use_candidate;
+    bool fingerprint;    /* it has one, and it is right */
+    uint16_t unknown;    /* an attribute that must be understood, and is not; 0: none */
+    size_t integrity_at; /* where MESSAGE-INTEGRITY begins; 0: there is none */
+};
+
+/* Whether it may be STUN at all: length and magic cookie, nothing more. */
+bool stun_looks(struct bytes in);
+/* Reads a whole message. ERR_BAD where it is none, or its FINGERPRINT is wrong. What stands behind MESSAGE-INTEGRITY is
+ * not believed. */
+must_check enum err stun_parse(struct stun *out, struct bytes in);
+/* Whether its MESSAGE-INTEGRITY was made with `password`. */
+bool stun_authentic(const struct stun *s, struct bytes in, struct bytes password);
+/* A success response with `from` as XOR-MAPPED-ADDRESS; returns its size. */
+size_t stun_success(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, const struct address *from,
+                    struct bytes password);
+/* A check of ours, for a client that wants this pair (USE-CANDIDATE); returns its size. */
+size_t stun_request(uint8_t to[STUN_ANSWER_SIZE], const uint8_t transaction[12], struct bytes username,
+                    struct bytes password);
+/* 420 Unknown Attribute, naming the request's. */
+size_t stun_unknown(uint8_t to[STUN_ANSWER_SIZE], const struct stun *request, struct bytes password);
+
+/* --- sdp.c (RFC 8866, RFC 9429, RFC 8839, RFC 8843) ---------------------------------------------------- */
+
+#define SDP_WORD_SIZE       (SDP_WORD_BYTES_MAX + 1)
+#define SDP_FINGERPRINT_MAX 64
+
+struct sdp_media {
+    enum { SDP_VIDEO, SDP_AUDIO, SDP_OTHER } kind;
+    char mid[SDP_WORD_SIZE];
+    char protocol[32]; /* "UDP/TLS/RTP/SAVPF" */
+    char name[16];     /* the first word of its line, for the answer where it is refused */
+    bool wanted;       /* it is not refused by the offer itself, and would receive */
+    bool chosen;       /* we send it */
+    int payload_type;  /* of H.264 or Opus; -1: it has neither */
+    int rtx_type;      /* -1: none */
+    int first_type;    /* the first one offered */
+    bool nack, pli;
+    char fmtp[SDP_FMTP_BYTES_MAX + 1];
+    int playout_delay; /* the extension's id; 0: not offered */
+};
+
+struct sdp_offer {
+    char ufrag[SDP_WORD_SIZE], password[SDP_WORD_SIZE];
+    char hash[16]; /* "sha-256" */
+    uint8_t fingerprint[SDP_FINGERPRINT_MAX];
+    size_t fingerprint_size;
+    struct sdp_media media[SDP_MEDIA_MAX];
+    size_t media_count;
+};
+
+/* Reads an offer and chooses what to send of it: the first m-line of video that takes H.264 (packetization mode 1, of
+ * `profile`, profile_idc, where there is a choice), and the first of audio that takes Opus. ERR_BAD: it is no offer.
+ * ERR_UNSUPPORTED: it is one, and can't be answered. *why says what is wrong. */
+must_check enum err sdp_offer_parse(struct sdp_offer *out, struct bytes text, uint8_t profile,
+                                    const char **why);
+/* The offer's m-line that we send as `kind`, or NULL. */
+const struct sdp_media *sdp_chosen(const struct sdp_offer *o, int kind);
+
+struct sdp_answer {
+    const struct sdp_offer *offer;
+    const char *ufrag, *password;
+    const char *fingerprint; /* "sha-256 AA:BB…" */
+    uint64_t id;
+    uint32_t video_ssrc, rtx_ssrc, audio_ssrc;
+    const struct address *candidates;
+    size_t candidate_count;
+    bool tcp; /* they take TCP too */
+};
+
+void sdp_answer_print(struct builder *out, const struct sdp_answer *a);
+
+/* --- srtp.c (RFC 3711, RFC 7714, RFC 5764 §4.2) -------------------------------------------------------- */
+
+enum srtp_profile { SRTP_CM = 1, SRTP_GCM = 7 }; /* RFC 5764's and RFC 7714's own numbers */
+
+#define SRTP_KEY_SIZE      16
+#define SRTP_SALT_SIZE_MAX 14
+#define SRTP_MATERIAL_MAX  (2 * (SRTP_KEY_SIZE + SRTP_SALT_SIZE_MAX))
+/* What protection adds to an RTP packet, and to RTCP. */
+#define SRTP_GROWTH_MAX  16
+#define SRTCP_GROWTH_MAX 20
+
+/* What DTLS has to export for this profile. */
+size_t srtp_material_size(enum srtp_profile profile);
+
+/* One direction's keys; of what comes, RTCP's only: nobody sends us media. */
+struct srtp_keys {
+    uint8_t rtcp_key[SRTP_KEY_SIZE], rtcp_auth[20];
+    uint8_t rtp_salt[SRTP_SALT_SIZE_MAX], rtcp_salt[SRTP_SALT_SIZE_MAX];
+    EVP_CIPHER_CTX *rtp;  /* has its key */
+    EVP_MAC_CTX *rtp_mac; /* SRTP_CM only; has its key */
+};
+
+struct srtp {
+    enum srtp_profile profile;
+    struct srtp_keys out, in;
+    uint32_t rtcp_index; /* of the next we send */
+    uint32_t seen_top;   /* replays: the newest index seen, and which of the 64 up to it */
+    uint64_t seen;
+};
+
+/* `material` is as RFC 5764 §4.2 orders it; `is_server`: of the two, ours are the server's. Zeroed and valid for
+ * srtp_drop() on failure. */
+must_check enum err srtp_begin(struct srtp *s, enum srtp_profile profile, struct bytes material,
+                               bool is_server);
+void srtp_drop(struct srtp *s); /* frees what it holds */
+
+/* Writes `header`, then `prefix` and `payload` encrypted, then the tag to `to`, which has room for SRTP_GROWTH_MAX more.
+ * Returns the whole size. `roll_over` and the header's number must never come twice with different bytes. */
+size_t srtp_seal(struct srtp *s, struct bytes header, uint32_t roll_over, struct bytes prefix,
+                 struct bytes payload, uint8_t *to);
+/* The same for RTCP; room for SRTCP_GROWTH_MAX more. */
+size_t srtcp_seal(struct srtp *s, struct bytes packet, uint8_t *to);
+/* Checks and decrypts RTCP into `to`, which has room for as much; returns its size. PARSE_BAD: not authentic, or a
+ * replay; nothing has changed then. */
+must_check long srtcp_unseal(struct srtp *s, struct bytes in, uint8_t *to);
+
+/* --- rtp.c (RFC 3550 §5.1, RFC 6184, RFC 7587) --------------------------------------------------------- */
+
+#define RTP_HEADER_SIZE     12
+#define RTP_HEADER_SIZE_MAX 20 /* with the playout-delay extension */
+
+struct rtp_header {
+    bool marker, padded;
+    uint8_t type;
+    uint16_t number;
+    uint32_t timestamp, ssrc;
+    int playout_delay; /* the extension's id; 0: none */
+};
+
+size_t rtp_header_write(uint8_t to[RTP_HEADER_SIZE_MAX], const struct rtp_header *h);
+
+/* One packet of a picture, in the bytes of that picture. */
+struct rtp_piece {
+    uint32_t at;
+    uint16_t size;
+};
+
+/* H.264's parameter sets as they stand in an avcC, and the size of NAL lengths. */
+struct h264_sets {
+    struct bytes record;
+    unsigned length_size;
+};
+
+must_check enum err h264_sets_parse(struct h264_sets *out, struct bytes record);
+
+/* Cuts one access unit (NAL units with their lengths before them) into payloads appended to `bytes`: parameter sets as one
+ * STAP-A before a keyframe, small NAL units as they are, others as FU-A of equal sizes. Returns how many pieces, or
+ * PARSE_BAD when the unit is malformed or wants more than `room`. Delimiters and filler are left out. */
+must_check long rtp_cut(const struct h264_sets *sets, struct bytes unit, bool keyframe, struct builder *bytes,
+                        struct rtp_piece *pieces, size_t room);
+
+/* Whether a unit holds a picture that others are predicted from (nal_ref_idc). */
+bool h264_is_reference(const struct h264_sets *sets, struct bytes unit);
+
+/* --- rtcp.c (RFC 3550 §6, RFC 4585, RFC 5104) ---------------------------------------------------------- */
+
+#define RTCP_REPORT_SIZE 72
+#define RTCP_LOST_MAX    256
+
+struct rtcp_report {
+    uint32_t ssrc;
+    uint64_t ntp;
+    uint32_t timestamp, packets, bytes;
+};
+
+size_t rtcp_report_write(uint8_t to[RTCP_REPORT_SIZE], const struct rtcp_report *r);
+size_t rtcp_bye_write(uint8_t to[RTCP_REPORT_SIZE], uint32_t ssrc);
+
+/* What a viewer says. */
+struct rtcp_heard {
+    bool keyframe_wanted; /* PLI or FIR */
+    bool bye;
+    bool has_loss;
+    uint8_t loss; /* the worst of its receiver reports, in 1/256 */
+    size_t lost_count;
+    struct {
+        uint32_t ssrc;
+        uint16_t number;
+    } lost[RTCP_LOST_MAX];
+};
+
+/* Reads a compound packet. ERR_BAD: malformed; what stood before the damage is not to be used. */
+must_check enum err rtcp_parse(struct rtcp_heard *out, struct bytes in);
+
+/* --- dtls.c (RFC 6347, RFC 5764) ------------------------------------------------------------------------ */
+
+struct dtls_house; /* our certificate, made anew at every start */
+must_check enum err dtls_house_new(struct dtls_house **out);
+void dtls_house_free(struct dtls_house *h);               /* accepts NULL */
+const char *dtls_fingerprint(const struct dtls_house *h); /* "sha-256 AA:BB…" */
+
+struct dtls;
+enum dtls_state { DTLS_RUNNING, DTLS_DONE, DTLS_FAILED };
+
+enum dtls_role { DTLS_SERVER, DTLS_CLIENT };
+
+/* One side of a handshake; `send` gets every datagram. The client's begins with dtls_receive() of nothing. */
+struct dtls *dtls_new(struct dtls_house *h, enum dtls_role role,
+                      void (*send)(void *ctx, struct bytes datagram), void *ctx);
+void dtls_free(struct dtls *d); /* accepts NULL */
+enum dtls_state dtls_receive(struct dtls *d, struct bytes datagram);
+/* Until when it wants dtls_tick(), in ms from now; -1: never. */
+int64_t dtls_wait_ms(const struct dtls *d);
+enum dtls_state dtls_tick(struct dtls *d); /* repeats what was lost */
+/* Once it is done: whether the peer's certificate is the one of the offer, and the keys. ERR_DENIED where it is not. */
+must_check enum err dtls_keys(struct dtls *d, const struct sdp_offer *o, struct srtp *out);
+/* Tells the peer that this is over. */
+void dtls_goodbye(struct dtls *d);
+
+#endif

@@ -1,0 +1,405 @@
+"""WebRTC by WHEP: aiortc as a viewer, and what strangers send to the port."""
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import random
+import re
+import socket
+import struct
+import zlib
+
+import matinee
+import pytest
+
+aiortc = pytest.importorskip('aiortc')
+
+SDP = {'Content-Type': 'application/sdp'}
+FRAGMENT = {'Content-Type': 'application/trickle-ice-sdpfrag'}
+
+OFFER = '\r\n'.join('''v=0
+o=- 1 1 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=ice-ufrag:them
+a=ice-pwd:0123456789abcdef01234567
+a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF
+a=setup:actpass
+m=video 9 UDP/TLS/RTP/SAVPF 96
+a=mid:0
+a=recvonly
+a=rtcp-mux
+a=rtpmap:96 H264/90000
+a=fmtp:96 packetization-mode=1;profile-level-id=42e01f
+'''.split('\n'))
+
+
+@pytest.fixture
+def house(make_server):
+    return make_server('--segment', '2', '--grace', '2', '--webrtc', '127.0.0.1:0')
+
+
+@pytest.fixture
+def show(house):
+    """A live video: (server, event, the path of its WHEP)."""
+    event = house.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180', '--bitrate', '300k')
+    yield house, event, whep_of(house, event)
+    matinee.end_process(publisher)
+
+
+def whep_of(server, event):
+    video = matinee.until(lambda: server.video(event), what='the video')
+    return f'/v/{video}/whep'
+
+
+class Viewer:
+    """An aiortc viewer; counts the frames it has decoded."""
+
+    def __init__(self):
+        self.pc = aiortc.RTCPeerConnection()
+        self.frames = {'video': 0, 'audio': 0}
+        self.stamps = []
+        self.pc.addTransceiver('video', 'recvonly')
+        self.pc.addTransceiver('audio', 'recvonly')
+        self.tasks = []
+        self.news = asyncio.Event()
+        self.pc.on('track', lambda track: self.tasks.append(asyncio.ensure_future(self.count(track))))
+
+    async def count(self, track):
+        try:
+            while True:
+                frame = await track.recv()
+                self.frames[track.kind] += 1
+                self.news.set()
+                if track.kind == 'video':
+                    self.stamps.append(frame.pts)
+        except aiortc.mediastreams.MediaStreamError:
+            pass
+
+    async def watch(self, server, path, change_offer=lambda sdp: sdp, change_answer=lambda sdp: sdp):
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        status, headers, body = await asyncio.to_thread(
+            server.request, 'POST', path, change_offer(self.pc.localDescription.sdp), SDP)
+        assert status == 201, body
+        self.session, self.headers = headers['Location'], headers
+        await self.pc.setRemoteDescription(aiortc.RTCSessionDescription(change_answer(body.decode()), 'answer'))
+        return self
+
+    async def until(self, good, what, seconds=30):
+        async def come():
+            while not good():
+                self.news.clear()
+                await self.news.wait()
+
+        try:
+            await asyncio.wait_for(come(), seconds)
+        except TimeoutError:
+            raise AssertionError(f'{what} did not come: {self.frames} {self.pc.connectionState}') from None
+
+    async def close(self):
+        await self.pc.close()
+        for task in self.tasks:
+            task.cancel()
+
+
+def play(scenario):
+    asyncio.run(asyncio.wait_for(scenario(), 90))
+
+
+# --- playing -----------------------------------------------------------------------------------------------------
+
+
+def test_aiortc_plays_picture_and_sound_and_its_session_ends_with_delete(show):
+    server, _, path = show
+
+    async def scenario():
+        viewer = await Viewer().watch(server, path)
+        await viewer.until(lambda: viewer.frames['video'] > 60 and viewer.frames['audio'] > 60, 'picture and sound')
+        assert viewer.headers['ETag'] == '"ice-1"'
+        assert viewer.headers['Matinee-Adapts'] == 'none'
+        assert 'Location' in viewer.headers['Access-Control-Expose-Headers']
+        assert server.metric('matinee_webrtc_viewers') == 1
+        assert (await asyncio.to_thread(server.request, 'DELETE', viewer.session))[0] == 204
+        assert (await asyncio.to_thread(server.request, 'DELETE', viewer.session))[0] == 404
+        assert server.metric('matinee_webrtc_viewers') == 0
+        await viewer.close()
+
+    play(scenario)
+
+
+def test_the_end_of_the_event_ends_its_sessions(show):
+    server, event, path = show
+
+    async def scenario():
+        viewer = await Viewer().watch(server, path)
+        await viewer.until(lambda: viewer.frames['video'] > 5, 'the picture')
+        await asyncio.to_thread(server.end, event)
+        await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_viewers') == 0)
+        assert (await asyncio.to_thread(server.request, 'DELETE', viewer.session))[0] == 404
+        status, _, body = await asyncio.to_thread(server.request, 'POST', path, OFFER, SDP)
+        assert status == 404, body
+        await viewer.close()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize('frames, pyramid, adapts', [(1, 'none', 'drops-b-frames'), (3, 'normal', 'encodes')])
+def test_b_frames_are_dropped_where_that_suffices_and_encoded_away_where_not(house, frames, pyramid, adapts):
+    event = house.make_event()
+    words = matinee.drawn(60, gop=60, extra=('-preset', 'veryfast', '-bf', frames, '-x264-params', f'b-adapt=0:b-pyramid={pyramid}'))
+    publisher = matinee.ffmpeg(*words, event['url'])
+    path = whep_of(house, event)
+    # who asks before the first B-frame has come cannot be told yet
+    matinee.until(lambda: house.json(f"/api/v1/videos/{path.split('/')[2]}")['segments'] > 0, what='a segment')
+
+    async def scenario():
+        viewer = await Viewer().watch(house, path)
+        assert viewer.headers['Matinee-Adapts'] == adapts
+        await viewer.until(lambda: viewer.frames['video'] > 45 and viewer.frames['audio'] > 45, 'picture and sound')
+        assert viewer.stamps == sorted(set(viewer.stamps)), 'pictures come in the order they are shown'
+        await viewer.close()
+
+    play(scenario)
+    matinee.end_process(publisher)
+
+
+# What five seconds of picture (30 a second, most of one packet) and sound (50 a second) come to, and some reports.
+BLACK_DATAGRAMS = 420
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Carries datagrams between one viewer and the server, and loses some of the server's."""
+
+    def __init__(self, server, loss):
+        self.server, self.loss, self.dice, self.viewer = server, loss, random.Random(7), None
+        self.black = False
+        self.swallowed, self.enough = 0, asyncio.Event()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, address):
+        if address == self.server and self.black:
+            self.swallowed += 1
+            if self.swallowed == BLACK_DATAGRAMS:
+                self.enough.set()
+        elif address == self.server:
+            is_media = data[0] >= 128 and not 192 <= data[1] <= 223
+            if self.viewer and not (is_media and self.dice.random() < self.loss):
+                self.transport.sendto(data, self.viewer)
+        elif not self.black:
+            self.viewer = address
+            self.transport.sendto(data, self.server)
+
+
+async def relayed(server, path, loss):
+    """A viewer whose way leads through a relay."""
+    viewer, made = Viewer(), []
+
+    def through(answer):
+        host, port = re.search(r' udp \d+ (\S+) (\d+) typ host', answer).groups()
+        made.append(Relay((host, int(port)), loss))
+        return answer
+
+    loop = asyncio.get_running_loop()
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(('127.0.0.1', 0))
+    mine = udp.getsockname()[1]
+
+    def change(answer):
+        through(answer)
+        answer = re.sub(r'a=candidate:\d+ 1 tcp [^\r]*\r\n', '', answer)
+        return re.sub(r'( udp \d+ 127\.0\.0\.1) \d+ typ', rf'\1 {mine} typ', answer)
+
+    class Late(asyncio.DatagramProtocol):
+        def datagram_received(self, data, address):
+            if made:
+                made[0].datagram_received(data, address)
+
+    transport, _ = await loop.create_datagram_endpoint(Late, sock=udp)
+    await viewer.watch(server, path, change_answer=lambda a: (change(a), setattr(made[0], 'transport', transport))[0])
+    return viewer, made[0]
+
+
+def test_what_is_lost_on_the_way_is_repaired(show):
+    server, _, path = show
+
+    async def scenario():
+        viewer, relay = await relayed(server, path, 0.05)
+        await viewer.until(lambda: viewer.frames['video'] > 150, 'the picture over a lossy way')
+        assert server.metric('matinee_webrtc_packets_repaired_total') > 0
+        await viewer.close()
+        relay.transport.close()
+
+    play(scenario)
+
+
+def test_after_five_black_seconds_the_picture_is_back(show):
+    server, _, path = show
+
+    async def scenario():
+        viewer, relay = await relayed(server, path, 0)
+        await viewer.until(lambda: viewer.frames['video'] > 30, 'the picture')
+        relay.black = True
+        await asyncio.wait_for(relay.enough.wait(), 20)
+        relay.black = False
+        seen = viewer.frames['video']
+        await viewer.until(lambda: viewer.frames['video'] > seen + 10, 'the picture after it', 5)
+        await viewer.close()
+        relay.transport.close()
+
+    play(scenario)
+
+
+def test_another_certificate_than_the_offers_gets_no_keys(show):
+    server, _, path = show
+
+    async def scenario():
+        viewer = Viewer()
+        await viewer.watch(server, path, change_offer=lambda sdp: re.sub(
+            r'(a=fingerprint:sha-256 )(..)', lambda m: m[1] + ('00' if m[2] != '00' else '01'), sdp))
+        await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_handshakes_failed_total') > 0)
+        assert viewer.frames == {'video': 0, 'audio': 0}
+        assert server.metric('matinee_webrtc_viewers') == 0
+        await viewer.close()
+
+    play(scenario)
+
+
+# --- the calls -------------------------------------------------------------------------------------------------------
+
+
+def test_each_wrong_call_is_told_what_is_wrong(show):
+    server, _, path = show
+    nowhere = '/v/01ARZ3NDEKTSV4RRFFQ69G5FAV/whep'
+
+    def post(body, headers=SDP, where=path):
+        status, _, text = server.request('POST', where, body, headers)
+        return status, json.loads(text).get('detail', '') if status >= 400 else text
+
+    assert post(OFFER, {'Content-Type': 'application/json'})[0] == 415
+    assert post(OFFER, where=nowhere)[0] == 404
+    assert post('{"sdp": 1}')[0] == 400
+    assert post('')[0] == 400
+    assert post(OFFER + 'a=x\r\n' * 10000)[0] == 400
+    assert post(OFFER + 'a=' + 'x' * 70000 + '\r\n')[0] == 413
+    status, why = post(OFFER.replace('H264', 'VP8'))
+    assert status == 422 and 'H.264' in why
+    status, why = post(re.sub('a=fingerprint[^\r]*\r\n', '', OFFER))
+    assert status == 422 and 'fingerprint' in why
+    assert server.request('GET', path)[0] == 405
+
+
+def test_patch_is_for_trickle_and_restart(show):
+    server, _, path = show
+    status, headers, body = server.request('POST', path, OFFER, SDP)
+    assert status == 201, body
+    session, tag = headers['Location'], headers['ETag']
+    restart = 'a=ice-ufrag:new1\r\na=ice-pwd:0123456789abcdef01234567\r\n'
+
+    def patch(**more):
+        return server.request('PATCH', session, restart, {**FRAGMENT, **more})
+
+    assert server.request('PATCH', session, restart, {'If-Match': tag, 'Content-Type': 'text/plain'})[0] == 415
+    assert patch()[0] == 428
+    assert patch(**{'If-Match': '"other"'})[0] == 412
+    assert patch(**{'If-Match': tag})[0] == 204
+    status, headers, body = patch(**{'If-Match': '*'})
+    assert status == 200 and headers['ETag'] != tag and b'a=ice-ufrag:' in body and b'a=ice-pwd:' in body
+    assert patch(**{'If-Match': tag})[0] == 412, 'the old tag is stale now'
+    assert server.request('DELETE', session)[0] == 204
+    assert patch(**{'If-Match': '*'})[0] == 404
+    status, headers, _ = server.request('OPTIONS', path, headers={'Origin': 'https://a.example', 'Access-Control-Request-Method': 'PATCH'})
+    assert status == 204 and 'PATCH' in headers['Access-Control-Allow-Methods'] and 'If-Match' in headers['Access-Control-Allow-Headers']
+
+
+def test_a_videos_json_names_its_whep_while_it_is_live(show):
+    server, event, path = show
+    video = path.split('/')[2]
+    assert server.json(f'/api/v1/videos/{video}')['whep'] == path
+    server.end(event)
+    assert 'whep' not in server.json(f'/api/v1/videos/{video}')
+
+
+# --- strangers ---------------------------------------------------------------------------------------------------------
+
+
+def stun(username, password, extra=b''):
+    """A binding request with MESSAGE-INTEGRITY and FINGERPRINT."""
+    name = username.encode()
+    body = struct.pack('>HH', 6, len(name)) + name + b'\0' * (-len(name) % 4) + extra + struct.pack('>HH', 0x25, 0)
+    head = struct.pack('>HHI', 1, len(body) + 24, 0x2112A442) + os.urandom(12)
+    body += struct.pack('>HH', 8, 20) + hmac.new(password.encode(), head + body, hashlib.sha1).digest()
+    head = struct.pack('>HHI', 1, len(body) + 8, 0x2112A442) + head[8:]
+    return head + body + struct.pack('>HHI', 0x8028, 4, zlib.crc32(head + body) ^ 0x5354554E)
+
+
+def credentials(answer):
+    ufrag = re.search(r'a=ice-ufrag:(\S+)', answer)[1]
+    password = re.search(r'a=ice-pwd:(\S+)', answer)[1]
+    host, port = re.search(r' udp \d+ (\S+) (\d+) typ host', answer).groups()
+    return ufrag, password, (host, int(port))
+
+
+def test_a_true_check_is_answered_and_forged_and_unknown_ones_get_silence(show):
+    server, _, path = show
+    _, _, body = server.request('POST', path, OFFER, SDP)
+    ufrag, password, port = credentials(body.decode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect(port)
+        for _ in range(2000):
+            s.send(stun('nobody:them', password))
+        for wrong in ('', 'x' * 27, password[:-1]):
+            s.send(stun(f'{ufrag}:them', wrong))
+        true = stun(f'{ufrag}:them', password)
+        s.send(true[:-1] + bytes([true[-1] ^ 1]))  # a wrong FINGERPRINT
+        s.send(true)
+        s.settimeout(5)
+        answer = s.recv(2048)  # the first that comes, so nothing was said to those before
+        assert answer[:2] == b'\x01\x01' and answer[8:20] == true[8:20]
+        s.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            s.recv(2048)
+    assert server.metric('matinee_webrtc_datagrams_ignored_total') >= 2004
+
+
+def test_garbage_of_every_length_changes_nothing_for_who_watches(show):
+    server, _, path = show
+    dice = random.Random(3)
+
+    async def scenario():
+        viewer = await Viewer().watch(server, path)
+        await viewer.until(lambda: viewer.frames['video'] > 5, 'the picture')
+        status, _, body = await asyncio.to_thread(server.request, 'POST', path, OFFER, SDP)
+        assert status == 201
+        ufrag, password, port = credentials(body.decode())
+
+        def throw():
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, socket.create_connection(port) as t:
+                s.connect(port)
+                s.send(stun(f'{ufrag}:them', password))  # from now on DTLS of this address is listened to
+                for size in range(1, 1500):
+                    junk = bytearray(dice.randbytes(size))
+                    for first in (0, 1, 22, 128, 200):
+                        junk[0] = first
+                        s.send(junk)
+                t.sendall(b'\0\x20' + dice.randbytes(32) + b'\xff\xff' + dice.randbytes(1000))
+
+        await asyncio.to_thread(throw)
+        seen = viewer.frames['video']
+        await viewer.until(lambda: viewer.frames['video'] > seen + 30, 'the picture, still')
+        await viewer.close()
+
+    play(scenario)
+    assert server.process.poll() is None
+
+
+def test_half_open_sessions_are_bounded_and_end_by_themselves(show):
+    server, _, path = show
+    answers = [server.request('POST', path, OFFER, SDP) for _ in range(2001)]
+    assert {status for status, _, _ in answers[:1990]} == {201}
+    assert answers[-1][0] == 503 and answers[-1][1]['Retry-After']
+    matinee.until(lambda: server.metric('matinee_webrtc_handshakes_failed_total') >= 2000, 40, 'the end of those who never came')
+    assert server.request('POST', path, OFFER, SDP)[0] == 201
