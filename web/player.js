@@ -1,11 +1,15 @@
-/* player.js - Shaka Player with our own controls: live with everything behind it, and recordings.
+/* player.js - Shaka Player with our own controls: live with everything behind it, and recordings; at the live edge WebRTC instead.
  *
+ * While WebRTC plays there is `direct`, and the picture is where the edge is. Shaka takes over wherever else the viewer wants to be:
+ * from then until it plays, `going` is where to.
  * It knows one video at a time and nothing of events; who made it says by callbacks what to do when the
  * video ends or cannot be played. */
 import {$, h, icon, setIcon} from '/assets/dom.js';
 import {bitrate, length, quality} from '/assets/format.js';
-import {getThumbnails, getVideo} from '/assets/api.js';
+import {clockAhead, getThumbnails, getVideo} from '/assets/api.js';
+import {Direct} from '/assets/direct.js';
 import {Seekbar} from '/assets/seekbar.js';
+import {Whep} from '/assets/whep.js';
 
 /* So much of what is buffered stays when another quality is chosen, and the picture goes on meanwhile. */
 const SWITCH_S = 4;
@@ -38,26 +42,23 @@ const CONFIG = {
 /* Near the live edge there is the publisher's own quality only, for what is made of it comes later; a line that is too thin for it
  * is better served by the others. */
 const ADDRESSES = {low: 'low.m3u8', dash: 'manifest.mpd', hls: 'master.m3u8'};
+const NAMES = {webrtc: 'WebRTC', low: 'low-latency HLS', dash: 'DASH', hls: 'HLS'};
 const DRY_TIMES = 3;
 const DRY_WITHIN_MS = 45000;
 const DRY_MS_MAX = 4000;
 /* Who has gone back farther than this wants to see the past, and not to be hurried out of it. */
 const CATCH_UP_S = 12;
 const LATENCY_S_MAX = 60;
+/* Who goes to a place nearer than this to the edge while WebRTC plays stays with it. */
+const STAY_S = 1;
+/* The end of a show is played so far, for the curtain falls where the picture ends. */
+const LAST_S = .5;
 /* A live HLS playlist does not say that it keeps everything; ours do. */
 const WINDOW_S = 2 * 24 * 3600;
 
 function configOf(name, catchUp) {
     return {manifest: {availabilityWindowOverride: name === 'dash' ? NaN : WINDOW_S}, streaming: {lowLatencyMode: name === 'low', rebufferingGoal: name === 'low' ? .1 : CONFIG.streaming.rebufferingGoal,
         liveSync: {enabled: catchUp, maxPlaybackRate: 1.06, minPlaybackRate: .97}}};
-}
-
-/* How much the server's clock is ahead of ours, in ms: half of the way is each way's. */
-async function clockAhead() {
-    const began = Date.now();
-    const text = await fetch('/api/v1/time').then((a) => a.text()).catch(() => null);
-
-    return text ? new Date(text) - (began + Date.now()) / 2 : 0;
 }
 
 /* Whether a playlist has something to name yet. */
@@ -80,6 +81,8 @@ export class Player {
         this.#draw();
         this.#listen();
         this.shaka = null;
+        this.direct = null;
+        this.going = null;
     }
 
     /* Plays a video; live: from the live edge, else from the start. Waits for its first segment for as long
@@ -87,6 +90,9 @@ export class Player {
     async load(video, {protocol, live, stillThere = () => false}) {
         const number = ++this.load_number;
 
+        this.#close();
+        this.going = null;
+        this.waits = false;
         this.video_id = video;
         this.cues = [];
         this.cues_at = 0;
@@ -101,24 +107,108 @@ export class Player {
         }
         this.live_wanted = live;
         this.free = !protocol;
-        const problem = await this.#try(video, protocol ? [protocol] : [...(live ? ['low'] : []), 'dash', 'hls'], number);
+        this.pinned = null; /* the quality that the viewer chose, where it is not Shaka that knows */
+        this.webrtc_wanted = live && !this.compact && Whep.possible() && (!protocol || protocol === 'webrtc');
+        if (this.webrtc_wanted && await this.#toWebrtc(number))
+            return;
+        if (number !== this.load_number)
+            return;
+        /* Once is enough: who is behind such a wall stays behind it. */
+        this.webrtc_wanted = false;
+        if (protocol === 'webrtc')
+            this.#fail({code: 'WebRTC'});
+        else
+            await this.#begin(protocol ? [protocol] : [...(live ? ['low'] : []), 'dash', 'hls'], number, live ? Infinity : 0);
+    }
+
+    /* Shaka plays from this second of a live video on, Infinity being the edge; of another from its start, but for `last`: its end.
+     * `then()` comes between. */
+    async #begin(names, number, at, {last = false, then} = {}) {
+        const problem = await this.#try(this.video_id, names, number);
 
         if (number !== this.load_number)
             return;
+        const {going, waits} = this;
+
+        this.going = null;
         this.say(null);
         if (problem) {
             this.#fail(problem);
             return;
         }
+        then?.();
         this.#qualities();
         this.#thumbnails();
-        if (this.isLive())
-            this.video.currentTime = live ? this.range().end : this.range().start;
+        const {start, end} = this.range();
+
+        if (this.isLive() || going !== null)
+            this.video.currentTime = Math.min(end, start + (going ?? at));
+        if (last)
+            this.video.currentTime = end - LAST_S;
+        if (waits)
+            this.#state('paused');
+        else
+            await this.play(true);
+    }
+
+    /* --- WebRTC, and away from it --- */
+
+    /* Plays by WebRTC as soon as its pictures come; what plays goes on until then. False: it cannot be had. */
+    async #toWebrtc(number) {
+        let direct;
+        const ours = () => this.direct === direct;
+
+        try {
+            direct = await Direct.open(this.video_id, {
+                stalled: (is) => ours() && this.root.dataset.state !== 'paused' && this.#state(is ? 'buffering' : 'playing'),
+                lost: () => ours() && this.#leaveFor(Infinity),
+                ended: () => ours() && this.#leaveFor(Infinity, {names: ['dash', 'hls'], last: true}),
+            });
+        } catch {
+            return false;
+        }
+        if (number !== this.load_number) {
+            direct.close();
+            return false;
+        }
+        await this.shaka?.detach();
+        if (number !== this.load_number) {
+            direct.close();
+            return false;
+        }
+        this.direct = direct;
+        this.protocol = 'webrtc';
+        this.video.srcObject = direct.stream;
+        this.say(null);
+        this.#qualities();
+        this.#thumbnails();
         await this.play(true);
+        return true;
+    }
+
+    /* Shaka takes over from WebRTC, at this second of the video. */
+    async #leaveFor(seconds, {names = ['low', 'dash', 'hls'], waits = false, ...more} = {}) {
+        const number = ++this.load_number;
+
+        this.going_end = this.edge();
+        this.going = seconds;
+        this.waits = waits;
+        this.#close();
+        this.#state('buffering');
+        await this.#begin(names, number, seconds, more);
+    }
+
+    #close() {
+        if (!this.direct)
+            return;
+        this.direct.close();
+        this.direct = null;
+        this.video.srcObject = null;
     }
 
     async unload() {
         this.load_number++;
+        this.#close();
         this.video_id = null;
         this.#state('empty');
         await this.shaka?.unload();
@@ -126,6 +216,7 @@ export class Player {
 
     async destroy() {
         this.load_number++;
+        this.#close();
         clearInterval(this.ticker);
         this.stops.forEach((stop) => stop());
         await this.shaka?.destroy();
@@ -139,6 +230,10 @@ export class Player {
     }
 
     async play(first = false) {
+        if (this.going !== null) {
+            this.waits = false; /* there is nothing to play yet */
+            return;
+        }
         try {
             await this.video.play();
         } catch (problem) {
@@ -152,6 +247,10 @@ export class Player {
     }
 
     toggle() {
+        if (this.going !== null) {
+            this.waits = !this.waits;
+            return;
+        }
         if (this.video.ended)
             this.seekTo(this.range().start);
         if (this.video.paused || this.video.ended)
@@ -161,16 +260,27 @@ export class Player {
     }
 
     range() {
+        if (this.direct || this.going !== null)
+            return {start: 0, end: this.direct ? this.direct.edge() : this.going_end};
         return this.shaka && this.video_id ? this.shaka.seekRange() : {start: 0, end: 0};
     }
 
     /* HLS says of a live show that keeps everything (EVENT) that it is in progress, DASH that it is live. */
     isLive() {
-        return Boolean(this.shaka?.isLive() || this.shaka?.isInProgress());
+        return Boolean(this.direct || this.going !== null || this.shaka?.isLive() || this.shaka?.isInProgress());
+    }
+
+    /* Where the picture is or is about to be, on the line of range(). */
+    #now() {
+        if (this.direct)
+            return this.direct.edge();
+        return this.going === null ? this.video.currentTime : Math.min(this.going, this.going_end);
     }
 
     /* Where in the video the picture is, in seconds; null while there is none. */
     position() {
+        if (this.direct || this.going !== null)
+            return this.#now();
         return this.shaka && this.video_id && this.video.readyState > 0 ? Math.max(0, this.video.currentTime - this.range().start) : null;
     }
 
@@ -188,7 +298,7 @@ export class Player {
 
     /* Seconds behind the newest that can be played. */
     behind() {
-        return Math.max(0, this.range().end - this.video.currentTime);
+        return Math.max(0, this.range().end - this.#now());
     }
 
     atEdge() {
@@ -197,19 +307,38 @@ export class Player {
 
     seekTo(seconds) {
         const {start, end} = this.range();
+        const to = Math.min(end, Math.max(start, seconds));
 
-        this.video.currentTime = Math.min(end, Math.max(start, seconds));
+        this.#stayWithShaka();
+        if (this.going !== null)
+            this.going = to;
+        else if (!this.direct)
+            this.video.currentTime = to;
+        else if (to < end - STAY_S)
+            this.#leaveFor(to);
         this.#tick();
     }
 
     skip(seconds) {
-        this.seekTo(this.video.currentTime + seconds);
+        this.seekTo(this.#now() + seconds);
         this.#flash(seconds < 0 ? 'back' : 'forward');
     }
 
     goLive() {
+        if (this.direct)
+            return;
         this.seekTo(this.range().end);
         this.play();
+        if (!this.webrtc_wanted || this.going !== null || !this.isLive())
+            return;
+        this.returning = ++this.load_number;
+        this.#toWebrtc(this.returning);
+    }
+
+    /* Whoever goes elsewhere while WebRTC is on its way does not want it any more. */
+    #stayWithShaka() {
+        if (this.returning === this.load_number)
+            this.load_number++;
     }
 
     async fullscreen() {
@@ -299,12 +428,13 @@ export class Player {
             if (!this.shaka) {
                 this.shaka = new window.shaka.Player();
                 this.shaka.configure(CONFIG);
-                this.shaka.addEventListener('error', (e) => this.video_id && this.#fail(e.detail));
+                this.shaka.addEventListener('error', (e) => this.video_id && !this.direct && this.#fail(e.detail));
                 this.shaka.addEventListener('buffering', (e) => this.#buffering(e.buffering));
                 for (const name of ['trackschanged', 'adaptation', 'variantchanged'])
                     this.shaka.addEventListener(name, () => this.#qualities());
-                await this.shaka.attach(this.video);
             }
+            if (this.shaka.getMediaElement() !== this.video)
+                await this.shaka.attach(this.video);
             const base = `/v/${encodeURIComponent(video)}/`;
 
             /* DASH before HLS: its timeline is explicit. HLS where DASH is refused for what it is. */
@@ -345,7 +475,7 @@ export class Player {
 
     /* Nearer to the stage, or with all qualities. */
     #near(on) {
-        this.load(this.video_id, {protocol: on ? 'low' : 'dash', live: true}).then(() => { this.free = true; });
+        this.load(this.video_id, {protocol: on ? undefined : 'dash', live: true}).then(() => { this.free = true; });
     }
 
     #buffering(is) {
@@ -375,9 +505,10 @@ export class Player {
     #qualities() {
         if (this.compact || !this.video_id)
             return;
-        const tracks = this.#tracks();
+        const tracks = this.direct ? this.#others() : this.#tracks();
         const active = tracks.find(([, track]) => track.active);
-        const auto = this.shaka.getConfiguration().abr.enabled;
+        const auto = this.direct ? !this.pinned : this.shaka.getConfiguration().abr.enabled;
+        const nearest = ['webrtc', 'low'].includes(this.protocol);
         const item = (label, detail, checked, work) => h('button', {
             type: 'button', role: 'menuitemradio', 'aria-checked': String(checked), onclick: () => {
                 work();
@@ -387,22 +518,45 @@ export class Player {
 
         this.menu.replaceChildren(
             h('p', {'aria-hidden': 'true'}, 'Quality'),
-            item('Auto', auto && active ? active[0] : '', auto, () => this.#choose(null)),
+            item('Auto', auto && active ? active[0] : '', auto, () => this.#choose(null, null)),
             ...tracks.map(([name, track]) => {
                 const {number, unit} = bitrate(track.bandwidth);
 
-                return item(name, track.bandwidth ? `${number} ${unit}` : '', !auto && track.active, () => this.#choose(track));
+                return item(name, track.bandwidth ? `${number} ${unit}` : '', !auto && track.active, () => this.#choose(track, name));
             }),
             this.isLive() && this.free ? h('button', {type: 'button', role: 'menuitem', onclick: () => {
                 this.#openMenu(false);
-                this.#near(this.protocol !== 'low');
-            }}, h('span', {class: 'tick'}), h('span', {}, this.protocol === 'low' ? 'All qualities' : 'Closest to live')) : '');
+                this.#near(!nearest);
+            }}, h('span', {class: 'tick'}), h('span', {}, nearest ? 'All qualities' : 'Closest to live')) : '',
+            h('p', {class: 'player-way'}, `Plays by ${NAMES[this.protocol]}`));
     }
 
-    #choose(track) {
-        this.shaka.configure('abr.enabled', !track);
-        if (track)
-            this.shaka.selectVideoTrack(track, true, SWITCH_S);
+    /* What there is besides what WebRTC shows, which is the publisher's own picture or as much of it as browsers take. */
+    #others() {
+        const shown = this.video.videoHeight;
+        const all = this.direct.renditions.filter((r) => r.height).map((r) => [quality(r), {...r, active: r.height === shown}]);
+
+        return all.sort(([, a], [, b]) => b.height - a.height);
+    }
+
+    #choose(track, name) {
+        this.#stayWithShaka();
+        if (this.direct && track && !track.active) {
+            this.#leaveFor(this.edge(), {names: ['dash', 'hls'], then: () => {
+                const [, found] = this.#tracks().find(([other]) => other === name) ?? [];
+
+                this.webrtc_wanted = false;
+                if (found)
+                    this.#choose(found, name);
+            }});
+            return;
+        }
+        this.pinned = track ? name : null;
+        if (!this.direct) {
+            this.shaka.configure('abr.enabled', !track);
+            if (track)
+                this.shaka.selectVideoTrack(track, true, SWITCH_S);
+        }
         this.#qualities();
     }
 
@@ -468,11 +622,13 @@ export class Player {
 
         this.stops = [];
         on(this.video, 'play playing', () => {
-            this.#state(this.shaka?.isBuffering() ? 'buffering' : 'playing');
+            this.#state(!this.direct && this.shaka?.isBuffering() ? 'buffering' : 'playing');
             this.#wake();
         });
-        on(this.video, 'pause', () => this.video.ended || !['playing', 'buffering'].includes(this.root.dataset.state) || this.#state('paused'));
+        on(this.video, 'pause', () => this.#paused());
         on(this.video, 'ended', () => {
+            if (this.direct || !this.video.ended)
+                return; /* a session's streams end with it, and the show goes on */
             this.#state('ended');
             this.calls.ended?.();
         });
@@ -493,6 +649,14 @@ export class Player {
         this.ticker = setInterval(() => this.#tick(), TICK_MS);
         this.#recallVolume();
         this.#showVolume();
+    }
+
+    /* What WebRTC does not show at once is gone, so a pause is Shaka's. */
+    #paused() {
+        if (this.direct && this.video.paused && !this.video.ended)
+            this.#leaveFor(this.edge(), {waits: true});
+        else if (!this.video.ended && ['playing', 'buffering'].includes(this.root.dataset.state) && this.going === null)
+            this.#state('paused');
     }
 
     /* With a finger the first tap shows the controls; with a mouse a click is play or pause. */
@@ -523,13 +687,13 @@ export class Player {
     }
 
     #tick() {
-        if (!this.video_id || !this.shaka || ['loading', 'empty', 'error'].includes(this.root.dataset.state))
+        if (!this.video_id || ['loading', 'empty', 'error'].includes(this.root.dataset.state))
             return;
         const {start, end} = this.range();
         const live = this.isLive();
         const edge = this.atEdge();
-        const position = live && edge ? end : this.video.currentTime;
-        const loaded = this.video.buffered;
+        const position = live && edge ? end : this.#now();
+        const loaded = this.direct ? [] : this.video.buffered;
 
         this.seekbar.update({start, end, position, live, loadedTo: loaded.length ? loaded.end(loaded.length - 1) : 0});
         this.live_button.hidden = !live;
@@ -543,22 +707,22 @@ export class Player {
         this.play_button.setAttribute('aria-label', this.video.ended ? 'Play again' : this.video.paused ? 'Play' : 'Pause');
     }
 
-    /* How far the picture is behind the stage, in seconds, by the times that the playlist tells; null: they do not. */
+    /* How far the picture is behind the stage, in seconds, by the times that the playlist or the server's reports tell; null: they do not. */
     latencySeconds() {
-        const shown = this.shaka.getPlayheadTimeAsDate();
-        const seconds = shown ? (Date.now() + (this.ahead ?? 0) - shown) / 1000 : -1;
+        const shown = this.direct ? null : this.shaka?.getPlayheadTimeAsDate();
+        const seconds = this.direct?.latency_s ?? (shown ? (Date.now() + (this.ahead ?? 0) - shown) / 1000 : -1);
 
         return seconds > 0 && seconds < LATENCY_S_MAX ? seconds : null;
     }
 
     #showLatency(edge) {
         const seconds = edge ? this.latencySeconds() : null;
-        const near = this.protocol === 'low';
+        const near = ['webrtc', 'low'].includes(this.protocol);
 
         this.live_button.title = !edge ? 'Back to live' : seconds ? `Live, about ${Math.round(seconds)} s behind the stage` : 'Live';
         this.latency.hidden = seconds === null || !near;
-        this.latency.textContent = seconds === null ? '' : `${seconds.toFixed(1)} s`;
-        if (near && this.catches_up !== this.behind() < CATCH_UP_S) {
+        this.latency.textContent = seconds === null ? '' : `${seconds.toFixed(this.direct ? 2 : 1)} s`;
+        if (this.protocol === 'low' && this.catches_up !== this.behind() < CATCH_UP_S) {
             this.catches_up = !this.catches_up;
             this.shaka.configure(configOf('low', this.catches_up));
         }

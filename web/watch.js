@@ -9,7 +9,7 @@ const REFRESH_MS = 2500;
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const query = new URLSearchParams(location.search);
 const asked = query.get('protocol');
-const protocol = ['low', 'dash', 'hls'].includes(asked) ? asked : undefined;
+const protocol = ['webrtc', 'low', 'dash', 'hls'].includes(asked) ? asked : undefined;
 
 let player = null;
 let event = null;

@@ -114,8 +114,8 @@ export class House {
         return this.until(`/events/${event.id}`, (e) => e.state === 'live' && e.video, 'the live video');
     }
 
-    /* A page whose console errors and failed requests are collected in page.troubles. */
-    async page(path, {viewport = DESKTOP, phone = false, token = false} = {}) {
+    /* A page whose console errors and failed requests are collected in page.troubles. `webrtc: false`: in a browser that has none. */
+    async page(path, {viewport = DESKTOP, phone = false, token = false, webrtc = true} = {}) {
         const context = await this.browser.newContext({viewport, hasTouch: phone, isMobile: phone, deviceScaleFactor: phone ? 2 : 1, locale: 'en-GB', timezoneId: 'Europe/Berlin'});
         const page = await context.newPage();
 
@@ -125,6 +125,8 @@ export class House {
         page.on('request', (r) => !r.url().startsWith(this.http) && !/^(blob|data):/.test(r.url()) && page.troubles.push(`outside: ${r.url()}`));
         if (token)
             await page.addInitScript((t) => sessionStorage.setItem('admin-token', t), this.token);
+        if (!webrtc)
+            await page.addInitScript(() => { delete window.RTCPeerConnection; });
         await page.goto(this.http + path);
         return page;
     }
@@ -153,4 +155,49 @@ export async function plays(page, seconds, ms = 60000) {
     const from = (await playback(page)).time;
 
     await page.waitForFunction(([at, more]) => document.querySelector('video').currentTime >= at + more, [from, seconds], {timeout: ms});
+}
+
+/* In the page: looks at every picture, and says how old each was, and how often the player ran dry. */
+export function watchThePicture() {
+    const video = document.querySelector('video');
+    const canvas = document.createElement('canvas');
+    const pen = canvas.getContext('2d', {willReadFrequently: true});
+    const seen = {ages: [], stalls: 0};
+    const BLOCKS = 32;
+
+    /* As cmd/demo_picture.c draws them: a white and a black block, 32 bits, a black and a white one. */
+    const age = () => {
+        const size = Math.floor(video.videoWidth / (BLOCKS + 4)) & ~1;
+        const left = Math.floor((video.videoWidth - size * (BLOCKS + 4)) / 2) & ~1;
+        const top = Math.floor(video.videoHeight * 3 / 90) & ~1;
+
+        canvas.width = video.videoWidth;
+        canvas.height = size;
+        pen.drawImage(video, 0, top, video.videoWidth, size, 0, 0, video.videoWidth, size);
+        const row = pen.getImageData(0, size / 2, video.videoWidth, 1).data;
+        const lit = (i) => row[4 * (left + (i + 2) * size + size / 2)] > 128;
+
+        if (!lit(-2) || lit(-1) || lit(BLOCKS) || !lit(BLOCKS + 1))
+            return null;
+        let then = 0;
+
+        for (let i = 0; i < BLOCKS; i++)
+            then = then * 2 + lit(i);
+        return (Date.now() % 2 ** 32) - then;
+    };
+    const look = () => {
+        const ms = age();
+
+        if (ms !== null)
+            seen.ages.push(ms);
+        video.requestVideoFrameCallback(look);
+    };
+
+    video.requestVideoFrameCallback(look);
+    video.addEventListener('waiting', () => { seen.stalls++; });
+    window.seen = seen;
+}
+
+export function percentile(sorted, part) {
+    return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
 }

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
 import {join} from 'node:path';
-import {House, ROOT, picture, plays} from './house.mjs';
+import {House, ROOT, percentile, picture, plays, watchThePicture} from './house.mjs';
 
 const SECONDS = Number(process.env.MATINEE_PLAY_SECONDS ?? 20);
 /* A player begins at the last keyframe, and plays a little faster until it is as near as it wants to be. */
@@ -25,47 +25,6 @@ before(async () => {
 after(async () => {
     assert.equal(await house?.close(), 0, 'serve ends well on SIGTERM');
 }, LIMIT);
-
-/* In the page: looks at every picture, and says how old each was, and how often the player ran dry. */
-function watchThePicture() {
-    const video = document.querySelector('video');
-    const canvas = document.createElement('canvas');
-    const pen = canvas.getContext('2d', {willReadFrequently: true});
-    const seen = {ages: [], stalls: 0};
-    const BLOCKS = 32;
-
-    /* As cmd/demo_picture.c draws them: a white and a black block, 32 bits, a black and a white one. */
-    const age = () => {
-        const size = Math.floor(video.videoWidth / (BLOCKS + 4)) & ~1;
-        const left = Math.floor((video.videoWidth - size * (BLOCKS + 4)) / 2) & ~1;
-        const top = Math.floor(video.videoHeight * 3 / 90) & ~1;
-
-        canvas.width = video.videoWidth;
-        canvas.height = size;
-        pen.drawImage(video, 0, top, video.videoWidth, size, 0, 0, video.videoWidth, size);
-        const row = pen.getImageData(0, size / 2, video.videoWidth, 1).data;
-        const lit = (i) => row[4 * (left + (i + 2) * size + size / 2)] > 128;
-
-        if (!lit(-2) || lit(-1) || lit(BLOCKS) || !lit(BLOCKS + 1))
-            return null;
-        let then = 0;
-
-        for (let i = 0; i < BLOCKS; i++)
-            then = then * 2 + lit(i);
-        return (Date.now() % 2 ** 32) - then;
-    };
-    const look = () => {
-        const ms = age();
-
-        if (ms !== null)
-            seen.ages.push(ms);
-        video.requestVideoFrameCallback(look);
-    };
-
-    video.requestVideoFrameCallback(look);
-    video.addEventListener('waiting', () => { seen.stalls++; });
-    window.seen = seen;
-}
 
 const PLAYERS = {
     'hls.js, HLS': {script: 'hls.js/dist/hls.min.js', start: (base) => {
@@ -97,10 +56,6 @@ function defineShaka() {
     };
 }
 
-function percentile(sorted, part) {
-    return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
-}
-
 for (const [name, player] of Object.entries(PLAYERS)) {
     test(`${name}: ${SECONDS} s without a stall, and the picture is young`, LIMIT, async (t) => {
         const context = await house.browser.newContext({bypassCSP: true});
@@ -129,8 +84,8 @@ for (const [name, player] of Object.entries(PLAYERS)) {
     });
 }
 
-test('the watch page plays near the edge by itself, and says how near', LIMIT, async (t) => {
-    const page = await house.page(`/watch/${event.id}`);
+test('the watch page plays near the edge, and says how near', LIMIT, async (t) => {
+    const page = await house.page(`/watch/${event.id}?protocol=low`);
     const asked = [];
 
     page.on('request', (r) => asked.push(new URL(r.url()).pathname.split('/').at(-1)));
@@ -151,7 +106,7 @@ test('the watch page plays near the edge by itself, and says how near', LIMIT, a
 });
 
 test('from near the edge one rewinds, comes back, and may have all qualities instead', LIMIT, async () => {
-    const page = await house.page(`/watch/${event.id}`);
+    const page = await house.page(`/watch/${event.id}`, {webrtc: false});
 
     await plays(page, 2);
     await page.getByRole('button', {name: 'From the start'}).click();
