@@ -99,6 +99,7 @@ export class Direct {
         if (this.closed || !known)
             return;
         if (known.state !== 'live') {
+            this.session.url = null; /* it ended with the show */
             this.#over(this.calls.ended);
             return;
         }

@@ -126,6 +126,9 @@ export class Player {
     async #begin(names, number, at, {last = false, then} = {}) {
         const problem = await this.#try(this.video_id, names, number);
 
+        /* Before there is metadata Shaka puts the picture where it thinks best. */
+        if (!problem && number === this.load_number && this.video.readyState === 0)
+            await new Promise((done) => this.video.addEventListener('loadedmetadata', done, {once: true}));
         if (number !== this.load_number)
             return;
         const {going, waits} = this;
@@ -443,7 +446,7 @@ export class Player {
                     this.dry = [];
                     this.catches_up = name === 'low';
                     this.shaka.configure(configOf(name, this.catches_up));
-                    await this.shaka.load(base + ADDRESSES[name]);
+                    await this.shaka.load(base + ADDRESSES[name], Number.isFinite(this.going) ? this.going : null);
                     this.protocol = name;
                     if (name === 'low')
                         this.ahead = await clockAhead();

@@ -59,9 +59,9 @@ async function told(page) {
     return Number(await page.getByRole('slider', {name: 'Position in the show'}).getAttribute('aria-valuenow'));
 }
 
-function sessions() {
+function viewers() {
     return fetch(`${house.http}/metrics`, {headers: {Authorization: `Bearer ${house.token}`}}).then((a) => a.text())
-        .then((text) => Number(/^matinee_webrtc_sessions (\d+)/m.exec(text)?.[1]));
+        .then((text) => Number(/^matinee_webrtc_viewers (\d+)/m.exec(text)?.[1]));
 }
 
 /* Nothing that the server sends arrives: the browser is told of no way to it. */
@@ -78,9 +78,12 @@ function wall() {
 /* A browser that lets nothing sound before it is touched. */
 function shy() {
     const real = HTMLMediaElement.prototype.play;
+    let touched = false;
+
+    addEventListener('pointerdown', () => { touched = true; }, true);
 
     HTMLMediaElement.prototype.play = function play() {
-        return this.muted || navigator.userActivation.hasBeenActive ? real.call(this) : Promise.reject(new DOMException('no', 'NotAllowedError'));
+        return this.muted || touched ? real.call(this) : Promise.reject(new DOMException('no', 'NotAllowedError'));
     };
 }
 
@@ -102,14 +105,14 @@ test('a live show plays by WebRTC by itself, and says how old its picture is, an
     assert.equal(await way(page), 'Plays by WebRTC');
     assert.ok(!page.asked.some((name) => /\.(m4s|m3u8|mpd)$/.test(name)), 'nothing else is fetched');
     assert.ok(percentile(ages, .5) < 800, `${percentile(ages, .5)} ms old`);
-    assert.ok(Math.abs(said * 1000 - percentile(ages, .5)) < 400, 'what it says is what it shows');
+    assert.ok(Math.abs(said * 1000 - percentile(ages, .5)) < 250, 'what it says is what it shows');
     assert.ok(Math.abs(position - duration) < 4, 'the picture is at the live edge');
     assert.deepEqual(page.troubles, []);
     await picture(page, 'watch-webrtc');
     await page.goto(`${house.http}/`);
     const limit = Date.now() + 10000;
 
-    while (await sessions() !== 0)
+    while (await viewers() !== 0)
         assert.ok(Date.now() < limit, 'the session is ended, and does not time out');
     await page.context().close();
 });
@@ -217,7 +220,7 @@ test('the picture\'s own quality stays with WebRTC, all qualities leave it, and 
 
     await playsBy(page, true);
     await page.keyboard.press('q');
-    await page.getByRole('menuitemradio', {name: '360p'}).click();
+    await page.getByRole('menuitemradio', {name: /^360p/}).click();
     await page.keyboard.press('q');
     assert.deepEqual(await page.getByRole('menuitemradio').evaluateAll((all) => all.map((i) => i.getAttribute('aria-checked'))), ['false', 'true']);
     assert.equal(await page.locator('.player-way').innerText(), 'Plays by WebRTC');
