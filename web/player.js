@@ -107,7 +107,7 @@ export class Player {
         }
         this.live_wanted = live;
         this.free = !protocol;
-        this.pinned = null; /* the quality that the viewer chose, where it is not Shaka that knows */
+        this.pinned = null; /* the quality that the viewer chose */
         this.webrtc_wanted = live && !this.compact && Whep.possible() && (!protocol || protocol === 'webrtc');
         if (this.webrtc_wanted && await this.#toWebrtc(number))
             return;
@@ -164,7 +164,7 @@ export class Player {
         try {
             direct = await Direct.open(this.video_id, {
                 stalled: (is) => ours() && this.root.dataset.state !== 'paused' && this.#state(is ? 'buffering' : 'playing'),
-                lost: () => ours() && this.#leaveFor(Infinity),
+                lost: () => ours() && this.#lost(),
                 ended: () => ours() && this.#leaveFor(Infinity, {names: ['dash', 'hls'], last: true}),
             });
         } catch {
@@ -189,6 +189,15 @@ export class Player {
         return true;
     }
 
+    #lost() {
+        if (this.free) {
+            this.#leaveFor(Infinity);
+        } else {
+            this.#close();
+            this.#fail({code: 'WebRTC'});
+        }
+    }
+
     /* Shaka takes over from WebRTC, at this second of the video. */
     async #leaveFor(seconds, {names = ['low', 'dash', 'hls'], waits = false, ...more} = {}) {
         const number = ++this.load_number;
@@ -196,6 +205,7 @@ export class Player {
         this.going_end = this.edge();
         this.going = seconds;
         this.waits = waits;
+        this.pinned = null;
         this.#close();
         this.#state('buffering');
         await this.#begin(names, number, seconds, more);
@@ -332,7 +342,7 @@ export class Player {
             return;
         this.seekTo(this.range().end);
         this.play();
-        if (!this.webrtc_wanted || this.going !== null || !this.isLive())
+        if (!this.webrtc_wanted || this.pinned || this.going !== null || !this.isLive())
             return;
         this.returning = ++this.load_number;
         this.#toWebrtc(this.returning);
@@ -414,6 +424,7 @@ export class Player {
             [Code.BAD_HTTP_STATUS]: problem.data?.[1] === 401 || problem.data?.[1] === 403
                 ? 'This show is for ticket holders.' : 'The server does not have this recording (any more).',
             [Code.HTTP_ERROR]: 'The server cannot be reached.',
+            WebRTC: 'WebRTC does not get through to this browser.',
             [Code.TIMEOUT]: 'The server did not answer in time.',
         }[problem.code] ?? (problem.category === window.shaka.util.Error.Category.MEDIA || problem.code === Code.CONTENT_UNSUPPORTED_BY_BROWSER
             ? 'This browser cannot play the format of this video.' : `The player gave up (error ${problem.code ?? problem.message}).`);
@@ -446,6 +457,7 @@ export class Player {
                     this.dry = [];
                     this.catches_up = name === 'low';
                     this.shaka.configure(configOf(name, this.catches_up));
+                    this.shaka.configure('abr.enabled', true);
                     await this.shaka.load(base + ADDRESSES[name], Number.isFinite(this.going) ? this.going : null);
                     this.protocol = name;
                     if (name === 'low')
@@ -548,7 +560,6 @@ export class Player {
             this.#leaveFor(this.edge(), {names: ['dash', 'hls'], then: () => {
                 const [, found] = this.#tracks().find(([other]) => other === name) ?? [];
 
-                this.webrtc_wanted = false;
                 if (found)
                     this.#choose(found, name);
             }});

@@ -60,8 +60,8 @@ test('comments are kept in the order of their places, and told up to one', () =>
 });
 
 test('what one viewer says another reads, at the same second, live and in replay', LIMIT, async () => {
-    const speaker = await house.page(`/watch/${event.id}`);
-    const reader = await house.page(`/watch/${event.id}`);
+    const speaker = await house.page(`/watch/${event.id}?protocol=low`);
+    const reader = await house.page(`/watch/${event.id}?protocol=low`);
 
     await Promise.all([plays(speaker, 1), plays(reader, 1)]);
     await watchFor(reader);

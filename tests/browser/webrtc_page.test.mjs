@@ -215,6 +215,23 @@ test('ten seconds back, and a pause, go on from where the picture was', LIMIT, a
     await page.context().close();
 });
 
+test('comments stand at the live edge while WebRTC plays, and a click on a time goes there', LIMIT, async () => {
+    const page = await watch();
+    const said = (data, offset) => house.call('POST', `/videos/${video}/comments`, {id: `c-${data}`, authorId: 'Ada', data, offset});
+
+    await playsBy(page, true);
+    await said('early', 3);
+    await said('now');
+    await page.locator('aside .comment-text', {hasText: 'early'}).waitFor(WITHIN);
+    await page.locator('aside .comment-text', {hasText: 'now'}).waitFor(WITHIN);
+    await page.locator('aside .comment', {hasText: 'early'}).getByRole('button').click();
+    await playsBy(page, false);
+    assert.ok((await playback(page)).time < 8, 'it plays from there');
+    await page.locator('aside .comment-text', {hasText: 'now'}).waitFor({state: 'detached'});
+    assert.deepEqual(page.troubles, []);
+    await page.context().close();
+});
+
 test('the picture\'s own quality stays with WebRTC, all qualities leave it, and closest to live comes back', LIMIT, async () => {
     const page = await watch();
 
