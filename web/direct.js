@@ -8,6 +8,8 @@ import {Whep} from '/assets/whep.js';
 
 const LOOK_MS = 500;
 const ASK_MS = 2000;
+/* The age of a picture is tenths of a second here, and a page that is just beginning answers itself late. */
+const ASK_TIMES = 5;
 /* Without a picture for so long, it stands still. */
 const QUIET_MS = 1500;
 /* The server's length may come to this much more after the last picture, for its word is late; more, and the show goes on without us. */
@@ -25,15 +27,14 @@ export class Direct {
 
         if (!known.whep)
             throw new Error('this video is not live');
-        const [session, ahead] = await Promise.all([Whep.open(known.whep), clockAhead()]);
-
-        return new Direct(video, session, ahead, known, calls);
+        return new Direct(video, await Whep.open(known.whep), known, calls);
     }
 
-    constructor(video, session, ahead, known, calls) {
+    constructor(video, session, known, calls) {
         this.video = video;
         this.session = session;
-        this.ahead = ahead;
+        this.ahead = null; /* the server's clock, of ours */
+        clockAhead(ASK_TIMES).then((ms) => { this.ahead = ms; });
         this.calls = calls;
         this.renditions = known.renditions;
         this.line = new Edge();
@@ -70,7 +71,7 @@ export class Direct {
 
         if (this.closed)
             return;
-        this.latency_s = shown ? (Date.now() + this.ahead - shown) / 1000 : null;
+        this.latency_s = shown && this.ahead !== null ? (Date.now() + this.ahead - shown) / 1000 : null;
         if (frames !== this.frames) {
             this.frames = frames;
             this.came_at = performance.now();
