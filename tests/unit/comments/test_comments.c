@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -648,3 +649,113 @@ int main(void)
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+#define RULERS 4 /* threads of a kind */
+#define TURNS  100
+
+struct ruling {
+    struct house *house;
+    struct ulid event;
+    char name[16];
+    atomic_bool over;
+};
+
+static void *judge_often(void *ctx)
+{
+    struct ruling *r = ctx;
+    struct comment_case k = {
+        .event = r->event, .id = "x", .author = "Anna", .data = "hello", .may_block = true};
+    enum comment_verdict v;
+
+    while (!atomic_load(&r->over)) {
+        enum err e = comments_judge(r->house->comments, &k, &v);
+
+        assert_true(e == ERR_BUSY || (e == ERR_OK && v != COMMENT_UNKNOWN));
+    }
+    return NULL;
+}
+
+static void *forget_often(void *ctx)
+{
+    const struct ruling *r = ctx;
+
+    for (int i = 0; i < TURNS; i++)
+        assert_int_equal(comments_forget_rules(r->house->comments, r->event), ERR_OK);
+    return NULL;
+}
+
+/* An event can be deleted while somebody posts to it. */
+static void an_event_may_go_while_its_comments_are_judged(void **state)
+{
+    pthread_t judges[RULERS], forgetters[RULERS];
+    struct ruling r;
+    struct house h;
+
+    open_house(&h);
+    r = (struct ruling){.house = &h, .event = ulid_new()};
+    for (int n = 0; n < RULERS; n++) {
+        assert_int_equal(pthread_create(&judges[n], NULL, judge_often, &r), 0);
+        assert_int_equal(pthread_create(&forgetters[n], NULL, forget_often, &r), 0);
+    }
+    for (int n = 0; n < RULERS; n++)
+        pthread_join(forgetters[n], NULL);
+    atomic_store(&r.over, true);
+    for (int n = 0; n < RULERS; n++)
+        pthread_join(judges[n], NULL);
+    close_house(&h);
+}
+
+/* So many that reading them takes longer than muting one more. */
+static enum err mute_many(void *ctx, struct db *tx)
+{
+    char id[ULID_TEXT_SIZE], name[16];
+    enum err e = ERR_OK;
+
+    ulid_text(((const struct ruling *)ctx)->event, id);
+    for (int i = 0; i < 5000 && e == ERR_OK; i++) {
+        snprintf(name, sizeof name, "Bea %d", i);
+        e = db_run(tx, "INSERT INTO comment_muted (event_id, author, since) VALUES (?, ?, 1)",
+                   DB_VALUES(db_str(id), db_str(name)), NULL);
+    }
+    return e;
+}
+
+static void *mute_one(void *ctx)
+{
+    const struct ruling *r = ctx;
+
+    assert_int_equal(comments_enlist(r->house->comments, COMMENT_MUTED, r->event, r->name, true), ERR_OK);
+    return NULL;
+}
+
+/* However calls of the producer overlap, what each of them changed is in force once they are answered. */
+static void rules_that_are_changed_at_once_are_all_in_force(void **state)
+{
+    struct ruling rulings[RULERS];
+    pthread_t threads[RULERS];
+    struct house h;
+
+    open_house(&h);
+    for (int n = 0; n < RULERS; n++)
+        rulings[n] = (struct ruling){.house = &h, .event = n == 0 ? ulid_new() : rulings[0].event};
+    assert_int_equal(db_write(h.db, mute_many, &rulings[0]), ERR_OK);
+    for (int i = 0; i < TURNS / 4; i++) {
+        for (int n = 0; n < RULERS; n++) {
+            snprintf(rulings[n].name, sizeof rulings[n].name, "Anna %d-%d", i, n);
+            assert_int_equal(pthread_create(&threads[n], NULL, mute_one, &rulings[n]), 0);
+        }
+        for (int n = 0; n < RULERS; n++)
+            pthread_join(threads[n], NULL);
+        for (int n = 0; n < RULERS; n++) {
+            struct comment_case k = {
+                .event = rulings[n].event, .id = "x", .author = rulings[n].name, .data = "hello"};
+            enum comment_verdict v;
+
+            assert_int_equal(comments_judge(h.comments, &k, &v), ERR_OK);
+            assert_int_equal(v, COMMENT_MUTE);
+        }
+    }
+    close_house(&h);
+}
+
+        cmocka_unit_test(an_event_may_go_while_its_comments_are_judged),
+        cmocka_unit_test(rules_that_are_changed_at_once_are_all_in_force),
