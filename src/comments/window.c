@@ -24,6 +24,9 @@ METRIC(asked, METRIC_COUNTER, "matinee_comment_windows_asked_total", "Windows re
 #define TOUCHES 4096
 /* How often a change may come in between before sealing is left for later. */
 #define SEAL_TRIES 3
+/* Windows sealed in one turn of the keeper, which has feeds to look after and may be asked to end: a whole archive that was
+ * imported waits a little. */
+#define SEALS_PER_TURN 64
 
 struct window_key {
     struct ulid video;
@@ -385,15 +388,15 @@ static struct unsealed **list_unsealed(struct windows *w, size_t *count)
     return all;
 }
 
-/* An entry is taken off before its window is sealed: what comes into it then puts it back. */
-static void try_one(struct comments *c, struct unsealed *u)
+/* An entry is taken off before its window is sealed: what comes into it then puts it back. Returns whether it was due. */
+static bool try_one(struct comments *c, struct unsealed *u)
 {
     struct windows *w = c->windows;
     enum ripeness ripe = ripeness(c, u);
     struct window_key key = u->key;
 
     if (ripe == RIPE_LATER)
-        return;
+        return false;
     pthread_mutex_lock(&w->lock);
     map_remove(w->unsealed, key_bytes(&key));
     pthread_mutex_unlock(&w->lock);
@@ -404,16 +407,17 @@ static void try_one(struct comments *c, struct unsealed *u)
 
 void windows_seal(struct comments *c)
 {
-    size_t count;
+    size_t count, sealed_now = 0;
     struct unsealed **all = list_unsealed(c->windows, &count);
 
-    for (size_t i = 0; i < count; i++)
-        try_one(c, all[i]);
+    for (size_t i = 0; i < count && sealed_now < SEALS_PER_TURN; i++)
+        sealed_now += try_one(c, all[i]);
     free(all);
 }
 
 /* --- opening and closing --------------------------------------------------------------------------------- */
 
+    return ripe == RIPE_NOW;
 struct windows *windows_new(void)
 {
     struct windows *w = mem_new(sizeof *w);
