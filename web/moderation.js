@@ -5,6 +5,8 @@ import {drawComment, followComments, placeComments} from '/assets/comments.js';
 
 const SHOWN_MAX = 200;
 const HELD_MS = 4000;
+const PAGE = 500;
+const PAGES_MAX = 10;
 
 const AUDIENCES = [['everyone', 'Everybody'], ['followers', 'Followers of the show'], ['tickets', 'Ticket holders']];
 
@@ -74,10 +76,15 @@ export class Moderation {
     async #readNewest(video) {
         try {
             const {duration} = await call('GET', `/videos/${video}`);
-            const {items} = await call('GET', `/videos/${video}/comments?from=${Math.max(0, Math.floor(duration) - 600)}&limit=500`);
+            let from = Math.max(0, Math.floor(duration) - 600), items;
 
-            if (this.video === video)
-                items.slice(-SHOWN_MAX).forEach((c) => this.#add(c));
+            /* By position: in a loud show the newest are pages away. What comes twice has the same id. */
+            for (let page = 0; page < PAGES_MAX && (!items || items.length === PAGE); page++) {
+                ({items} = await call('GET', `/videos/${video}/comments?from=${from}&limit=${PAGE}`));
+                if (this.video === video)
+                    items.slice(-SHOWN_MAX).forEach((c) => this.#add(c));
+                from = items.at(-1)?.offset ?? from;
+            }
         } catch {
             return; /* the feed goes on, and its next opening reads again */
         }

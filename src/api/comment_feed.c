@@ -94,7 +94,7 @@ static void follow(struct call *c)
 {
     if (!call_view(c) || !call_may_watch(c))
         return;
-    if (comments_feed_ready(c->api->options.comments, c->id) == ERR_OK)
+    if (comments_feed_ready(c->api->options.comments, c->id, c->since) == ERR_OK)
         c->answer = begin;
     else
         reply_comments_away(c);

@@ -268,9 +268,10 @@ static void read_window(void *ctx)
 {
     struct call *c = ctx;
     struct comment_window w;
+    enum err e;
 
-    if (c->view == NULL && !(live_video_load(c->api->options.live, c->id, &c->view) == ERR_OK)) {
-        call_error(c, ERR_MISSING, "video");
+    if (c->view == NULL && (e = live_video_load(c->api->options.live, c->id, &c->view)) != ERR_OK) {
+        call_error(c, e, "video");
         return;
     }
     if (!call_may_watch(c) || !window_begun(c))

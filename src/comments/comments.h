@@ -186,8 +186,9 @@ void comments_reader_writable(struct comment_reader *r);
 
 #define COMMENT_NEW_ONLY (-1)
 
-/* Has the feed of a video in memory, so that comments_follow() can begin. Blocks: pool threads. */
-must_check enum err comments_feed_ready(struct comments *c, struct ulid video);
+/* Has the feed of a video in memory, as far as entry `since` where there is such a one, so that comments_follow() can begin. Blocks:
+ * pool threads. */
+must_check enum err comments_feed_ready(struct comments *c, struct ulid video, int64_t since);
 
 /* Tells of all that comes, or of what came after entry `since` first: as much of it as COMMENT_RESUME_MAX, after an event `gap`
  * where there was more. A reader that does not keep up gets `gap` and the newest COMMENT_SLOW_LAST. On the reader's loop; the

@@ -193,14 +193,18 @@ static enum err load(struct feed *f)
     return e;
 }
 
-enum err comments_feed_ready(struct comments *c, struct ulid video)
+/* Whoever was told further by another server than we have heard yet must not be told the same again. */
+enum err comments_feed_ready(struct comments *c, struct ulid video, int64_t since)
 {
     struct feed *f = feed_of(c, video, true);
     enum err e;
 
     pthread_mutex_lock(&f->load);
-    e = load(f);
+    if ((e = load(f)) == ERR_OK && since > f->head)
+        e = read_on(f);
+    pthread_mutex_lock(&f->lock);
     f->used_ms = clock_mono_ms();
+    pthread_mutex_unlock(&f->lock);
     pthread_mutex_unlock(&f->load);
     return e;
 }
@@ -249,6 +253,8 @@ void feed_tell(struct comments *c, struct comment_call **calls, size_t count)
     for (size_t i = 0; i < count && f->loaded && !torn; i++) {
         struct comment entry;
 
+        /* Done by an attempt whose outcome was not heard: its number is in the engine only. */
+        torn = calls[i]->written && calls[i]->answer == COMMENTED_BEFORE;
         if (calls[i]->answer != COMMENTED || calls[i]->seq <= f->head)
             continue;
         told_of(calls[i], &entry);

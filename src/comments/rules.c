@@ -25,6 +25,8 @@ struct turn {
 };
 
 struct rule_book {
+    pthread_mutex_t
+        renewing; /* held from reading a page until it is in its place: an older one never follows a newer one */
     pthread_mutex_t lock;
     struct map *pages; /* by event */
 };
@@ -65,6 +67,7 @@ struct rule_book *rules_new(void)
 {
     struct rule_book *b = mem_new(sizeof *b);
 
+    pthread_mutex_init(&b->renewing, NULL);
     pthread_mutex_init(&b->lock, NULL);
     b->pages = map_new();
     return b;
@@ -79,6 +82,7 @@ void rules_free(struct rule_book *b)
         page_free(value);
     map_free(b->pages);
     pthread_mutex_destroy(&b->lock);
+    pthread_mutex_destroy(&b->renewing);
     free(b);
 }
 
@@ -205,13 +209,28 @@ static void install(struct comments *c, struct ulid event, struct page *p)
     page_free(old);
 }
 
+/* What is there does not hold any more, and no better is at hand: whoever asks next reads it. */
+static void forget_page(struct comments *c, struct ulid event)
+{
+    struct page *p;
+
+    pthread_mutex_lock(&c->rules->lock);
+    if ((p = map_get(c->rules->pages, bytes_of(event.b, sizeof event.b))) != NULL)
+        p->read_ms = 0;
+    pthread_mutex_unlock(&c->rules->lock);
+}
+
 static enum err renew(struct comments *c, struct ulid event)
 {
     struct page *p = NULL;
-    enum err e = read_page(c, event, &p);
+    enum err e;
 
-    if (e == ERR_OK)
+    pthread_mutex_lock(&c->rules->renewing);
+    if ((e = read_page(c, event, &p)) == ERR_OK)
         install(c, event, p);
+    else
+        forget_page(c, event);
+    pthread_mutex_unlock(&c->rules->renewing);
     return e;
 }
 
@@ -449,8 +468,12 @@ enum err comments_judge(struct comments *c, struct comment_case *k, enum comment
         return e;
     pthread_mutex_lock(&c->rules->lock);
     p = map_get(c->rules->pages, bytes_of(k->event.b, sizeof k->event.b));
-    k->followed_s = p->rules.followed_s;
-    *out = verdict_of(p, k, since_ms > 0 && clock_wall_ms() - since_ms >= p->rules.followed_s * 1000);
+    if (p == NULL) { /* the event was deleted meanwhile */
+        e = ERR_BUSY;
+    } else {
+        k->followed_s = p->rules.followed_s;
+        *out = verdict_of(p, k, since_ms > 0 && clock_wall_ms() - since_ms >= p->rules.followed_s * 1000);
+    }
     pthread_mutex_unlock(&c->rules->lock);
-    return ERR_OK;
+    return e;
 }

@@ -24,6 +24,9 @@ METRIC(asked, METRIC_COUNTER, "matinee_comment_windows_asked_total", "Windows re
 #define TOUCHES 4096
 /* How often a change may come in between before sealing is left for later. */
 #define SEAL_TRIES 3
+/* Windows sealed in one turn of the keeper, which has feeds to look after and may be asked to end: a whole archive that was
+ * imported waits a little. */
+#define SEALS_PER_TURN 64
 
 struct window_key {
     struct ulid video;
@@ -108,6 +111,7 @@ void window_touch(struct comments *c, struct ulid video, int64_t offset_us)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* With the lock held. */
 static void keep(struct windows *w, const struct window_key *key, const struct comment_window *window,
                  int64_t ms)
 {
@@ -115,7 +119,6 @@ static void keep(struct windows *w, const struct window_key *key, const struct c
 
     *k = (struct kept){.key = *key, .window = *window, .until_ms = clock_mono_ms() + ms};
     buffer_ref(window->json);
-    pthread_mutex_lock(&w->lock);
     if ((old = map_get(w->kept, key_bytes(key))) != NULL)
         drop(w, old);
     map_put(w->kept, key_bytes(&k->key), k);
@@ -123,7 +126,6 @@ static void keep(struct windows *w, const struct window_key *key, const struct c
     w->bytes += cost(window);
     while (w->bytes > COMMENT_WINDOWS_BYTES_MAX && w->used.next != &k->link)
         drop(w, container_of(w->used.next, struct kept, link));
-    pthread_mutex_unlock(&w->lock);
 }
 
 bool comments_window_closed(const struct video_view *v, int64_t window)
@@ -217,14 +219,14 @@ static enum err read_window(struct comments *c, const struct window_key *key, bo
     return ERR_OK;
 }
 
-/* The sealed form, if there is one. What other servers changed is seen because it is read anew. */
+/* The sealed form, if there is one. It is read anew: what the store has in memory another server may have changed, and a get that
+ * ran beside our own deletion may have put it back there. */
 static bool read_sealed(struct comments *c, const struct window_key *key, struct comment_window *out)
 {
     char *name = object_name(key);
     enum err e;
 
-    if (c->store->shared)
-        store_cool(c->options.store, name);
+    store_cool(c->options.store, name);
     *out = (struct comment_window){.closed = true};
     e = store_get(c->options.store, name, &out->json);
     free(name);
@@ -234,12 +236,27 @@ static bool read_sealed(struct comments *c, const struct window_key *key, struct
     return true;
 }
 
+/* Keeps what was read since there were `before` touches. Who touches counts first and then drops what is kept: looking under the
+ * lock sees the one or is seen by the other. */
+static void keep_if_calm(struct comments *c, const struct window_key *key,
+                         const struct comment_window *window, unsigned before, bool crowded)
+{
+    struct windows *w = c->windows;
+    bool calm;
+
+    pthread_mutex_lock(&w->lock);
+    calm = atomic_load(touches_of(w, key)) == before;
+    if (calm || crowded)
+        keep(w, key, window, c->store->shared || !calm ? COMMENT_WINDOW_FRESH_MS : COMMENT_WINDOW_KEPT_MS);
+    pthread_mutex_unlock(&w->lock);
+}
+
 enum err comments_window(struct comments *c, const struct video_view *v, int64_t window,
                          struct comment_window *out)
 {
     struct windows *w = c->windows;
     struct window_key key = key_of(v->id, window);
-    bool closed = comments_window_closed(v, window), calm, crowded = false;
+    bool closed = comments_window_closed(v, window), crowded = false;
     unsigned before = atomic_load(touches_of(w, &key));
     struct reading r;
     enum err e;
@@ -251,9 +268,7 @@ enum err comments_window(struct comments *c, const struct video_view *v, int64_t
         if (closed)
             window_note(c, v->id, window);
     }
-    calm = atomic_load(touches_of(w, &key)) == before;
-    if (calm || crowded)
-        keep(w, &key, out, c->store->shared || !calm ? COMMENT_WINDOW_FRESH_MS : COMMENT_WINDOW_KEPT_MS);
+    keep_if_calm(c, &key, out, before, crowded);
     return ERR_OK;
 }
 
@@ -327,8 +342,10 @@ static enum err seal_once(struct comments *c, const struct window_key *key, bool
         e = store_put(c->options.store, name, buffer_bytes(window.json));
     if (e == ERR_OK)
         e = changed_after(c, key, seq, changed);
-    if (e != ERR_OK || *changed)
+    if (e != ERR_OK || *changed) {
         e = store_delete(c->options.store, name) == ERR_OK ? e : ERR_IO;
+        window_touch(c, key->video, key->window * COMMENT_WINDOW_US); /* somebody may have read it by now */
+    }
     buffer_unref(window.json);
     free(name);
     return e;
@@ -385,30 +402,31 @@ static struct unsealed **list_unsealed(struct windows *w, size_t *count)
     return all;
 }
 
-/* An entry is taken off before its window is sealed: what comes into it then puts it back. */
-static void try_one(struct comments *c, struct unsealed *u)
+/* An entry is taken off before its window is sealed: what comes into it then puts it back. Returns whether it was due. */
+static bool try_one(struct comments *c, struct unsealed *u)
 {
     struct windows *w = c->windows;
     enum ripeness ripe = ripeness(c, u);
     struct window_key key = u->key;
 
     if (ripe == RIPE_LATER)
-        return;
+        return false;
     pthread_mutex_lock(&w->lock);
     map_remove(w->unsealed, key_bytes(&key));
     pthread_mutex_unlock(&w->lock);
     free(u);
     if (ripe == RIPE_NOW && !window_seal(c, key.video, key.window))
         window_note(c, key.video, key.window);
+    return ripe == RIPE_NOW;
 }
 
 void windows_seal(struct comments *c)
 {
-    size_t count;
+    size_t count, sealed_now = 0;
     struct unsealed **all = list_unsealed(c->windows, &count);
 
-    for (size_t i = 0; i < count; i++)
-        try_one(c, all[i]);
+    for (size_t i = 0; i < count && sealed_now < SEALS_PER_TURN; i++)
+        sealed_now += try_one(c, all[i]);
     free(all);
 }
 

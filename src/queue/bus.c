@@ -74,9 +74,9 @@ static void *listen_on(void *ctx)
     struct bus_ear *ear = ctx;
 
     while (!atomic_load(&ear->ends)) {
-        natsMsg *m = NULL;
+        natsMsg *m = nats_next(ear->subscription, EAR_MS);
 
-        if (natsSubscription_NextMsg(&m, ear->subscription, EAR_MS) == NATS_OK)
+        if (m != NULL)
             ear->heard(ear->ctx, bytes_of(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m)));
         natsMsg_Destroy(m);
     }

@@ -364,9 +364,9 @@ static void *ear(void *ctx)
     bool closing = false;
 
     while (!closing) {
-        natsMsg *m = NULL;
+        natsMsg *m = nats_next(n->told, EAR_MS);
 
-        if (natsSubscription_NextMsg(&m, n->told, EAR_MS) == NATS_OK)
+        if (m != NULL)
             hear(n, m);
         natsMsg_Destroy(m);
         notice_reconnect(n);
@@ -467,6 +467,16 @@ natsStatus nats_connect(natsConnection **out, const char *url, const char *name,
         s = NATS_OK;
     natsOptions_Destroy(options);
     return s;
+}
+
+natsMsg *nats_next(natsSubscription *from, int64_t ms)
+{
+    natsMsg *m = NULL;
+    natsStatus s = natsSubscription_NextMsg(&m, from, ms);
+
+    if (s != NATS_OK && s != NATS_TIMEOUT)
+        nats_Sleep(ms);
+    return m;
 }
 
 static enum err refused(natsStatus s, jsErrCode code, const char *url, char why[256])

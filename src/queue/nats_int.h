@@ -98,6 +98,9 @@ void nats_return(struct nats_queue *n, const char *reply);
 /* A message of a subject and bytes, and numbers and names in its headers. */
 natsMsg *nats_message(const char *subject, struct bytes content);
 unsigned nats_header_number(natsMsg *m, const char *name);
+/* The next message, waiting so long; NULL: there was none. A connection that the server has closed for good (its login was changed
+ * under us) says so at once, however often it is asked: then it is a rest. */
+natsMsg *nats_next(natsSubscription *from, int64_t ms);
 
 /* The part `at` (0 the first) of what is separated by dots; empty where there is none. */
 struct bytes part_of(const char *subject, size_t at);

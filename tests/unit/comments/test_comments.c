@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -180,7 +181,7 @@ static void listen_from(struct listener *l, struct house *h, unsigned loop, int6
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     sem_init(&l->step, 0, 0);
-    assert_int_equal(comments_feed_ready(h->comments, h->video), ERR_OK);
+    assert_int_equal(comments_feed_ready(h->comments, h->video, since), ERR_OK);
     loop_post(l->loop, begin, l);
     sem_wait(&l->step);
 }
@@ -405,6 +406,30 @@ static void the_log_goes_on_after_a_restart(void **state)
     close_house(&h);
 }
 
+/* A reader goes from a server that told it of all to one that has not heard of that yet. */
+static void who_comes_from_a_server_that_was_ahead_is_told_nothing_twice(void **state)
+{
+    struct house h, ahead;
+    struct listener l;
+    bool rising;
+
+    open_house(&h);
+    ahead = h;
+    open_comments(&ahead);
+    listen_from(&l, &h, 0, COMMENT_NEW_ONLY);
+    listen_end(&l);
+    assert_int_equal(post(&ahead, "a", "x", false), COMMENTED);
+    assert_int_equal(post(&ahead, "b", "x", false), COMMENTED);
+    listen_from(&l, &h, 0, 2);
+    assert_int_equal(post(&h, "last", "x", false), COMMENTED);
+    wait_to_hear(&l, "\"last\"");
+    assert_int_equal(heard_of(&l, "comment", &rising), 1);
+    assert_int_equal(heard_of(&l, "gap", &rising), 0);
+    listen_end(&l);
+    comments_close(ahead.comments);
+    close_house(&h);
+}
+
 /* --- an engine that breaks ------------------------------------------------------------------------------- */
 
 /* Hands on to the real one, and says that it broke: before doing anything, or after it was done. */
@@ -416,6 +441,8 @@ struct broken {
     sem_t tried;
     _Atomic int overtaken; /* so often yet another server writes while a window is read */
     int other_number;
+    struct comments *room; /* somebody asks this for the window `of` while it is sealed; NULL: nobody does */
+    const struct video_view *of;
 };
 
 static enum err broken_write(struct comment_store *s, struct comment_call **calls, size_t count)
@@ -441,7 +468,13 @@ static enum err whole_log(struct comment_store *s, struct ulid video, int64_t se
                           bool (*row)(void *ctx, const struct comment *c), void *ctx)
 {
     struct broken *b = (struct broken *)(void *)s;
+    struct comment_window w;
 
+    if (b->room != NULL) {
+        assert_int_equal(comments_window(b->room, b->of, 0, &w), ERR_OK);
+        buffer_unref(w.json);
+        b->room = NULL;
+    }
     return b->real->kind->log(b->real, video, seq, limit, row, ctx);
 }
 
@@ -518,6 +551,7 @@ static void a_commit_whose_answer_was_lost_is_done_once_and_answered_as_done(voi
     b.after = 1;
     assert_int_equal(do_one(&h, COMMENT_DELETE, "a"),
                      COMMENTED_BEFORE); /* our own, but that makes no difference */
+    wait_to_hear(&l, "event: deleted");
     assert_int_equal(post(&h, "last", "x", false), COMMENTED);
     wait_to_hear(&l, "\"last\"");
     assert_int_equal(heard_of(&l, "comment", &rising), 3);
@@ -563,6 +597,31 @@ static void what_comes_while_a_window_is_sealed_is_never_missing_from_it(void **
     assert_true(window_seal(h.comments, h.video, 0));
     assert_int_equal(do_one(&h, COMMENT_DELETE, "b"), COMMENTED);
     assert_false(is_sealed_with(&h, "window"));
+    mend_engine(&h, &b);
+    close_house(&h);
+}
+
+/* A sealed form that is taken back was perhaps read in between: nobody is shown it later. */
+static void what_was_read_of_a_window_that_is_sealed_anew_is_not_kept(void **state)
+{
+    struct comment_window w;
+    struct video_view view;
+    struct broken b;
+    struct house h;
+
+    open_house(&h);
+    assert_int_equal(post(&h, "a", "x", true), COMMENTED);
+    view = (struct video_view){.id = h.video};
+    break_engine(&h, &b, 0, 0);
+    b.of = &view;
+    b.room = h.comments;
+    b.overtaken = 1;
+    assert_true(window_seal(h.comments, h.video, 0));
+    assert_null(b.room);
+    assert_false(comments_window_peek(h.comments, &view, 0, &w));
+    assert_int_equal(comments_window(h.comments, &view, 0, &w), ERR_OK);
+    assert_non_null(memmem(w.json->data, w.json->size, "other-0", 7));
+    buffer_unref(w.json);
     mend_engine(&h, &b);
     close_house(&h);
 }
@@ -632,6 +691,114 @@ static void rules_are_kept_and_counted(void **state)
     close_house(&h);
 }
 
+#define RULERS 4 /* threads of a kind */
+#define TURNS  100
+
+struct ruling {
+    struct house *house;
+    struct ulid event;
+    char name[16];
+    atomic_bool over;
+};
+
+static void *judge_often(void *ctx)
+{
+    struct ruling *r = ctx;
+    struct comment_case k = {
+        .event = r->event, .id = "x", .author = "Anna", .data = "hello", .may_block = true};
+    enum comment_verdict v;
+
+    while (!atomic_load(&r->over)) {
+        enum err e = comments_judge(r->house->comments, &k, &v);
+
+        assert_true(e == ERR_BUSY || (e == ERR_OK && v != COMMENT_UNKNOWN));
+    }
+    return NULL;
+}
+
+static void *forget_often(void *ctx)
+{
+    const struct ruling *r = ctx;
+
+    for (int i = 0; i < TURNS; i++)
+        assert_int_equal(comments_forget_rules(r->house->comments, r->event), ERR_OK);
+    return NULL;
+}
+
+/* An event can be deleted while somebody posts to it. */
+static void an_event_may_go_while_its_comments_are_judged(void **state)
+{
+    pthread_t judges[RULERS], forgetters[RULERS];
+    struct ruling r;
+    struct house h;
+
+    open_house(&h);
+    r = (struct ruling){.house = &h, .event = ulid_new()};
+    for (int n = 0; n < RULERS; n++) {
+        assert_int_equal(pthread_create(&judges[n], NULL, judge_often, &r), 0);
+        assert_int_equal(pthread_create(&forgetters[n], NULL, forget_often, &r), 0);
+    }
+    for (int n = 0; n < RULERS; n++)
+        pthread_join(forgetters[n], NULL);
+    atomic_store(&r.over, true);
+    for (int n = 0; n < RULERS; n++)
+        pthread_join(judges[n], NULL);
+    close_house(&h);
+}
+
+/* So many that reading them takes longer than muting one more. */
+static enum err mute_many(void *ctx, struct db *tx)
+{
+    char id[ULID_TEXT_SIZE], name[16];
+    enum err e = ERR_OK;
+
+    ulid_text(((const struct ruling *)ctx)->event, id);
+    for (int i = 0; i < 5000 && e == ERR_OK; i++) {
+        snprintf(name, sizeof name, "Bea %d", i);
+        e = db_run(tx, "INSERT INTO comment_muted (event_id, author, since) VALUES (?, ?, 1)",
+                   DB_VALUES(db_str(id), db_str(name)), NULL);
+    }
+    return e;
+}
+
+static void *mute_one(void *ctx)
+{
+    const struct ruling *r = ctx;
+
+    assert_int_equal(comments_enlist(r->house->comments, COMMENT_MUTED, r->event, r->name, true), ERR_OK);
+    return NULL;
+}
+
+/* However calls of the producer overlap, what each of them changed is in force once they are answered. */
+static void rules_that_are_changed_at_once_are_all_in_force(void **state)
+{
+    struct ruling rulings[RULERS];
+    pthread_t threads[RULERS];
+    struct house h;
+
+    open_house(&h);
+    for (int n = 0; n < RULERS; n++)
+        rulings[n] = (struct ruling){.house = &h, .event = n == 0 ? ulid_new() : rulings[0].event};
+    assert_int_equal(db_write(h.db, mute_many, &rulings[0]), ERR_OK);
+    for (int i = 0; i < TURNS / 4; i++) {
+        for (int n = 0; n < RULERS; n++) {
+            snprintf(rulings[n].name, sizeof rulings[n].name, "Anna %d-%d", i, n);
+            assert_int_equal(pthread_create(&threads[n], NULL, mute_one, &rulings[n]), 0);
+        }
+        for (int n = 0; n < RULERS; n++)
+            pthread_join(threads[n], NULL);
+        for (int n = 0; n < RULERS; n++) {
+            struct comment_case k = {
+                .event = rulings[n].event, .id = "x", .author = rulings[n].name, .data = "hello"};
+            enum comment_verdict v;
+
+            assert_int_equal(comments_judge(h.comments, &k, &v), ERR_OK);
+            assert_int_equal(v, COMMENT_MUTE);
+        }
+    }
+    close_house(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -640,10 +807,14 @@ int main(void)
         cmocka_unit_test(who_returns_is_told_all_that_it_missed),
         cmocka_unit_test(who_does_not_read_is_told_of_a_gap_and_the_newest),
         cmocka_unit_test(the_log_goes_on_after_a_restart),
+        cmocka_unit_test(who_comes_from_a_server_that_was_ahead_is_told_nothing_twice),
         cmocka_unit_test(a_commit_whose_answer_was_lost_is_done_once_and_answered_as_done),
         cmocka_unit_test(what_comes_while_a_window_is_sealed_is_never_missing_from_it),
+        cmocka_unit_test(what_was_read_of_a_window_that_is_sealed_anew_is_not_kept),
         cmocka_unit_test(who_waits_for_an_engine_is_answered_when_the_room_closes),
         cmocka_unit_test(rules_are_kept_and_counted),
+        cmocka_unit_test(an_event_may_go_while_its_comments_are_judged),
+        cmocka_unit_test(rules_that_are_changed_at_once_are_all_in_force),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
