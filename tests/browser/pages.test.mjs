@@ -59,7 +59,7 @@ test('the studio makes a show, its key publishes, and the stream is watched over
 
     const publisher = house.publish({streamKey: key});
 
-    await page.getByText('1280×720').waitFor({timeout: 20000});
+    await page.locator('.numbers').getByText('1280×720').waitFor({timeout: 20000});
     await plays(page, 1);
     await page.getByText('All is well').waitFor({timeout: 20000});
     await picture(page, 'studio-live');
