@@ -32,6 +32,12 @@ def crowd(make_server, nats):
 
 # --- no memory, no room -----------------------------------------------------------------------------------
 
+def address_space(pid):
+    """In bytes."""
+    status = pathlib.Path(f'/proc/{pid}/status').read_text()
+    return int(status.split('VmSize:')[1].split()[0]) * 1024
+
+
 def starve(child):
     """From now on it gets no more memory than for a few pictures."""
     try:
@@ -62,7 +68,7 @@ def test_a_worker_out_of_memory_is_a_death_and_the_task_is_done_by_the_next(make
 def test_a_task_that_no_memory_is_enough_for_becomes_a_gap_and_the_worker_goes_on(crowd):
     server, start = crowd
     worker = start(environment={'MALLOC_ARENA_MAX': '1'})
-    few = 400 << 20  # it has 260 MB itself, and so has the child that makes 240p
+    few = address_space(worker.process.pid) + (140 << 20)  # the child that makes 240p has as much as it and a little more
     resource.prlimit(worker.process.pid, resource.RLIMIT_AS, (few, few))  # its children inherit it
     video = ladder.show(server, 2, size='3840x2160', gop=60)
     made = ladder.whole(server, video, ('1440p', '240p'))['1440p']
