@@ -162,11 +162,12 @@ def test_every_rule_that_is_broken_on_purpose_is_found(show):
     def run(check, rule, change):
         return rule, check(broken(show.base, change), SECONDS).broken
 
+    cases = [(check, rule, change) for check, broken_ones in ((check_hls, BROKEN_HLS), (check_dash, BROKEN_DASH))
+             for rule, change in broken_ones.items()]
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        jobs = [pool.submit(run, check, rule, change) for check, cases in ((check_hls, BROKEN_HLS), (check_dash, BROKEN_DASH))
-                for rule, change in cases.items()]
-        missed = [rule for rule, found in (job.result() for job in jobs) if rule not in found]
-    assert missed == []
+        missed = [case for case, (rule, found) in zip(cases, pool.map(lambda case: run(*case), cases)) if rule not in found]
+    # On a busy machine one of so many checkers at once may get no second look at its text: it gets one alone.
+    assert [rule for rule, found in (run(*case) for case in missed) if rule not in found] == []
 
 
 # --- waiting --------------------------------------------------------------------------------------------------------
