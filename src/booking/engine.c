@@ -118,9 +118,10 @@ static void cond_init_monotonic(pthread_cond_t *c)
 
 /* --- lanes ------------------------------------------------------------------------------------------- */
 
-/* The writer waits at most this part of the last batch's time for those whom it has just answered: they come within some
- * 100 us or not at all, and a call that comes alone is not made to wait noticeably. */
-#define LINGER_PART 4
+/* The writer waits at most this part of the last batch's time for those whom it has just answered, and never longer than that:
+ * they come within some 100 us or not at all, and a call that comes alone is not made to wait noticeably. */
+#define LINGER_PART   4
+#define LINGER_US_MAX 500
 
 static void lane_push(struct lane *l, struct booking_op *op)
 {
@@ -218,9 +219,11 @@ static void *direct_thread(void *ctx)
 /* After a batch that took so long: how many were under way at once, and how long to wait for them to be so many again. */
 static void lane_learn(struct lane *l, size_t count, int64_t took_us)
 {
+    int64_t linger_us = took_us / LINGER_PART < LINGER_US_MAX ? took_us / LINGER_PART : LINGER_US_MAX;
+
     pthread_mutex_lock(&l->lock);
     l->crowd = count + l->count;
-    l->linger_us = l->crowd > 1 ? took_us / LINGER_PART : 0;
+    l->linger_us = l->crowd > 1 ? linger_us : 0;
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -9,12 +9,12 @@ def renditions(server, video):
     return {r['name']: r for r in server.json(f'/api/v1/videos/{video}')['renditions']}
 
 
-def whole(server, video, names):
+def whole(server, video, names, seconds=90):
     """All of these renditions are made; their descriptions."""
     def ready():
         made = renditions(server, video)
         return made if all(n in made and made[n]['state'] == 'ready' for n in names) else None
-    return matinee.until(ready, 90, f'renditions {names} being ready')
+    return matinee.until(ready, seconds, f'renditions {names} being ready')
 
 
 def frame_times(server, video, rendition, but=None):

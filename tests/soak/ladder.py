@@ -3,6 +3,7 @@
 
     make soak                               ten minutes
     make soak SOAK_ARGS='--minutes 60'      an hour
+    make soak SOAK_ARGS='--minutes 60 --upload'   an hour's recording, as fast as the workers go
 
 Publishes a drawn picture in real time to a server whose workers are processes of their own (over a NATS server of
 the script's), and kills one of them, chosen by chance, every 15 s; another one takes its place at once. Then holds every rendition
@@ -13,6 +14,7 @@ import argparse
 import pathlib
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +32,7 @@ def read_words():
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument('--minutes', type=float, default=10)
     words.add_argument('--kill-every', type=float, default=15, help='seconds')
+    words.add_argument('--upload', action='store_true', help='a finished recording instead of a live show')
     words.add_argument('--workers', type=int, default=3)
     words.add_argument('--seed', type=int, default=random.randrange(1 << 30))
     return words.parse_args()
@@ -42,12 +45,21 @@ def ages(server, rendition):
     return [(bound, int(count)) for bound, count in found]
 
 
-def play(asked, server, new_worker):
+def send(asked, server, event, folder):
+    """Begins to send the show; the process that does."""
+    if not asked.upload:
+        return matinee.ffmpeg(*matinee.drawn(asked.minutes * 60, size='640x360', gop=60), event['url'])
+    recording = matinee.clip(folder / 'recording.mp4', asked.minutes * 60, size='640x360', gop=60)
+    return subprocess.Popen([matinee.MATINEE, 'video', 'upload', event['id'], recording, '--server', server.http,
+                             '--token-file', server.data / 'admin.token'], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def play(asked, server, new_worker, folder):
     """The show, with its murders; how many there were."""
     draw = random.Random(asked.seed)
-    workers = [new_worker() for _ in range(asked.workers)]
     event = server.make_event()
-    publisher = matinee.ffmpeg(*matinee.drawn(asked.minutes * 60, size='640x360', gop=60), event['url'])
+    publisher = send(asked, server, event, folder)
+    workers = [new_worker() for _ in range(asked.workers)]
     killed, due = 0, time.monotonic() + asked.kill_every
     try:
         while publisher.poll() is None:
@@ -59,9 +71,11 @@ def play(asked, server, new_worker):
                 workers[victim] = new_worker()
                 killed, due = killed + 1, due + asked.kill_every
         assert publisher.returncode == 0, publisher.stderr.read()
-        server.end(event)
-        video = server.video(event)
-        ladder.whole(server, video, LADDER)
+        if not asked.upload:
+            server.end(event)
+        video = matinee.until(lambda: server.video(event), 30, 'the video')
+        matinee.until(lambda: server.json(f'/api/v1/videos/{video}')['state'] == 'ended', 600, 'its end')
+        ladder.whole(server, video, LADDER, 60 + 30 * asked.minutes)
         return video, killed
     finally:
         matinee.end_process(publisher)
@@ -98,7 +112,7 @@ def main():
         def new_worker():
             return matinee.Worker(nats.url, f'file:{server.data}/store', folder / 'workers.log')
         try:
-            video, killed = play(asked, server, new_worker)
+            video, killed = play(asked, server, new_worker, folder)
             print(f'{killed} workers were killed')
             judge(server, video)
             return 0
