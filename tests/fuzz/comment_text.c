@@ -2,6 +2,7 @@
  * comes out of its JSON as it went in. */
 #include "fuzz.h"
 
+#include "base/mem.h"
 #include "comments/comments_int.h"
 
 #include <jansson.h>
@@ -10,8 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     enum comment_text kind = size > 0 && data[0] & 1 ? COMMENT_TEXT_NAME : COMMENT_TEXT_DATA;
     struct bytes said = bytes_from(bytes_of(data, size), 1);
-    char *text = strndup((const char *)(said.at ? said.at : (const uint8_t *)""), said.size), *taken, *again,
-         *skeleton;
+    char *text = mem_text(said.at, said.size), *taken, *again, *skeleton;
     struct builder b = {0};
     const char *why;
     json_t *read;
