@@ -19,8 +19,8 @@
 
 struct reader {
     int fd;
-    unsigned got; /* comments; while it has none: whether the feed is open */
-    bool open;
+    unsigned got; /* comments */
+    bool open;    /* its feed has begun */
 };
 
 struct audience {
@@ -35,7 +35,7 @@ static bool failed(const char *what)
     return false;
 }
 
-/* Sockets are many: what the machine allows is allowed to us, and to the server that is started later. */
+/* Sockets are many: what the machine allows at most is allowed to us, as the server does for itself. */
 static bool allow_files(unsigned count)
 {
     struct rlimit files;

@@ -75,7 +75,6 @@ test('of two who want one seat the slower is told at once, and offered the neare
         await seat(page, 'B-4').click();
         await page.getByLabel('Name', {exact: true}).fill('Somebody');
     }
-    await two.waitForTimeout(0);
     await one.getByRole('button', {name: 'Hold for'}).click();
     await one.getByText('Held for you').waitFor();
     await two.getByText('Somebody was faster: row B, seat 4').waitFor();

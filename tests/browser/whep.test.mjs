@@ -1,7 +1,7 @@
 /* WebRTC in Chromium: the picture over UDP and over TCP, sound, reports, and the end. */
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
-import {House} from './house.mjs';
+import {House, plays} from './house.mjs';
 
 const LIMIT = {timeout: 120000};
 let house, event, url;
@@ -66,7 +66,7 @@ for (const way of ['udp', 'tcp']) {
         const ms = await watch(page, url, way);
         const before = await received(page);
 
-        await page.waitForTimeout(6000); /* the show: nothing can be awaited of six smooth seconds */
+        await plays(page, 6);
         const now = await received(page);
 
         console.log(`# ${way}: first picture after ${ms} ms; ${JSON.stringify(now)}`);
