@@ -128,7 +128,7 @@ struct refusal {
 bool door_token(const struct http_exchange *x, char token[TICKET_TEXT_SIZE], bool *in_query);
 /* NULL where the token (NULL: none) opens the video; else why not. Any thread; quick. */
 const struct refusal *door_refuses(struct api *a, const struct video_view *v, const char *token);
-/* Keeps the token in a cookie for the files of this video, whose own URLs never carry it. */
+/* Keeps the token in cookies for the files and the calls of this video, whose own URLs never carry it. */
 void door_set_cookie(struct http_exchange *x, struct ulid video, const char *token);
 /* {token, expiresAt, watchUrl} for a confirmed reservation; NULL where its inventory belongs to no event. `held` (may be NULL) is a
  * token that the caller has already: its screen goes on. Any thread; quick. */

@@ -60,11 +60,13 @@ bool door_token(const struct http_exchange *x, char token[TICKET_TEXT_SIZE], boo
 
 void door_set_cookie(struct http_exchange *x, struct ulid video, const char *token)
 {
+    static const char *const paths[] = {"/v", "/api/v1/videos"};
     char id[ULID_TEXT_SIZE];
 
-    http_addf(x, "Set-Cookie", COOKIE "=%s; Path=/v/%s/; Max-Age=%d; HttpOnly; SameSite=Lax%s", token,
-              ulid_text(video, id), TICKET_SECONDS,
-              strncmp(http_origin(x), "https:", 6) == 0 ? "; Secure" : "");
+    ulid_text(video, id);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        http_addf(x, "Set-Cookie", COOKIE "=%s; Path=%s/%s/; Max-Age=%d; HttpOnly; SameSite=Lax%s", token,
+                  paths[i], id, TICKET_SECONDS, strncmp(http_origin(x), "https:", 6) == 0 ? "; Secure" : "");
 }
 
 /* --- whether it opens ---------------------------------------------------------------------------------- */
