@@ -2,6 +2,7 @@
 #ifndef MATINEE_API_API_H
 #define MATINEE_API_API_H
 
+#include "access/access.h"
 #include "booking/booking.h"
 #include "comments/comments.h"
 #include "http/http.h"
@@ -19,6 +20,7 @@ struct api_options {
     struct ladder *ladder;
     struct booking *booking;
     struct webrtc *webrtc;
+    struct tickets *tickets;
     struct comments *comments;
     uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
     bool limit_loopback;
