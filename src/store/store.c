@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 
-/* Parts of [A-Za-z0-9._-], none of them empty or beginning with a dot. */
-static bool name_is_good(const char *name)
+bool store_name_is_good(const char *name)
 {
     const char *part = name;
 
@@ -30,8 +29,10 @@ enum err store_open(struct store **out, const char *url, char why[256])
     *out = NULL;
     if (strncmp(url, "file:", 5) == 0 && url[5] != '\0')
         e = store_file_open(out, url + 5, why);
+    else if (strncmp(url, "s3://", 5) == 0)
+        e = store_s3_open(out, url, why);
     else
-        snprintf(why, 256, "--storage %.100s: this build stores in file:DIR", url);
+        snprintf(why, 256, "--storage %.100s: file:DIR or s3://BUCKET/PREFIX?endpoint=…&region=…", url);
     if (e == ERR_OK)
         (*out)->cache = cache_new(STORE_CACHE_BYTES_MAX);
     return e;
@@ -47,7 +48,7 @@ void store_close(struct store *s)
 
 enum err store_put(struct store *s, const char *name, struct bytes content)
 {
-    enum err e = name_is_good(name) ? s->kind->put(s, name, content) : ERR_BAD;
+    enum err e = store_name_is_good(name) ? s->kind->put(s, name, content) : ERR_BAD;
 
     if (e == ERR_OK)
         cache_let_go(s->cache, name);
@@ -74,7 +75,7 @@ enum err store_get(struct store *s, const char *name, struct buffer **out)
     enum err e;
 
     *out = NULL;
-    if (!name_is_good(name))
+    if (!store_name_is_good(name))
         return ERR_BAD;
     if ((*out = cache_get(s->cache, name)) != NULL)
         return ERR_OK;
@@ -85,7 +86,7 @@ enum err store_get(struct store *s, const char *name, struct buffer **out)
 
 enum err store_delete(struct store *s, const char *name)
 {
-    if (!name_is_good(name))
+    if (!store_name_is_good(name))
         return ERR_BAD;
     cache_remove(s->cache, name);
     return s->kind->remove(s, name);
@@ -93,7 +94,7 @@ enum err store_delete(struct store *s, const char *name)
 
 enum err store_delete_all(struct store *s, const char *prefix)
 {
-    if (!name_is_good(prefix))
+    if (!store_name_is_good(prefix))
         return ERR_BAD;
     cache_remove_all(s->cache, prefix);
     return s->kind->remove_all(s, prefix);

@@ -4,6 +4,8 @@
 
 #include "store/store.h"
 
+#include <stdatomic.h>
+
 struct store_kind {
     void (*close)(struct store *s);
     enum err (*put)(struct store *s, const char *name, struct bytes content);
@@ -26,9 +28,14 @@ struct buffer *cache_get(struct cache *c, const char *name); /* a new reference,
 /* First member of every kind's own struct. */
 struct store {
     const struct store_kind *kind;
-    struct cache *cache; /* made and freed by store.c */
+    struct cache *cache;        /* made and freed by store.c */
+    _Atomic int64_t closing_ms; /* monotonic; since when nothing is waited for any more; 0: it is open */
 };
 
+/* Parts of [A-Za-z0-9._-], none of them empty or beginning with a dot. */
+bool store_name_is_good(const char *name);
+
 enum err store_file_open(struct store **out, const char *dir, char why[256]);
+enum err store_s3_open(struct store **out, const char *url, char why[256]);
 
 #endif
