@@ -45,7 +45,9 @@ static enum err put_whole(struct s3 *s, const char *key, struct bytes content, c
     struct s3_answer a;
     enum err e = s3_call_well(s, &r, &a);
 
-    if (e == ERR_OK && !s3_tag_fits(&a, s3_md5(content, md5, base64))) {
+    if (e == ERR_OK && a.tag[0] == '\0')
+        e = s3_confirm(s, key, content.size, hash);
+    else if (e == ERR_OK && !s3_tag_fits(&a, s3_md5(content, md5, base64))) {
         log_warn("store", "S3 took %s and names another content", key);
         e = ERR_IO;
     }
@@ -235,13 +237,15 @@ static void explain(const struct s3 *s, const struct s3_answer *a, char why[256]
                  a->status, a->code);
 }
 
-/* One page of one key: whether the bucket is there, answers, and knows us. */
+/* One key of ours, if there is one: whether the bucket is there, answers, and knows us. Below our prefix, for we may have no
+ * right to look elsewhere. */
 static enum err look(struct s3 *s, char why[256])
 {
-    const struct s3_request r = {.method = "GET",
-                                 .parameters = {{"list-type", "2"}, {"max-keys", "1"}},
-                                 .parameter_count = 2,
-                                 .answer_bytes_max = S3_XML_BYTES_MAX};
+    const struct s3_request r = {
+        .method = "GET",
+        .parameters = {{"list-type", "2"}, {"max-keys", "1"}, {"prefix", s->place.prefix}},
+        .parameter_count = 3,
+        .answer_bytes_max = S3_XML_BYTES_MAX};
     struct s3_answer a;
     enum err e = s3_call_well(s, &r, &a);
 

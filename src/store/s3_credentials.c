@@ -101,7 +101,7 @@ enum err s3_credentials_read(struct s3_credentials *out, const char *file, const
     enum err e;
 
     *out = (struct s3_credentials){0};
-    if (file == NULL && key != NULL && secret != NULL)
+    if (file == NULL && key != NULL && secret != NULL && key[0] != '\0' && secret[0] != '\0')
         return read_environment(out, key, secret, why);
     if (profile == NULL && (profile = getenv("AWS_PROFILE")) == NULL)
         profile = "default";

@@ -172,4 +172,7 @@ must_check enum err s3_put_parts(struct s3 *s, const char *key, struct bytes con
 /* Whether an answer's tag can be that of this content: where tags are MD5s, it has to be. */
 bool s3_tag_fits(const struct s3_answer *a, const char *md5_hex);
 
+/* Asks whether the object is there, so long and with this hash: where a tag does not say it. */
+must_check enum err s3_confirm(struct s3 *s, const char *key, size_t size, const char *hash);
+
 #endif

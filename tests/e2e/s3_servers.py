@@ -124,7 +124,7 @@ class S3rver(Server):
 
     def start(self):
         (self.folder / 'objects').mkdir(exist_ok=True)
-        self.run('node', matinee.ROOT / 'node_modules' / 's3rver' / 'bin' / 's3rver.js', '--silent', '-d', self.folder / 'objects',
+        self.run('node', '--openssl-legacy-provider', matinee.ROOT / 'node_modules' / 's3rver' / 'bin' / 's3rver.js', '-d', self.folder / 'objects',
                  '-a', '127.0.0.1', '-p', self.port, '--configure-bucket', BUCKET)
         matinee.until(lambda: answers(self.port), 30, 's3rver being ready')
         return self
