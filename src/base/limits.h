@@ -239,6 +239,18 @@
 
 /* One object: the largest segment and its headers. */
 #define STORE_OBJECT_BYTES_MAX ((size_t)268959744)
+/* Segments stored side by side, and objects fetched: enough to fill a line over some milliseconds of round trip. */
+#define STORE_WRITERS_MAX 8
+#define STORE_READERS_MAX 16
+/* Fetches that wait for a reader; further ones are answered 503 at once: their players would have gone before their turn. */
+#define STORE_FETCHES_MAX 1000
+/* What waits for a remote store in memory; beyond it the disk has it. --spool bounds both together. */
+#define STORE_HELD_BYTES_MAX ((size_t)268435456)
+/* Failures one behind the other after which a remote store is left alone, and for how long: a store that restarts is found
+ * within seconds, and one that is away for an hour gets four calls a minute. */
+#define STORE_FAILURES_MAX 3
+#define STORE_PAUSE_MS_MIN ((int64_t)1000)
+#define STORE_PAUSE_MS_MAX ((int64_t)15000)
 /* When the house closes, what is under way with a store elsewhere gets so long: the spool has had its time before that. */
 #define STORE_CLOSING_MS_MAX 2000
 /* Connections to S3 that are kept for the next request: as many as there are threads that make some. */

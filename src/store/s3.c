@@ -1,7 +1,7 @@
 /* store/s3.c - objects in S3, and in what speaks like it.
  *
  * A put is confirmed by a 200 with a tag that fits the content; the SHA-256 of the whole goes with the object, and a get that does not
- * give the same bytes is no get. A put may be repeated at any time: names never stand for two contents. */
+ * give the same bytes is no get. A put may be repeated at any time. */
 #include "store/s3_int.h"
 
 #include "base/limits.h"
@@ -257,7 +257,7 @@ static enum err look(struct s3 *s, char why[256])
 
 enum err store_s3_open(struct store **out, const char *url, char why[256])
 {
-    static const struct store_kind kind = {s3_close, s3_put, s3_get, s3_remove, s3_remove_all};
+    static const struct store_kind kind = {true, s3_close, s3_put, s3_get, s3_remove, s3_remove_all};
     struct s3 *s = mem_new(sizeof *s);
     enum err e;
 
