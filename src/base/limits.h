@@ -142,6 +142,9 @@
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
+/* A segment that has waited so long for the store is late enough to say so: two of the usual length. */
+#define SPOOL_BEHIND_MS 20000
+
 /* --- WebRTC ------------------------------------------------------------------------------------------ */
 
 /* An offer: browsers send 6 KB for two recvonly tracks, 20 with every codec they know. */

@@ -64,9 +64,14 @@ enum err store_use_disk(struct store *s, const char *dir, size_t copies_bytes_ma
     return e;
 }
 
-void store_stop(struct store *s)
+void store_hurry(struct store *s)
 {
     atomic_store(&s->closing_ms, clock_mono_ms());
+}
+
+void store_stop(struct store *s)
+{
+    store_hurry(s);
     crew_stop(s->crew);
 }
 

@@ -28,8 +28,11 @@ void store_close(struct store *s); /* accepts NULL */
 must_check enum err store_use_disk(struct store *s, const char *dir, size_t copies_bytes_max,
                                    size_t held_bytes_max, char why[256]);
 
-/* What waits for a store no longer waits for long, and what was given to store_run() is done. Before the loops end; calls after it
- * work in place. Not from a loop's thread. */
+/* The house closes: what is under way with a store elsewhere is given up soon, and nothing is tried again. Any thread; quick. */
+void store_hurry(struct store *s);
+
+/* Returns when all that was given to store_run() is done. Before the loops end; calls after it work in place. Not from a loop's
+ * thread. */
 void store_stop(struct store *s);
 
 /* --- waiting without the pool's threads ---------------------------------------------------------------- */
