@@ -153,10 +153,12 @@ static void five_hundred_traversal_strings_never_leave_their_prefix(void **state
     random_seed_for_test(seed);
     print_message("seed %llu\n", (unsigned long long)seed);
     for (int i = 0; i < 500; i++) {
-        char name[128] = "";
+        char name[128];
+        size_t size = 0;
 
         for (uint64_t parts = 2 + random_u64() % 6; parts > 0; parts--)
-            strcat(name, pieces[random_u64() % (sizeof pieces / sizeof *pieces)]);
+            size += (size_t)snprintf(name + size, sizeof name - size, "%s",
+                                     pieces[random_u64() % (sizeof pieces / sizeof *pieces)]);
         if (!store_name_is_good(name)) {
             refused++;
             continue;
@@ -194,14 +196,15 @@ static void lists_and_errors_are_read(void **state)
 
 static void what_is_not_xml_or_would_explode_is_refused(void **state)
 {
-    char deep[4096] = "", wide[8192];
+    char deep[1501], wide[8192];
     struct builder b = {0};
 
-    for (int i = 0; i < 500; i++)
-        strcat(deep, "<a>");
+    for (size_t i = 0; i < sizeof deep - 1; i++)
+        deep[i] = "<a>"[i % 3];
+    deep[sizeof deep - 1] = '\0';
     memset(wide, 'x', sizeof wide);
     memcpy(wide, "<a>", 3);
-    memcpy(wide + sizeof wide - 5, "</a>", 5);
+    memcpy(wide + sizeof wide - 5, "</a>", 5); /* with its NUL */
 
     const char *bad[] = {"",           "hello",      "<a>",
                          "<a></b>",    "<a/><b/>",   "{\"a\":1}",
