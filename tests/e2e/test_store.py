@@ -70,3 +70,12 @@ def test_wrong_keys_and_missing_buckets_are_told_in_one_line(s3):
             (s3.url(), {'AWS_ACCESS_KEY_ID': '', 'AWS_SECRET_ACCESS_KEY': '', 'HOME': '/nowhere'}, 'AWS_ACCESS_KEY_ID')):
         done = subprocess.run([PLAY, url], capture_output=True, text=True, env={**os.environ, **environment}, timeout=60)
         assert done.returncode == 1 and words in done.stderr.splitlines()[-1], done.stderr
+
+
+def test_the_benchmark_measures_us_and_curl_on_the_same_server(s3, tmp_path):
+    done = subprocess.run([matinee.MATINEE, 'bench', 'store', '--quick', '--bytes', '200000', '--storage', s3.url('speed'), '--peer',
+                           f'http://127.0.0.1:{s3.port}/{s3_servers.BUCKET}/speed', '--out', tmp_path], capture_output=True, text=True,
+                          timeout=120, env={**os.environ, **s3.environment})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'store.csv').exists() and 'ratio' in done.stdout
+    assert s3.keys('speed/') == [], 'what it made is gone'
