@@ -148,7 +148,7 @@ static void fly(struct flight *f)
     bool current = f->known;
 
     /* Under the lock, so that a deletion either finds it in memory or has made this flight an old one. */
-    if (e == ERR_OK && current)
+    if (content != NULL && current)
         cache_put(s->cache, f->name, content, false);
     unlist(all, f);
     f->landed = true;
@@ -157,7 +157,7 @@ static void fly(struct flight *f)
     tell(f);
     pthread_cond_broadcast(&all->landed);
     pthread_mutex_unlock(&all->lock);
-    if (e == ERR_OK && current && s->disk != NULL)
+    if (content != NULL && current && s->disk != NULL)
         disk_keep(s->disk, f->name,
                   buffer_bytes(content)); /* after everybody was told: a slow disk delays nobody */
     buffer_unref(content);

@@ -83,6 +83,8 @@ void s3_query(struct builder *out, const struct s3_pair *parameters, size_t coun
 {
     struct s3_pair sorted[S3_PARAMETERS_MAX];
 
+    if (count == 0)
+        return;
     memcpy(sorted, parameters, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, by_name);
     for (size_t i = 0; i < count; i++) {

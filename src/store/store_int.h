@@ -75,8 +75,8 @@ breaker_open_ms(struct breaker *b); /* for how long it has failed, once it is le
 struct flights;
 struct flights *flights_new(void);
 void flights_free(struct flights *f); /* accepts NULL */
-void flights_forget(struct flights *f, const char *name);
-void flights_forget_all(struct flights *f);
+void flights_forget(struct flights *all, const char *name);
+void flights_forget_all(struct flights *all);
 
 /* First member of every kind's own struct. */
 struct store {

@@ -143,10 +143,10 @@ static void wrong_addresses_are_refused_with_a_reason(void **state)
 /* Names as peers might make them up: none that the store lets through leaves its prefix. */
 static void five_hundred_traversal_strings_never_leave_their_prefix(void **state)
 {
-    static const char *const pieces[] = {
-        "..",           ".",   "/",    "\\", "%2e",  "%2e%2e", "%2f", "..%2f", "//", "....", "..;/",
-        "\xc0\xae",     "a",   "v",    "\n", "\r\n", " ",      "~",   "?",     "#",  "*",    "C:",
-        "\xe2\x80\xae", "?x=", "..\\", "_",  "-"};
+    static const char *const pieces[] = {"..",    ".",        "/",    "\\",   "%2e",      "%2e%2e", "%2f",
+                                         "..%2f", "//",       "....", "..;/", "\xc0\xae", "a",      "v",
+                                         "\n",    "\r\n",     " ",    "~",    "?",        "#",      "*",
+                                         "C:",    "\xc2\xa0", "?x=",  "..\\", "_",        "-"};
     const uint64_t seed = 20261126;
     size_t refused = 0;
 
