@@ -106,7 +106,7 @@ static bool write_config(const struct plan *p, bool put)
     fprintf(
         f,
         "silent\nshow-error\nfail\nparallel\nparallel-immediate\nparallel-max = %ld\naws-sigv4 = \"aws:amz:%s:s3\"\n"
-        "user = \"%s:%s\"\nheader = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\"\nheader = \"Expect:\"\n",
+        "user = \"%s:%s\"\nheader = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\"\n",
         p->streams, p->region, key ? key : "", secret ? secret : "");
     for (long i = 0; i < p->objects; i++) {
         char name[64];
@@ -163,7 +163,7 @@ static bool round_of(struct plan *p, long round)
 
 static bool report(const struct plan *p, const char *out)
 {
-    static struct bench_table t;
+    static struct bench_table t = {.column_count = 4};
     struct bench_bars bars = {.title = "Segments to a store and back",
                               .unit = "MB/s",
                               .group_count = 2,

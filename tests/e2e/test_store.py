@@ -73,6 +73,8 @@ def test_wrong_keys_and_missing_buckets_are_told_in_one_line(s3):
 
 
 def test_the_benchmark_measures_us_and_curl_on_the_same_server(s3, tmp_path):
+    if ':' in s3.key:
+        pytest.skip("curl's --user ends a key at its first colon, and Swift's keys have one")
     done = subprocess.run([matinee.MATINEE, 'bench', 'store', '--quick', '--bytes', '200000', '--storage', s3.url('speed'), '--peer',
                            f'http://127.0.0.1:{s3.port}/{s3_servers.BUCKET}/speed', '--out', tmp_path], capture_output=True, text=True,
                           timeout=120, env={**os.environ, **s3.environment})
