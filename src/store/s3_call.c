@@ -101,7 +101,10 @@ static void sign(struct exchange *x, const char *path)
     c = x->s3->credentials;
     s3_date(clock_wall_ms() + x->s3->clock_offset_ms, date);
     pthread_mutex_unlock(&x->s3->lock);
-    s3_sha256(r->body, hash);
+    if (r->creates && r->body.size > 0)
+        memcpy(hash, r->hash, sizeof hash); /* the whole object is the body */
+    else
+        s3_sha256(r->body, hash);
     headers[n++] = (struct s3_pair){"host", p->host};
     headers[n++] = (struct s3_pair){"x-amz-content-sha256", hash};
     headers[n++] = (struct s3_pair){"x-amz-date", date};
