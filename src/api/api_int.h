@@ -29,6 +29,7 @@ struct route {
 enum route_flags {
     ROUTE_ADMIN = 1,    /* wants the admin token */
     ROUTE_BLOCKS = 2,   /* runs on a pool thread */
+    ROUTE_STORE = 64,   /* runs on a thread that may wait for the store */
     ROUTE_JSON = 4,     /* wants a JSON object as its body */
     ROUTE_OPEN = 8,     /* other origins' pages may read it */
     ROUTE_LATER = 32,   /* `run` hands the call on; whoever has its reply calls call_send_later() */

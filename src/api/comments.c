@@ -300,7 +300,7 @@ static void window(struct call *c)
         call_send(c);
         return;
     } else if (c->view == NULL || !comments_window_peek(c->api->options.comments, c->view, c->number, &w)) {
-        pool_run(c->loop, read_window, window_is_read, c);
+        store_run(c->api->options.store, STORE_READS, c->loop, read_window, window_is_read, c);
         return;
     } else {
         reply_window(c, &w);

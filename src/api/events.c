@@ -292,7 +292,7 @@ const struct route event_routes[] = {
     {HTTP_GET, "/api/v1/events", ROUTE_OPEN, call_page, list},
     {HTTP_GET, "/api/v1/events/{}", ROUTE_OPEN, check_id, get},
     {HTTP_PATCH, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_id, change},
-    {HTTP_DELETE, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, remove_event},
+    {HTTP_DELETE, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_STORE, check_id, remove_event},
     {HTTP_POST, "/api/v1/events/{}/stream-key", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, rotate},
     {HTTP_POST, "/api/v1/events/{}/end", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, end},
     {.pattern = NULL},

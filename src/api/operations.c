@@ -10,13 +10,38 @@ static void health(struct call *c)
     call_text(c, 200, "text/plain; charset=utf-8", buffer_copy(bytes_text("ok\n")));
 }
 
+/* 503 where new publishers should go elsewhere: this server closes, or has no room for what they send. A store that is away is said
+ * and no reason: viewers and publishers go on. */
 static void ready(struct call *c)
 {
     bool draining = c->api->draining;
+    struct builder text = {0};
+    struct spool_view s;
 
+    live_spool(c->api->options.live, &s);
+    builder_text(&text, draining                  ? "shutting down\n"
+                        : s.verdict == SPOOL_FULL ? "the spool is full\n"
+                                                  : "ready\n");
+    if (s.verdict != SPOOL_GOOD)
+        builder_printf(&text, "store %s: %zu segments (%llu bytes) wait, the oldest for %lld s\n",
+                       spool_verdict_name(s.verdict), s.segments, (unsigned long long)s.bytes,
+                       (long long)(s.oldest_ms / 1000));
     call_field(c, "Cache-Control", "no-store");
-    call_text(c, draining ? 503 : 200, "text/plain; charset=utf-8",
-              buffer_copy(bytes_text(draining ? "shutting down\n" : "ready\n")));
+    call_text(c, draining || s.verdict == SPOOL_FULL ? 503 : 200, "text/plain; charset=utf-8",
+              builder_finish(&text));
+}
+
+/* What waits for the store. */
+static void spool(struct call *c)
+{
+    struct spool_view s;
+
+    live_spool(c->api->options.live, &s);
+    call_field(c, "Cache-Control", "no-store");
+    call_json(c, 200,
+              json_pack("{s:s,s:I,s:I,s:f,s:f}", "verdict", spool_verdict_name(s.verdict), "segments",
+                        (json_int_t)s.segments, "bytes", (json_int_t)s.bytes, "oldestSeconds",
+                        (double)s.oldest_ms / 1000, "awaySeconds", (double)s.away_ms / 1000));
 }
 
 static void metrics(struct call *c)
@@ -64,6 +89,7 @@ static void rotate_keys(struct call *c)
 const struct route operation_routes[] = {
     {HTTP_GET, "/healthz", 0, NULL, health},
     {HTTP_GET, "/readyz", 0, NULL, ready},
+    {HTTP_GET, "/api/v1/spool", ROUTE_ADMIN, NULL, spool},
     {HTTP_GET, "/metrics", 0, NULL, metrics},
     {HTTP_POST, "/api/v1/token-keys", ROUTE_ADMIN | ROUTE_BLOCKS, NULL, rotate_keys},
     {HTTP_GET, "/api/v1/time", ROUTE_OPEN, NULL, time_now},

@@ -17,15 +17,14 @@ struct playback {
     char *file; /* behind /v/{video}/ */
     bool is_admin;
     struct video_view *view;
-    struct buffer *content; /* what a pool thread fetched */
     char object[SEGMENT_NAME_SIZE];
-    enum err e;
+    struct store_want want; /* of it */
+    enum err e;             /* of loading the view */
 };
 
 static void playback_free(struct playback *p)
 {
     video_view_unref(p->view);
-    buffer_unref(p->content);
     free(p->file);
     free(p);
 }
@@ -141,27 +140,19 @@ static void hung_up(void *ctx)
     p->x = NULL;
 }
 
-static void fetch(void *ctx)
+static void fetched(void *ctx, enum err e, struct buffer *content)
 {
     struct playback *p = ctx;
-
-    p->e = store_get(p->api->options.store, p->object, &p->content);
-}
-
-static void fetched(void *ctx)
-{
-    struct playback *p = ctx;
-    struct buffer *content = p->content;
 
     if (p->x == NULL) {
+        buffer_unref(content);
         playback_free(p);
         return;
     }
     http_on_end(p->x, NULL, NULL);
-    p->content = NULL;
-    if (p->e == ERR_OK) {
+    if (e == ERR_OK) {
         answer_media(p, content);
-    } else if (p->e == ERR_MISSING) {
+    } else if (e == ERR_MISSING) {
         not_found(p);
     } else {
         http_add(p->x, "Retry-After", "2");
@@ -179,7 +170,8 @@ static void answer_object(struct playback *p)
         return;
     }
     http_on_end(p->x, hung_up, p);
-    pool_run(http_loop(p->x), fetch, fetched, p);
+    p->want = (struct store_want){.loop = http_loop(p->x), .done = fetched, .ctx = p};
+    store_fetch(p->api->options.store, p->object, &p->want);
 }
 
 /* The segment that a file name like 000012.m4s means, or NULL. */

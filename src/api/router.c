@@ -153,6 +153,9 @@ static void run(struct call *c)
     } else if (c->route->flags & ROUTE_BLOCKS) {
         http_on_end(c->x, hung_up, c);
         pool_run(http_loop(c->x), run_on_pool, reply_from_pool, c);
+    } else if (c->route->flags & ROUTE_STORE) {
+        http_on_end(c->x, hung_up, c);
+        store_run(c->api->options.store, STORE_READS, http_loop(c->x), run_on_pool, reply_from_pool, c);
     } else if (c->route->flags & ROUTE_LATER) {
         http_on_end(c->x, hung_up, c);
         c->route->run(c);

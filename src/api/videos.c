@@ -414,7 +414,7 @@ static void send_more(void *ctx)
     }
     c->piece++;
     http_on_end(c->x, gone, c);
-    pool_run(http_loop(c->x), make_piece, piece_made, c);
+    store_run(c->api->options.store, STORE_READS, http_loop(c->x), make_piece, piece_made, c);
 }
 
 static void begin_download(struct call *c)
@@ -432,7 +432,7 @@ static void begin_download(struct call *c)
         return;
     }
     http_on_end(x, gone, c);
-    pool_run(http_loop(x), make_piece, piece_made, c);
+    store_run(c->api->options.store, STORE_READS, http_loop(x), make_piece, piece_made, c);
 }
 
 static void download(struct call *c)
@@ -459,10 +459,10 @@ static void download(struct call *c)
 const struct route video_routes[] = {
     {HTTP_GET, "/api/v1/videos", ROUTE_OPEN | ROUTE_BLOCKS, call_page, list},
     {HTTP_GET, "/api/v1/videos/{}", ROUTE_OPEN | ROUTE_BLOCKS, check_id, get},
-    {HTTP_DELETE, "/api/v1/videos/{}", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, remove_video},
-    {HTTP_GET, "/api/v1/videos/{}/data", ROUTE_OPEN | ROUTE_BLOCKS, check_data, data},
+    {HTTP_DELETE, "/api/v1/videos/{}", ROUTE_ADMIN | ROUTE_STORE, check_id, remove_video},
+    {HTTP_GET, "/api/v1/videos/{}/data", ROUTE_OPEN | ROUTE_STORE, check_data, data},
     {HTTP_GET, "/api/v1/videos/{}/thumbnails.vtt", ROUTE_OPEN | ROUTE_BLOCKS, check_id, thumbnails},
-    {HTTP_GET, "/api/v1/videos/{}/thumbnails/{}", ROUTE_OPEN | ROUTE_BLOCKS, check_thumbnail, thumbnail},
+    {HTTP_GET, "/api/v1/videos/{}/thumbnails/{}", ROUTE_OPEN | ROUTE_STORE, check_thumbnail, thumbnail},
     {HTTP_GET, "/api/v1/videos/{}/download", ROUTE_OPEN | ROUTE_BLOCKS, check_id, download},
     {.pattern = NULL},
 };

@@ -142,6 +142,9 @@
 /* Stored segments of a live video that stay in memory: three are enough for every player's join. */
 #define LIVE_WINDOW_SEGMENTS 4
 
+/* A segment that has waited so long for the store is late enough to say so: two of the usual length. */
+#define SPOOL_BEHIND_MS 20000
+
 /* --- WebRTC ------------------------------------------------------------------------------------------ */
 
 /* An offer: browsers send 6 KB for two recvonly tracks, 20 with every codec they know. */
@@ -234,6 +237,47 @@
 #define DB_BATCH_BYTES_MAX 2097152
 /* A server that is away is said to be so this often. */
 #define DB_AWAY_SAY_MS 10000
+
+/* --- the store --------------------------------------------------------------------------------------- */
+
+/* One object: the largest segment and its headers. */
+#define STORE_OBJECT_BYTES_MAX ((size_t)268959744)
+/* Segments stored side by side, and objects fetched: enough to fill a line over some milliseconds of round trip. */
+#define STORE_WRITERS_MAX 8
+#define STORE_READERS_MAX 16
+/* Fetches that wait for a reader; further ones are answered 503 at once: their players would have gone before their turn. */
+#define STORE_FETCHES_MAX 1000
+/* What waits for a remote store in memory; beyond it the disk has it. --spool bounds both together. */
+#define STORE_HELD_BYTES_MAX ((size_t)268435456)
+/* Failures one behind the other after which a remote store is left alone, and for how long: a store that restarts is found
+ * within seconds, and one that is away for an hour gets four calls a minute. */
+#define STORE_FAILURES_MAX 3
+#define STORE_PAUSE_MS_MIN ((int64_t)1000)
+#define STORE_PAUSE_MS_MAX ((int64_t)15000)
+/* When the house closes, what is under way with a store elsewhere gets so long: the spool has had its time before that. */
+#define STORE_CLOSING_MS_MAX 2000
+/* Connections to S3 that are kept for the next request: as many as there are threads that make some. */
+#define S3_CONNECTIONS_IDLE_MAX 32
+/* A server that does not take a connection by then is away; one that sends and takes nothing for so long hangs. */
+#define S3_CONNECT_MS_MAX      5000
+#define S3_SILENCE_SECONDS_MAX 10
+/* A whole answer: so long, and the time that the bytes take at the least speed that a stream could live with. */
+#define S3_ANSWER_MS_MAX  20000
+#define S3_BYTES_A_MS_MIN 1000
+/* Tries of one request, the pauses between them, and after how long no further one begins; callers have pauses of their own. */
+#define S3_TRIES_MAX    4
+#define S3_PAUSE_MS_MIN 100
+#define S3_PAUSE_MS_MAX 2000
+#define S3_CALL_MS_MAX  30000
+/* Larger objects go in parts of this: a part that breaks is sent again by itself. S3 wants 5 MB at least. */
+#define S3_PUT_BYTES_MAX 33554432
+#define S3_PART_BYTES    16777216
+/* What libcurl reads and writes at once: fewer calls for each megabyte than with its own 16 and 64 KB. */
+#define S3_BUFFER_BYTES 524288
+/* A list of 1,000 keys is 300 KB; names of ours are below 512, upload ids and continuation tokens below 1,000. */
+#define S3_XML_BYTES_MAX 4194304
+#define S3_XML_TEXT_SIZE 2048
+#define S3_XML_PATH_SIZE 256
 
 /* --- comments ---------------------------------------------------------------------------------------- */
 

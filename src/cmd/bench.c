@@ -20,6 +20,7 @@ static const struct {
     {"ingest", bench_ingest, "CPU and memory per publisher, beside nginx-rtmp"},
     {"ladder", bench_ladder,
      "CPU of making renditions, beside ffmpeg; many workers, slow ones and killed ones"},
+    {"store", bench_store, "segments to S3 and back, beside curl with the same server"},
     {"webrtc", bench_webrtc, "packets per CPU-second, latency and memory per WebRTC viewer"},
     {"llhls", bench_llhls, "low-latency HLS: what waiting viewers cost, and how soon they have a part"},
     {"ladder-worker", bench_ladder_worker, NULL}, /* the ladder's own */

@@ -13,6 +13,7 @@ int bench_booking(int argc, char **argv);
 int bench_webrtc(int argc, char **argv);
 int bench_llhls(int argc, char **argv);
 int bench_comments(int argc, char **argv);
+int bench_store(int argc, char **argv);
 
 /* --- reports, bench_report.c ---------------------------------------------------------------------------- */
 

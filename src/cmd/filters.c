@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 static struct option options[] = {
-    {"storage", "URL", "file:./data/store", "where segments live: file:DIR", NULL},
+    {"storage", "URL", "file:./data/store",
+     "where segments live: file:DIR or s3://BUCKET/PREFIX?endpoint=URL&region=NAME", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

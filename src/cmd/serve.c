@@ -55,7 +55,7 @@ struct house {
     struct queue *queue;
     struct ladder *ladder;
     struct workers *workers;
-    long worker_count;
+    long worker_count, cache_mb;
     uint32_t author_minute, address_minute; /* limits of comments */
     struct tls_server *tls;
     struct api *api;
@@ -77,7 +77,10 @@ static struct option serve_options[] = {
      NULL},
     {"tls-cert", "FILE", NULL, "PEM certificate chain: HTTP and RTMPS speak TLS; read again on SIGHUP", NULL},
     {"tls-key", "FILE", NULL, "PEM private key", NULL},
-    {"storage", "URL", NULL, "where segments live: file:DIR [file:DATA/store]", NULL},
+    {"storage", "URL", NULL,
+     "where segments live: file:DIR or s3://BUCKET/PREFIX?endpoint=URL&region=NAME [file:DATA/store]", NULL},
+    {"spool", "MB", "8192", "segments that wait for the store; beyond it publishers are held", NULL},
+    {"cache", "MB", "2048", "copies on this disk of what was read from a store elsewhere", NULL},
     {"database", "URL", NULL,
      "all rows: sqlite:FILE or mysql://USER:PASSWORD@HOST/NAME [sqlite:DATA/matinee.db]", NULL},
     {"comments", "URL", NULL, "comments without SQL: redis://[USER:PASSWORD@]HOST:PORT [the database]", NULL},
@@ -137,11 +140,13 @@ static bool read_limits(struct house *h)
 /* Everything that can be wrong with the words themselves, before anything is touched. */
 static bool check_options(struct house *h, struct live_options *live)
 {
-    long segment, grace, cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long segment, grace, spool, cores = sysconf(_SC_NPROCESSORS_ONLN);
     bool cert = config_text(h->options, "tls-cert") != NULL, key = config_text(h->options, "tls-key") != NULL;
 
     if (config_number(h->options, "segment", 1, 60, &segment, h->why) != ERR_OK ||
         config_number(h->options, "grace", 0, 86400, &grace, h->why) != ERR_OK ||
+        config_number(h->options, "spool", 1, 100000000, &spool, h->why) != ERR_OK ||
+        config_number(h->options, "cache", 0, 100000000, &h->cache_mb, h->why) != ERR_OK ||
         ladder_check(config_text(h->options, "ladder"), h->why) != ERR_OK ||
         !parse_listener(h, "http", &h->http_at) || !parse_listener(h, "rtmp", &h->rtmp_at) ||
         !parse_listener(h, "rtmps", &h->rtmps_at) || !parse_listener(h, "webrtc", &h->webrtc_at))
@@ -158,6 +163,7 @@ static bool check_options(struct house *h, struct live_options *live)
         return false;
     live->segment_ms = segment * 1000;
     live->grace_ms = grace * 1000;
+    live->spool_bytes_max = (uint64_t)spool << 20;
     h->data_dir = config_text(h->options, "data");
     return true;
 }
@@ -219,15 +225,27 @@ static enum err open_ladder(struct house *h, const char *program)
     return e;
 }
 
+static enum err open_store(struct house *h, const struct live_options *live)
+{
+    char *storage = url_of(h, "storage", "file", "store"), *copies = mem_printf("%s/copies", h->data_dir);
+    size_t held =
+        live->spool_bytes_max / 2 < STORE_HELD_BYTES_MAX ? live->spool_bytes_max / 2 : STORE_HELD_BYTES_MAX;
+    enum err e = store_open(&h->store, storage, h->why);
+
+    if (e == ERR_OK)
+        e = store_use_disk(h->store, copies, (size_t)h->cache_mb << 20, held, h->why);
+    free(storage);
+    free(copies);
+    return e;
+}
+
 static enum err open_engines(struct house *h, struct live_options *live, const char *program)
 {
-    char *storage = url_of(h, "storage", "file", "store");
     char *database = url_of(h, "database", "sqlite", "matinee.db");
     enum err e;
 
     if ((e = access_admin_token(h->data_dir, h->admin_token, h->why)) != ERR_OK ||
-        (e = store_open(&h->store, storage, h->why)) != ERR_OK ||
-        (e = db_open(&h->db, database, h->why)) != ERR_OK)
+        (e = open_store(h, live)) != ERR_OK || (e = db_open(&h->db, database, h->why)) != ERR_OK)
         goto out;
     if ((e = net_start(&h->net, 0, 0)) != ERR_OK) {
         snprintf(h->why, sizeof h->why, "threads could not be started: %s", err_text(e));
@@ -242,7 +260,6 @@ static enum err open_engines(struct house *h, struct live_options *live, const c
         (e = booking_open(&h->booking, h->db, h->why)) == ERR_OK)
         e = live_open(&h->live, live, h->why);
 out:
-    free(storage);
     free(database);
     return e;
 }
@@ -362,6 +379,8 @@ static void close_house(struct house *h)
     rtmp_server_stop(h->rtmps);
     if (h->live != NULL)
         live_drain(h->live, DRAIN_STORE_MS);
+    if (h->store != NULL)
+        store_hurry(h->store); /* what is not stored by now stands in the journal */
     http_server_stop(h->http, DRAIN_HTTP_MS);
     webrtc_stop(h->webrtc);
     if (h->queue != NULL)
@@ -369,6 +388,8 @@ static void close_house(struct house *h)
     workers_stop(h->workers);
     booking_stop(h->booking); /* its last answers go to the loops */
     comments_stop(h->comments);
+    if (h->store != NULL)
+        store_stop(h->store);
     if (h->net != NULL)
         net_stop(h->net);
     api_free(h->api);

@@ -194,6 +194,7 @@ static void tick(void *ctx)
     }
     drop_old_views(l);
     pthread_mutex_unlock(&l->lock);
+    spool_watch(l);
     timer_start(net_loop(l->options.net, 0), &l->tick, TICK_MS, tick, l);
 }
 

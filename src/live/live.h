@@ -48,6 +48,8 @@ struct live_options {
     const char *data_dir;
     int64_t segment_ms;
     int64_t grace_ms;
+    uint64_t
+        spool_bytes_max; /* of segments that wait for the store; beyond it publishers are held. 0: no bound */
     struct recording_reader reader; /* read NULL: no recordings are taken */
 };
 
@@ -57,6 +59,26 @@ must_check enum err live_open(struct live **out, const struct live_options *opti
 
 /* Frees. After live_drain(), and after the loops and the pool have ended. Accepts NULL. */
 void live_close(struct live *l);
+
+/* --- what waits for the store ------------------------------------------------------------------------- */
+
+enum spool_verdict {
+    SPOOL_GOOD,
+    SPOOL_BEHIND, /* a segment has waited for SPOOL_BEHIND_MS */
+    SPOOL_AWAY,   /* the store takes nothing */
+    SPOOL_FULL,   /* and publishers are held */
+};
+
+struct spool_view {
+    enum spool_verdict verdict;
+    size_t segments;
+    uint64_t bytes;
+    int64_t oldest_ms; /* how long the one that waits longest has waited */
+    int64_t away_ms;   /* for how long the store has taken nothing; 0: it goes well */
+};
+
+void live_spool(struct live *l, struct spool_view *out); /* any thread; quick */
+const char *spool_verdict_name(enum spool_verdict v);    /* "good", "behind", "away", "full" */
 
 /* --- publishing: all of it on the publisher's loop --------------------------------------------------- */
 

@@ -123,6 +123,8 @@ struct finished {
     struct segment segment;
     struct buffer *bytes[TRACK_COUNT]; /* NULL where the track has nothing in it */
     struct shelf shelf; /* its parts, which have no bytes of their own where nobody asked for them */
+    bool held;          /* the store has the bytes, for `bytes` has none any more */
+    int64_t since_ms;   /* monotonic; when it was finished */
     uint64_t position;  /* of the journal: all that lies before it is in this segment or an earlier one */
 };
 
@@ -261,7 +263,7 @@ struct publication {
     struct event *event;      /* NULL until granted */
     struct video *video;      /* NULL until the first sample */
     bool held;                /* its socket is not read from */
-    bool warned;              /* it was told of the disk */
+    const char *warned;       /* what keeps its recording from going on, as it was told; NULL: nothing */
     bool opened;              /* it has opened a segment */
     bool has_key;             /* a keyframe has come */
     uint64_t shown_changes;   /* the segmenter's, when its edge was shown last */
@@ -320,7 +322,8 @@ struct video {
     uint64_t rendition_changes; /* a load that overlaps one is repeated */
     struct list active;         /* on live->active while it is live or has something to store */
     struct list spool;          /* finished segments that are not stored */
-    bool spooling;              /* a pool thread is at it */
+    bool spooling;              /* a thread is at it */
+    bool spool_fails;           /* it was said that a segment could not be stored */
     bool has_row, end_to_tell;  /* its row is there; the row must still be told that it ended */
     uint64_t needed_from;       /* the journal's position from which it would have to be replayed, */
                                 /* as long as somebody publishes or something waits to be stored */
@@ -351,6 +354,7 @@ struct live {
     _Atomic uint64_t serials;
     _Atomic uint64_t durable; /* the journal's */
     _Atomic bool disk_full;
+    _Atomic bool spool_full; /* so much waits for the store that publishers have to */
     void (*changed_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
     void *changed_ctx;
     void (*edge_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
@@ -433,8 +437,8 @@ enum err index_load_video(struct db *d, struct video *v, struct segment **segmen
 /* spool.c */
 /* Takes over a finished segment: players see it at once, the store and the index get it in order. */
 void spool_add(struct live *l, struct video *v, struct finished *f);
-void spool_kick(struct live *l,
-                struct video *v); /* with the lock held: sees to it that a pool thread is at it */
+void spool_kick(struct live *l, struct video *v); /* with the lock held: sees to it that a thread is at it */
+void spool_watch(struct live *l); /* now and then, without the lock: gauges, and whether it is full */
 /* Stores and indexes one segment, the video's row first. Blocks. */
 must_check enum err spool_store(struct live *l, struct video *v, const struct finished *f);
 /* The target duration of a video whose first segment is `s`. */
@@ -461,5 +465,6 @@ void publication_evict(struct publication *p,
                        const char *text);                /* any thread, with the lock held; `text` static */
 void publish_durable(struct live *l, uint64_t position); /* the journal's thread */
 void publish_trouble(struct live *l, enum err why);      /* the journal's thread */
+void publish_spool_changed(struct live *l);              /* any thread: it is full, or not any more */
 
 #endif

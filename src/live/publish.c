@@ -239,24 +239,28 @@ void publication_evict(struct publication *p, const char *text)
 
 /* --- the journal speaks ------------------------------------------------------------------------------ */
 
-static void tell_disk(struct publication *p)
+static void tell_trouble(struct publication *p)
 {
-    struct live *l = p->live;
-    bool full = l->disk_full;
+    const struct live *l = p->live;
+    const char *trouble =
+        l->disk_full ? "the server's disk is full: nothing more can be recorded until somebody makes room"
+        : l->spool_full
+            ? "the server's store takes nothing, and what waits for it has filled the spool: nothing more is "
+              "taken until it does"
+            : NULL;
 
-    if (p->event == NULL || p->warned == full)
+    if (p->event == NULL || p->warned == trouble)
         return;
-    p->warned = full;
-    p->events->notice(
-        p->ctx, full,
-        full ? "the server's disk is full: nothing more can be recorded until somebody makes room"
-             : "the server's disk has room again: recording goes on");
+    p->warned = trouble;
+    p->events->notice(p->ctx, trouble != NULL,
+                      trouble ? trouble : "the server has room again: recording goes on");
 }
 
 static void tell_hold(struct publication *p)
 {
     uint64_t waiting = journal_position(p->live->journal) - p->live->durable;
-    bool hold = waiting > (p->held ? JOURNAL_QUEUE_BYTES_MAX / 2 : JOURNAL_QUEUE_BYTES_MAX);
+    bool hold =
+        waiting > (p->held ? JOURNAL_QUEUE_BYTES_MAX / 2 : JOURNAL_QUEUE_BYTES_MAX) || p->live->spool_full;
 
     if (p->event == NULL || p->held == hold)
         return;
@@ -275,7 +279,7 @@ static void durable_here(void *ctx)
         if (p->event != NULL)
             p->events->durable(p->ctx, b->live->durable);
         tell_hold(p);
-        tell_disk(p);
+        tell_trouble(p);
     }
 }
 
@@ -303,6 +307,11 @@ void publish_trouble(struct live *l, enum err why)
                   err_text(why));
     else
         log_info("journal", "the disk takes data again");
+    post_to_all(l);
+}
+
+void publish_spool_changed(struct live *l)
+{
     post_to_all(l);
 }
 
@@ -534,7 +543,7 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
     if (pulse_count(&p->pulse, message->size, tag->track, tag->keyframe, pts_90k)) {
         report_health(p);
         tell_hold(p);
-        tell_disk(p);
+        tell_trouble(p);
     }
     return ERR_OK;
 }

@@ -20,6 +20,7 @@ struct cache {
     struct map *entries;
     struct list used, held;
     size_t bytes, bytes_max; /* of those not held */
+    size_t held_bytes;
 };
 
 struct cache *cache_new(size_t bytes_max)
@@ -36,8 +37,7 @@ struct cache *cache_new(size_t bytes_max)
 
 static void drop(struct cache *c, struct entry *e)
 {
-    if (!e->held)
-        c->bytes -= e->content->size;
+    *(e->held ? &c->held_bytes : &c->bytes) -= e->content->size;
     map_remove(c->entries, bytes_text(e->name));
     list_remove(&e->link);
     buffer_unref(e->content);
@@ -75,8 +75,7 @@ void cache_put(struct cache *c, const char *name, struct buffer *content, bool h
     e->name = mem_string(name);
     e->content = buffer_ref(content);
     e->held = held;
-    if (!held)
-        c->bytes += content->size;
+    *(held ? &c->held_bytes : &c->bytes) += content->size;
     list_push(held ? &c->held : &c->used, &e->link);
     map_put(c->entries, bytes_text(name), e);
     make_room(c);
@@ -90,6 +89,7 @@ void cache_let_go(struct cache *c, const char *name)
 
     if (e != NULL && e->held) {
         e->held = false;
+        c->held_bytes -= e->content->size;
         c->bytes += e->content->size;
         list_remove(&e->link);
         list_push(&c->used, &e->link);
@@ -156,4 +156,40 @@ struct buffer *cache_get(struct cache *c, const char *name)
     }
     pthread_mutex_unlock(&c->lock);
     return found;
+}
+
+size_t cache_held_bytes(struct cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    size_t bytes = c->held_bytes;
+
+    pthread_mutex_unlock(&c->lock);
+    return bytes;
+}
+
+struct buffer *cache_oldest_held(struct cache *c, char **name)
+{
+    struct buffer *content = NULL;
+
+    pthread_mutex_lock(&c->lock);
+    if (!list_empty(&c->held)) {
+        const struct entry *e = container_of(c->held.next, struct entry, link);
+
+        *name = mem_string(e->name);
+        content = buffer_ref(e->content);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return content;
+}
+
+bool cache_spilled(struct cache *c, const char *name, const struct buffer *content)
+{
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = map_get(c->entries, bytes_text(name));
+    bool same = e != NULL && e->held && e->content == content;
+
+    if (same)
+        drop(c, e);
+    pthread_mutex_unlock(&c->lock);
+    return same;
 }

@@ -203,7 +203,8 @@ static enum err file_remove_all(struct store *s, const char *prefix)
 
 enum err store_file_open(struct store **out, const char *dir, char why[256])
 {
-    static const struct store_kind kind = {file_close, file_put, file_get, file_remove, file_remove_all};
+    static const struct store_kind kind = {false,    file_close,  file_put,
+                                           file_get, file_remove, file_remove_all};
     char *cwd = dir[0] == '/' ? NULL : getcwd(NULL, 0);
     char *root = dir[0] == '/' ? mem_string(dir) : mem_printf("%s/%s", cwd ? cwd : ".", dir);
     enum err e;

@@ -1,10 +1,14 @@
-/* store/store.c - picks the kind of store by its URL and checks names before any kind sees them. */
+/* store/store.c - picks the kind of store by its URL, checks names before any kind sees them, and keeps what is held until the kind has
+ * confirmed it. */
 #include "store/store_int.h"
 
-#include <stdio.h>
+#include "base/clock.h"
+#include "base/log.h"
 
-/* Parts of [A-Za-z0-9._-], none of them empty or beginning with a dot. */
-static bool name_is_good(const char *name)
+#include <stdio.h>
+#include <stdlib.h>
+
+bool store_name_is_good(const char *name)
 {
     const char *part = name;
 
@@ -30,33 +34,140 @@ enum err store_open(struct store **out, const char *url, char why[256])
     *out = NULL;
     if (strncmp(url, "file:", 5) == 0 && url[5] != '\0')
         e = store_file_open(out, url + 5, why);
+    else if (strncmp(url, "s3://", 5) == 0)
+        e = store_s3_open(out, url, why);
     else
-        snprintf(why, 256, "--storage %.100s: this build stores in file:DIR", url);
-    if (e == ERR_OK)
-        (*out)->cache = cache_new(STORE_CACHE_BYTES_MAX);
+        snprintf(why, 256, "--storage %.100s: file:DIR or s3://BUCKET/PREFIX?endpoint=…&region=…", url);
+    if (e != ERR_OK)
+        return e;
+
+    struct store *s = *out;
+
+    s->cache = cache_new(STORE_CACHE_BYTES_MAX);
+    s->crew = crew_new();
+    s->flights = flights_new();
+    breaker_init(&s->writes, "writes to the store");
+    breaker_init(&s->reads, "reads from the store");
+    return ERR_OK;
+}
+
+enum err store_use_disk(struct store *s, const char *dir, size_t copies_bytes_max, size_t held_bytes_max,
+                        char why[256])
+{
+    enum err e;
+
+    if (!s->kind->remote)
+        return ERR_OK;
+    if ((e = disk_open(&s->disk, dir, copies_bytes_max)) != ERR_OK)
+        snprintf(why, 256, "the folder %.120s for copies of the store: %s", dir, err_text(e));
+    s->held_in_memory_max = held_bytes_max;
     return e;
+}
+
+void store_hurry(struct store *s)
+{
+    atomic_store(&s->closing_ms, clock_mono_ms());
+}
+
+void store_stop(struct store *s)
+{
+    store_hurry(s);
+    crew_stop(s->crew);
 }
 
 void store_close(struct store *s)
 {
     if (s == NULL)
         return;
+    crew_free(s->crew);
+    flights_free(s->flights);
     cache_free(s->cache);
+    disk_close(s->disk);
+    breaker_drop(&s->writes);
+    breaker_drop(&s->reads);
     s->kind->close(s);
+}
+
+void store_run(struct store *s, enum store_lane lane, struct loop *loop, void (*work)(void *ctx),
+               void (*done)(void *ctx), void *ctx)
+{
+    (void)crew_run(s->crew, lane, SIZE_MAX, loop, work, done, ctx);
+}
+
+/* A call to the kind, unless it is known to be away. */
+#define GUARDED(s, call)                                                                                     \
+    (!(s)->kind->remote ? (call) : !breaker_admits(&(s)->writes) ? ERR_BUSY : told((s), (call)))
+
+static enum err told(struct store *s, enum err e)
+{
+    breaker_tell(&s->writes, e);
+    return e;
 }
 
 enum err store_put(struct store *s, const char *name, struct bytes content)
 {
-    enum err e = name_is_good(name) ? s->kind->put(s, name, content) : ERR_BAD;
+    enum err e = store_name_is_good(name) ? GUARDED(s, s->kind->put(s, name, content)) : ERR_BAD;
 
-    if (e == ERR_OK)
-        cache_let_go(s->cache, name);
+    if (e != ERR_OK)
+        return e;
+    flights_forget(s->flights, name);
+    cache_let_go(s->cache, name);
+    if (s->disk != NULL)
+        disk_let_go(s->disk, name);
+    return ERR_OK;
+}
+
+enum err store_put_held(struct store *s, const char *name)
+{
+    struct buffer *content = cache_get(s->cache, name);
+    enum err e = ERR_MISSING;
+
+    if (content == NULL && s->disk != NULL)
+        content = disk_get(s->disk, name);
+    if (content != NULL)
+        e = store_put(s, name, buffer_bytes(content));
+    buffer_unref(content);
     return e;
+}
+
+/* Brings what is held from memory to the disk, the oldest first, until memory has enough room. A disk that takes nothing is tried
+ * again with the next segment; memory has it meanwhile. */
+static void spill(void *ctx)
+{
+    struct store *s = ctx;
+    struct buffer *content;
+    char *name;
+    enum err e = ERR_OK;
+
+    while (e == ERR_OK && cache_held_bytes(s->cache) > s->held_in_memory_max &&
+           (content = cache_oldest_held(s->cache, &name)) != NULL) {
+        e = disk_put(s->disk, name, buffer_bytes(content), true);
+        if (e != ERR_OK)
+            log_warn("store", "what waits for the store stays in memory: %s", err_text(e));
+        else if (!cache_spilled(s->cache, name, content))
+            disk_remove(s->disk, name);
+        buffer_unref(content);
+        free(name);
+    }
+    atomic_store(&s->spilling, false);
 }
 
 void store_hold(struct store *s, const char *name, struct buffer *content)
 {
     cache_put(s->cache, name, content, true);
+    if (s->disk != NULL && cache_held_bytes(s->cache) > s->held_in_memory_max &&
+        !atomic_exchange(&s->spilling, true))
+        store_run(s, STORE_SPILLS, NULL, spill, NULL, s);
+}
+
+size_t store_held_bytes(struct store *s)
+{
+    return cache_held_bytes(s->cache) + (s->disk ? disk_held_bytes(s->disk) : 0);
+}
+
+int64_t store_away_ms(struct store *s)
+{
+    return s->kind->remote ? breaker_open_ms(&s->writes) : 0;
 }
 
 struct buffer *store_peek(struct store *s, const char *name)
@@ -66,35 +177,30 @@ struct buffer *store_peek(struct store *s, const char *name)
 
 void store_cool(struct store *s, const char *name)
 {
+    flights_forget(s->flights, name);
     cache_cool(s->cache, name);
-}
-
-enum err store_get(struct store *s, const char *name, struct buffer **out)
-{
-    enum err e;
-
-    *out = NULL;
-    if (!name_is_good(name))
-        return ERR_BAD;
-    if ((*out = cache_get(s->cache, name)) != NULL)
-        return ERR_OK;
-    if ((e = s->kind->get(s, name, out)) == ERR_OK)
-        cache_put(s->cache, name, *out, false);
-    return e;
+    if (s->disk != NULL)
+        disk_cool(s->disk, name);
 }
 
 enum err store_delete(struct store *s, const char *name)
 {
-    if (!name_is_good(name))
+    if (!store_name_is_good(name))
         return ERR_BAD;
+    flights_forget(s->flights, name);
     cache_remove(s->cache, name);
-    return s->kind->remove(s, name);
+    if (s->disk != NULL)
+        disk_remove(s->disk, name);
+    return GUARDED(s, s->kind->remove(s, name));
 }
 
 enum err store_delete_all(struct store *s, const char *prefix)
 {
-    if (!name_is_good(prefix))
+    if (!store_name_is_good(prefix))
         return ERR_BAD;
+    flights_forget_all(s->flights);
     cache_remove_all(s->cache, prefix);
-    return s->kind->remove_all(s, prefix);
+    if (s->disk != NULL)
+        disk_remove_all(s->disk, prefix);
+    return GUARDED(s, s->kind->remove_all(s, prefix));
 }
