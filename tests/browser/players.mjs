@@ -116,8 +116,8 @@ function skews(pictures, heard) {
     });
 }
 
-/* Opens a page in which `player` plays the video at `base`. */
-export async function open(house, player, base) {
+/* Opens an empty page in which `player` plays `url`. */
+export async function blank(house, player, url) {
     const context = await house.browser.newContext({bypassCSP: true});
     const page = await context.newPage();
 
@@ -128,7 +128,14 @@ export async function open(house, player, base) {
     if (player.script)
         await page.addScriptTag({path: join(MODULES, player.script)});
     await page.evaluate(defineStarts);
-    await page.evaluate(player.start, base);
+    await page.evaluate(player.start, url);
+    return page;
+}
+
+/* The same for the video at `base`, which has come as near to the edge as it wants to be, and is looked at and listened to. */
+export async function open(house, player, base) {
+    const page = await blank(house, player, base);
+
     await plays(page, SETTLE_SECONDS);
     await page.evaluate(watchThePicture);
     await page.evaluate(listenToTheSound);

@@ -168,6 +168,22 @@ test('a session that breaks off is followed by low-latency HLS without a click',
     await page.context().close();
 });
 
+test('after a break WebRTC is tried again when somebody looks at the page anew', LIMIT, async () => {
+    const page = await watch();
+
+    await playsBy(page, true);
+    assert.equal((await fetch(new URL(page.sessions[0], house.http), {method: 'DELETE'})).status, 204);
+    await playsBy(page, false);
+    await page.locator('.live.edge').waitFor();
+    await plays(page, 4);
+    assert.equal(page.sessions.length, 1, 'not at once');
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    await playsBy(page, true);
+    assert.equal(page.sessions.length, 2);
+    assert.equal(await way(page), 'Plays by WebRTC');
+    await page.context().close();
+});
+
 test('going back leaves WebRTC for old pictures, and Live returns to it', LIMIT, async () => {
     const page = await watch();
 
