@@ -136,7 +136,10 @@ static void send_playlist(struct http_exchange *x, struct edge *e, const struct 
     http_add(x, "Vary", "Accept-Encoding");
     http_addf(x, "ETag", "\"%llx%s%s%s\"", (unsigned long long)e->serial,
               l->rendition ? l->rendition->name : track_rendition(l->track),
-              skips ? l->steady ? "-ts" : "-s" : l->steady ? "-t" : "", zipped ? "-gzip" : "");
+              skips       ? l->steady ? "-ts" : "-s"
+              : l->steady ? "-t"
+                          : "",
+              zipped ? "-gzip" : "");
     http_addf(x, "Cache-Control", "%s, max-age=%u", cache_scope(e->view),
               waited ? e->view->target_duration_s : 1);
     http_answer(x, 200, "application/vnd.apple.mpegurl", text);
@@ -172,8 +175,8 @@ static void send_master(struct http_exchange *x, struct edge *e)
 /* The waiter's playlist in this edge; false: the rendition is gone. */
 static bool list_of(const struct waiter *w, const struct edge *e, struct play_list *out)
 {
-    *out = (struct play_list){
-        w->track, w->rendition[0] ? video_view_rendition(e->view, w->rendition) : NULL, w->steady};
+    *out = (struct play_list){w->track, w->rendition[0] ? video_view_rendition(e->view, w->rendition) : NULL,
+                              w->steady};
     return !w->rendition[0] || out->rendition != NULL;
 }
 
@@ -210,7 +213,8 @@ static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
         return;
     if (waits && l.rendition != NULL && !play_keeps_up(e, l.rendition)) {
         /* Nobody's picture shall stop for it: players go to another rendition, with what they have left. */
-        refuse(take(w), 404, "behind", "This rendition does not keep up with the source just now; take another.");
+        refuse(take(w), 404, "behind",
+               "This rendition does not keep up with the source just now; take another.");
         return;
     }
     switch (play_edge_has(e, &l, &w->wish)) {
@@ -531,8 +535,7 @@ static bool find_media(const struct video_view *v, const char *leaf, struct wait
     struct bytes left = bytes_text(leaf);
     uint64_t number;
 
-    if (left.size < 10 ||
-        !bytes_to_u64(bytes_head(left, 6), UINT32_MAX, &number) || leaf[6] != '.')
+    if (left.size < 10 || !bytes_to_u64(bytes_head(left, 6), UINT32_MAX, &number) || leaf[6] != '.')
         return false;
     w->segment = (uint32_t)number;
     if (strcmp(leaf + 6, ".m4s") == 0) {

@@ -90,7 +90,8 @@ static bool answer_playlist(struct playback *p)
     bool is_low = strcmp(p->file, "low.m3u8") == 0;
     bool is_master = is_low || strcmp(p->file, "master.m3u8") == 0;
     bool is_manifest = strcmp(p->file, "manifest.mpd") == 0 || strcmp(p->file, "low.mpd") == 0;
-    bool is_video = strcmp(p->file, "source/playlist.m3u8") == 0 || strcmp(p->file, "source/" PLAY_STEADY) == 0;
+    bool is_video =
+        strcmp(p->file, "source/playlist.m3u8") == 0 || strcmp(p->file, "source/" PLAY_STEADY) == 0;
     bool is_audio = strcmp(p->file, "audio/playlist.m3u8") == 0 || strcmp(p->file, "audio/" PLAY_STEADY) == 0;
     const struct rendition *made = is_video || is_audio ? NULL : rendition_of(p, "playlist.m3u8");
 

@@ -97,8 +97,8 @@ static size_t rungs_of(const struct watch *w, const struct video_view *v, const 
     return count;
 }
 
-static enum err begin(struct ladder *l, struct watch *w, const struct live_chunk *c,
-                      const struct rung *rungs, size_t count)
+static enum err begin(struct ladder *l, struct watch *w, const struct live_chunk *c, const struct rung *rungs,
+                      size_t count)
 {
     size_t group[RUNGS_MAX], groups = plan_groups(rungs, count, group);
     enum err e = ERR_OK;

@@ -263,8 +263,8 @@ bool effort_piece(const struct effort *f, unsigned chunk, size_t rung, struct pi
 
     while (line_next(&text, &line))
         if (piece_read(out, line) == ERR_OK && strcmp(out->rendition, f->rungs[rung].name) == 0)
-            return out->chunk == chunk && out->of == (f->early ? 0 : f->of) && strcmp(out->segment, f->segment) == 0 &&
-                   ulid_equal(out->video, f->watch->id);
+            return out->chunk == chunk && out->of == (f->early ? 0 : f->of) &&
+                   strcmp(out->segment, f->segment) == 0 && ulid_equal(out->video, f->watch->id);
     return false;
 }
 

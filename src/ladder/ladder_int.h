@@ -38,7 +38,7 @@ must_check enum err picture_draw(struct bytes mp4, int width_max, int height_max
 struct task {
     char segment[24]; /* "000012", as its objects are called */
     struct ulid video;
-    unsigned chunk, of;             /* the chunk's index in its segment, and how many there are; 0: it is still open */
+    unsigned chunk, of; /* the chunk's index in its segment, and how many there are; 0: it is still open */
     char object[SEGMENT_NAME_SIZE]; /* of the source's segment */
     size_t offset, size;            /* the chunk in it */
     enum codec codec;               /* of the source */

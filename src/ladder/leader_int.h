@@ -60,9 +60,9 @@ struct ladder {
 struct job {
     struct effort *effort;
     char key[TASK_KEY_SIZE];
-    struct buffer *result; /* its lines; NULL: not come */
-    int64_t started_ms;    /* the attempt that runs; 0: none does */
-    bool backed;           /* a second worker was asked for */
+    struct buffer *result;   /* its lines; NULL: not come */
+    int64_t started_ms;      /* the attempt that runs; 0: none does */
+    bool backed;             /* a second worker was asked for */
     int64_t start, duration; /* of an early one: its dts, in ticks of 1/90000 s; 0: not known */
 };
 
@@ -87,8 +87,8 @@ struct effort {
     bool discontinuity; /* of an early one: before its segment, */
     int64_t wall_ms;    /* and the wall clock at its start */
     unsigned shown;     /* parts that players have */
-    char reason[96];  /* why it will never be made; "": it will */
-    int64_t retry_ms; /* its end could not be written down; try again then */
+    char reason[96];    /* why it will never be made; "": it will */
+    int64_t retry_ms;   /* its end could not be written down; try again then */
 };
 
 /* --- effort.c ----------------------------------------------------------------------------------------- */
@@ -103,8 +103,8 @@ must_check enum err effort_tasks(struct store *store, const struct video_view *v
                                  size_t *task_count, char why[96]);
 
 /* The effort of the rungs of group `g`, without chunks, of a segment that is still open. */
-struct effort *effort_open(struct ladder *l, struct watch *w, const struct live_chunk *c, const struct rung *rungs,
-                           size_t count, const size_t *group, size_t g);
+struct effort *effort_open(struct ladder *l, struct watch *w, const struct live_chunk *c,
+                           const struct rung *rungs, size_t count, const size_t *group, size_t g);
 /* Puts the next chunk of an early effort into the queue. */
 must_check enum err effort_add(struct ladder *l, struct effort *f, const struct task *task);
 /* What a job's result says of a rung; false: nothing that fits. */

@@ -71,9 +71,9 @@ static void store_and_tell(void *ctx)
     struct telling *t = ctx;
     struct live *l = t->live;
     char name[SEGMENT_NAME_SIZE];
-    enum err e = store_put(l->options.store,
-                           live_chunk_name(name, t->chunk.video, t->chunk.number, t->chunk.index),
-                           buffer_bytes(t->bytes));
+    enum err e =
+        store_put(l->options.store, live_chunk_name(name, t->chunk.video, t->chunk.number, t->chunk.index),
+                  buffer_bytes(t->bytes));
 
     pthread_mutex_lock(&l->lock);
     void (*told)(void *ctx, const struct live_chunk *c) = l->chunk_told;

@@ -258,9 +258,9 @@ struct made {
 
 /* A part of a made rendition: one chunk. */
 struct made_part {
-    uint32_t number; /* of its segment */
-    unsigned chunk;  /* from 0 */
-    bool last;       /* of its segment */
+    uint32_t number;         /* of its segment */
+    unsigned chunk;          /* from 0 */
+    bool last;               /* of its segment */
     bool discontinuity;      /* before its segment */
     int64_t wall_ms;         /* at its segment's start */
     uint32_t init;           /* which init segment it wants */
@@ -279,12 +279,12 @@ struct rendition {
     bool archive;       /* it was asked for later: nobody sees it before it is whole */
     struct init *inits; /* in no order; find by number */
     size_t init_count;
-    struct made *made; /* of each segment of the view */
+    struct made *made;       /* of each segment of the view */
     struct made_part *parts; /* of the newest segments, in order, while it is live */
     size_t part_count;
-    size_t shown;      /* the first so many are settled, and may be listed */
-    size_t gaps;       /* among them */
-    char reason[96];   /* of the newest gap; "" */
+    size_t shown;    /* the first so many are settled, and may be listed */
+    size_t gaps;     /* among them */
+    char reason[96]; /* of the newest gap; "" */
 };
 
 #define RENDITIONS_MAX    16
@@ -300,7 +300,7 @@ struct video_view {
     bool imported; /* it was uploaded, and is live while it is imported: nobody waits for its edge */
     int64_t created_at_ms;
     uint32_t target_duration_s; /* 0 while there is no segment */
-    uint32_t chunk_90k; /* no part of a made rendition is longer; 0: they have none */
+    uint32_t chunk_90k;         /* no part of a made rendition is longer; 0: they have none */
     struct init *inits[TRACK_COUNT];
     size_t init_count[TRACK_COUNT];
     struct segment *segments;

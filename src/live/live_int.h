@@ -328,15 +328,16 @@ struct video {
     _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
     struct edge *edge;                /* NULL: nobody has asked for it; under the room's lock */
     uint32_t part_90k[TRACK_COUNT];   /* chosen once; 0: not yet; under the room's lock */
-    uint32_t chunk_90k;               /* no chunk is longer; 0: not known, or they are irregular; under the room's lock */
+    uint32_t chunk_90k; /* no chunk is longer; 0: not known, or they are irregular; under the room's lock */
     bool chunks_irregular;
     /* Only while live, and then on the publisher's loop: */
     struct segmenter *segmenter;
     struct replay *replay; /* only while the room opens */
     uint32_t next_number;  /* of the segment that opens next */
     int64_t position_90k;  /* where the timeline stands while nobody publishes */
-    struct chunking chunking[2]; /* of the open segment, and of the one before it while that is not finished */
-    uint64_t chunk_changes;      /* the segmenter's, when they were looked at last */
+    struct chunking
+        chunking[2];        /* of the open segment, and of the one before it while that is not finished */
+    uint64_t chunk_changes; /* the segmenter's, when they were looked at last */
     /* Under the room's lock: */
     struct init **inits[TRACK_COUNT];
     size_t init_count[TRACK_COUNT];

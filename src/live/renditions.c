@@ -445,8 +445,7 @@ enum err live_rendition_part(struct live *l, struct ulid video, const char *rend
         r->parts = mem_resize(r->parts, (r->part_count + 1) * sizeof *r->parts);
         r->parts[r->part_count] = *part;
         if (part->chunk > 0)
-            r->parts[r->part_count].at =
-                r->parts[r->part_count - 1].at + r->parts[r->part_count - 1].size;
+            r->parts[r->part_count].at = r->parts[r->part_count - 1].at + r->parts[r->part_count - 1].size;
         r->part_count++;
         drop_old_parts(r);
         video_show(v, NULL);

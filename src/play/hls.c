@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 
-static void print_stream(struct builder *b, const char *name, const char *leaf, const struct codec_config *video,
-                         const struct codec_config *audio, struct play_bandwidth picture,
-                         struct play_bandwidth sound)
+static void print_stream(struct builder *b, const char *name, const char *leaf,
+                         const struct codec_config *video, const struct codec_config *audio,
+                         struct play_bandwidth picture, struct play_bandwidth sound)
 {
     builder_printf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%lld,AVERAGE-BANDWIDTH=%lld,CODECS=\"%s%s%s\"",
                    (long long)(picture.peak + sound.peak), (long long)(picture.average + sound.average),
@@ -21,7 +21,8 @@ static void print_stream(struct builder *b, const char *name, const char *leaf, 
 }
 
 /* `others[i]`: the view's rendition i is in it. */
-static struct buffer *print_streams(const struct video_view *v, const bool others[RENDITIONS_MAX], bool steady)
+static struct buffer *print_streams(const struct video_view *v, const bool others[RENDITIONS_MAX],
+                                    bool steady)
 {
     const char *leaf = steady ? PLAY_STEADY : "playlist.m3u8";
     const struct codec_config *video = play_config(v, TRACK_VIDEO), *audio = play_config(v, TRACK_AUDIO);
@@ -37,8 +38,8 @@ static struct buffer *print_streams(const struct video_view *v, const bool other
     print_stream(&b, video ? "source" : "audio", leaf, video, audio, play_bandwidth(v, TRACK_VIDEO), sound);
     for (size_t i = 0; i < v->rendition_count; i++)
         if (others[i])
-            print_stream(&b, v->renditions[i].name, "playlist.m3u8", play_rendition_config(&v->renditions[i]), audio,
-                         play_rendition_bandwidth(v, &v->renditions[i]), sound);
+            print_stream(&b, v->renditions[i].name, "playlist.m3u8", play_rendition_config(&v->renditions[i]),
+                         audio, play_rendition_bandwidth(v, &v->renditions[i]), sound);
     return builder_finish(&b);
 }
 

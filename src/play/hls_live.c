@@ -250,6 +250,10 @@ static void print_report(struct builder *b, const struct edge *e, const struct p
 {
     struct last last = last_of(e, l);
 
+    /* hls.js reads a last part of 0 as none, asks for the number that it plays of the source, and gives the rendition up when it is
+     * told that there is no such part. A report may be a little old. */
+    if (l->rendition != NULL && last.part == 0 && last.msn > 0)
+        last = (struct last){last.msn - 1, (int64_t)parts_at(e, l, (size_t)last.msn - 1) - 1};
     builder_printf(b, "#EXT-X-RENDITION-REPORT:URI=\"../%s/%s\",LAST-MSN=%lld",
                    l->rendition ? l->rendition->name : track_rendition(l->track),
                    l->steady ? PLAY_STEADY : "playlist.m3u8", (long long)last.msn);
@@ -312,8 +316,8 @@ static void print_control(struct builder *b, const struct printing *p)
     builder_printf(b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=%u.0,HOLD-BACK=%u.0",
                    SKIP_TARGETS * target, HOLD_TARGETS * target);
     if (part > 0)
-        builder_printf(b, ",PART-HOLD-BACK=%.3f\n#EXT-X-PART-INF:PART-TARGET=%.3f",
-                       hold_back_s(p, part), seconds_up(part));
+        builder_printf(b, ",PART-HOLD-BACK=%.3f\n#EXT-X-PART-INF:PART-TARGET=%.3f", hold_back_s(p, part),
+                       seconds_up(part));
     builder_text(b, "\n");
 }
 
@@ -364,9 +368,8 @@ static struct buffer *print(const struct edge *e, const struct play_list *l, boo
 /* An edge keeps four texts of each playlist: whole and as an update, plain and compressed. */
 static unsigned slot_of(const struct edge *e, const struct play_list *l, bool skips)
 {
-    unsigned which =
-        l->rendition != NULL ? 2 * TRACK_COUNT + (unsigned)(l->rendition - e->view->renditions)
-                             : l->track + (l->steady ? TRACK_COUNT : 0);
+    unsigned which = l->rendition != NULL ? 2 * TRACK_COUNT + (unsigned)(l->rendition - e->view->renditions)
+                                          : l->track + (l->steady ? TRACK_COUNT : 0);
 
     return which * 4 + (skips ? 2 : 0);
 }

@@ -6,8 +6,8 @@
 
 /* A rendition may be behind by so much in chunks, half a chunk each: the one that is being filled, and as much again and a half
  * for making it. Without parts it is whole segments that are waited for. */
-#define BEHIND_HALVES     5
-#define BEHIND_TARGETS    2
+#define BEHIND_HALVES  5
+#define BEHIND_TARGETS 2
 
 static size_t parts_of(const struct rendition *r, uint32_t number, const struct made_part **out)
 {
@@ -27,7 +27,8 @@ static size_t end_of(const struct made_part *parts, size_t count)
     return count > 0 ? parts[count - 1].at + parts[count - 1].size : 0;
 }
 
-size_t made_parts(const struct video_view *v, const struct rendition *r, size_t at, const struct made_part **out)
+size_t made_parts(const struct video_view *v, const struct rendition *r, size_t at,
+                  const struct made_part **out)
 {
     size_t count;
 
@@ -44,8 +45,8 @@ size_t made_parts(const struct video_view *v, const struct rendition *r, size_t 
     return 0;
 }
 
-enum play_answer play_made_part(const struct edge *e, const struct rendition *r, uint32_t segment, uint64_t part,
-                                const struct made_part **out)
+enum play_answer play_made_part(const struct edge *e, const struct rendition *r, uint32_t segment,
+                                uint64_t part, const struct made_part **out)
 {
     const struct video_view *v = e->view;
     const struct made_part *made;

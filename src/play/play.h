@@ -23,7 +23,8 @@ struct buffer *play_rendition_playlist(struct video_view *v, const struct rendit
 struct play_list {
     enum track track;
     const struct rendition *rendition; /* of the edge's view; NULL: the track */
-    bool steady; /* the track for players who may change to a made rendition: far enough from the edge to find it there */
+    bool
+        steady; /* the track for players who may change to a made rendition: far enough from the edge to find it there */
 };
 
 /* How such a track's playlist is called; of who shares the edge, and of made renditions, it is playlist.m3u8. */
@@ -71,8 +72,8 @@ struct buffer *play_edge_master(struct edge *e);
 bool play_keeps_up(const struct edge *e, const struct rendition *r);
 
 /* The same for a part of a made rendition: PLAY_NOW and *out, which lives as long as the edge. */
-enum play_answer play_made_part(const struct edge *e, const struct rendition *r, uint32_t segment, uint64_t part,
-                                const struct made_part **out);
+enum play_answer play_made_part(const struct edge *e, const struct rendition *r, uint32_t segment,
+                                uint64_t part, const struct made_part **out);
 
 /* Whether players see the rendition: something of it is made, and if it was made later, all of it. */
 bool play_listed(const struct video_view *v, const struct rendition *r);

@@ -47,7 +47,8 @@ void hls_before(struct builder *b, bool breaks, bool first, int64_t *init, uint3
 
 /* What is known of the segment at `at` of the view, which is the first that the rendition does not have whole if `at` is
  * r->shown: its parts, in order. 0: none, or not all of a whole one. */
-size_t made_parts(const struct video_view *v, const struct rendition *r, size_t at, const struct made_part **out);
+size_t made_parts(const struct video_view *v, const struct rendition *r, size_t at,
+                  const struct made_part **out);
 
 /* The configuration of a track's newest segment, or NULL when the video has no such track. */
 const struct codec_config *play_config(const struct video_view *v, enum track track);

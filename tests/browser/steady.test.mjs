@@ -94,7 +94,7 @@ for (const [name, player] of Object.entries(SCRIPTS)) {
         const seen = await page.evaluate(() => window.seen);
         const ages = seen.ages.toSorted((a, b) => a - b);
 
-        t.diagnostic(`${name}: ${seen.stalls} stalls, p50 ${percentile(ages, .5)} ms, p99 ${percentile(ages, .99)} ms`);
+        t.diagnostic(`${name}: ${seen.stalls} stalls ${JSON.stringify(seen.dry)}, p50 ${percentile(ages, .5)} ms, p99 ${percentile(ages, .99)} ms`);
         assert.deepEqual(page.troubles, []);
         assert.equal(seen.stalls, 0);
         assert.ok(percentile(ages, .5) < AGE_MS_MAX, `${percentile(ages, .5)} ms`);
