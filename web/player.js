@@ -63,10 +63,12 @@ function configOf(name, catchUp) {
         liveSync: {enabled: catchUp, maxPlaybackRate: 1.06, minPlaybackRate: .97}}};
 }
 
-/* Whether a playlist has something to name yet. */
-async function hasMedia(video) {
+/* Whether there is something to show yet: WebRTC has it with the first picture, a playlist with the first segment. */
+async function hasMedia(video, webrtc) {
     try {
-        return (await getVideo(video)).segments > 0;
+        const {segments, whep} = await getVideo(video);
+
+        return segments > 0 || Boolean(webrtc && whep);
     } catch {
         return false;
     }
@@ -103,16 +105,12 @@ export class Player {
         this.#state('loading');
         this.say(null);
         window.shaka.polyfill.installAll();
-        while (stillThere() && !(await hasMedia(video))) {
-            this.say('The curtain is rising', 'The first picture arrives in a moment.');
-            await new Promise((done) => setTimeout(done, RETRY_MS));
-            if (number !== this.load_number)
-                return;
-        }
         this.live_wanted = live;
         this.free = !protocol;
         this.pinned = null; /* the quality that the viewer chose */
         this.webrtc_wanted = live && !this.compact && Whep.possible() && (!protocol || protocol === 'webrtc');
+        if (!await this.#rises(number, stillThere, this.webrtc_wanted))
+            return;
         if (this.webrtc_wanted && await this.#toWebrtc(number))
             return;
         if (number !== this.load_number)
@@ -121,8 +119,19 @@ export class Player {
         this.webrtc_wanted = false;
         if (protocol === 'webrtc')
             this.#fail({code: 'WebRTC'});
-        else
+        else if (await this.#rises(number, stillThere, false))
             await this.#begin(protocol ? [protocol] : [...(live ? ['low'] : []), 'dash', 'hls'], number, live ? Infinity : 0);
+    }
+
+    /* Waits until there is something to show; false: it is not wanted any more. */
+    async #rises(number, stillThere, webrtc) {
+        while (stillThere() && !(await hasMedia(this.video_id, webrtc))) {
+            this.say('The curtain is rising', 'The first picture arrives in a moment.');
+            await new Promise((done) => setTimeout(done, RETRY_MS));
+            if (number !== this.load_number)
+                return false;
+        }
+        return number === this.load_number;
     }
 
     /* Shaka plays from this second of a live video on, Infinity being the edge; of another from its start, but for `last`: its end.

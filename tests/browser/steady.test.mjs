@@ -53,8 +53,8 @@ const SCRIPTS = {
         const hls = window.hls = new window.Hls({lowLatencyMode: true});
         const level = (height) => hls.levels.findIndex((l) => l.height === height);
 
-        window.choose = (height) => { hls.nextLevel = height ? level(height) : -1; };
-        hls.on(window.Hls.Events.MANIFEST_PARSED, () => { hls.startLevel = level(180); hls.nextLevel = level(180); });
+        window.choose = (height) => { hls.loadLevel = height ? level(height) : -1; };
+        hls.on(window.Hls.Events.MANIFEST_PARSED, () => { hls.startLevel = hls.loadLevel = level(180); });
         hls.loadSource(url);
         hls.attachMedia(document.querySelector('video'));
     }},

@@ -117,6 +117,20 @@ test('a live show plays by WebRTC by itself, and says how old its picture is, an
     await page.context().close();
 });
 
+test('the first ten seconds of a show are seen, before there is a segment', LIMIT, async () => {
+    const early = await house.event('Just begun');
+    const publisher = house.publish(early, {words: ['--size', '320x180', '--gop', '20']});
+    const page = await house.page(`/watch/${early.id}`);
+
+    await playsBy(page, true);
+    const {video: begun} = await house.live(early);
+
+    assert.equal((await house.call('GET', `/videos/${begun}`)).segments, 0);
+    assert.deepEqual(page.troubles, []);
+    await page.context().close();
+    await publisher.stop();
+});
+
 test('behind a wall it plays low-latency HLS without a click', LIMIT, async () => {
     const page = await watch({init: wall});
 
