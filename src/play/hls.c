@@ -14,8 +14,9 @@ static void print_stream(struct builder *b, const char *name, const char *leaf,
     builder_printf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%lld,AVERAGE-BANDWIDTH=%lld,CODECS=\"%s%s%s\"",
                    (long long)(picture.peak + sound.peak), (long long)(picture.average + sound.average),
                    video ? video->rfc6381 : "", video && audio ? "," : "", audio ? audio->rfc6381 : "");
+    /* Players that are not told look for captions in the media, Shaka Player in a segment that is open. */
     if (video != NULL)
-        builder_printf(b, ",RESOLUTION=%ux%u%s", video->width, video->height,
+        builder_printf(b, ",RESOLUTION=%ux%u,CLOSED-CAPTIONS=NONE%s", video->width, video->height,
                        audio ? ",AUDIO=\"audio\"" : "");
     builder_printf(b, "\n%s/%s\n", name, leaf);
 }
