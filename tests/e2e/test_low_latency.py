@@ -15,6 +15,8 @@ from low_latency import DASH, HLS, Fetch, Playlist, check_dash, check_hls, playl
 
 SECONDS = 5
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope='module')
 def show(tmp_path_factory):
