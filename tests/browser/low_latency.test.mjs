@@ -5,12 +5,10 @@
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
 import {House, percentile, picture, plays, watchThePicture} from './house.mjs';
-import {PLAYERS, measure, open} from './players.mjs';
+import {PLAYERS, SKEW_MS_MAX, measure, open} from './players.mjs';
 
 const SECONDS = Number(process.env.MATINEE_PLAY_SECONDS ?? 20);
 const SETTLE_SECONDS = 15;
-/* What nobody notices. */
-const SKEW_MS_MAX = 80;
 /* A player that found its distance on a machine that was busy just then may run dry once; a stream at fault does so each time. */
 const TRIES = 3;
 const LIMIT = {timeout: (TRIES * SECONDS + 90) * 1000};
