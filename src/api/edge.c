@@ -238,7 +238,7 @@ static void try_made_part(struct waiter *w, struct edge *e)
     const struct rendition *r = video_view_rendition(e->view, w->rendition);
     const struct made_part *part;
 
-    switch (r != NULL ? play_made_part(e, r, w->segment, w->part, &part) : PLAY_NEVER) {
+    switch (r != NULL ? play_made_part(e->view, r, w->segment, w->part, &part) : PLAY_NEVER) {
     case PLAY_NOW:
         playback_answer(w->room->api, take(w));
         break;
@@ -563,21 +563,13 @@ static bool is_media(const struct waiter *w)
 }
 
 /* The part is there: it is answered from the store. */
-static bool is_made(struct api *a, const struct video_view *v, const struct waiter *w)
+static bool is_made(const struct video_view *v, const struct waiter *w)
 {
+    const struct rendition *r = w->rendition[0] != '\0' ? video_view_rendition(v, w->rendition) : NULL;
     const struct made_part *part;
-    struct edge *e;
-    bool is = false;
 
-    if (w->wants != WANTS_PART || w->rendition[0] == '\0')
-        return false;
-    if ((e = live_edge_peek(a->options.live, v->id)) != NULL) {
-        const struct rendition *r = video_view_rendition(e->view, w->rendition);
-
-        is = r != NULL && play_made_part(e, r, w->segment, w->part, &part) == PLAY_NOW;
-    }
-    edge_unref(e);
-    return is;
+    return w->wants == WANTS_PART && r != NULL &&
+           play_made_part(v, r, w->segment, w->part, &part) == PLAY_NOW;
 }
 
 bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view *v, const char *file)
@@ -605,7 +597,7 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
     if (!v->live || v->imported || !play_ready(v) ||
         (!is_playlist && is_media(&found) && !find_media(v, leaf, &found)))
         return false;
-    if (is_made(a, v, &found))
+    if (is_made(v, &found))
         return false;
     set_patience(&found, v, now);
 

@@ -235,9 +235,12 @@ static enum err plan_video(struct ladder *l, struct watch *w, const struct video
     while (w->planned < stored && e == ERR_OK) {
         if ((!v->live || v->imported) && l->archive_jobs >= ARCHIVE_JOBS_MAX)
             return ERR_BUSY;
-        e = plan_segment(l, w, v, w->planned);
-        if (e == ERR_OK)
-            w->planned++;
+
+        size_t at = w->planned++;
+
+        e = plan_segment(l, w, v, at);
+        if (e != ERR_OK && w->planned > at) /* it may be less: something is begun anew */
+            w->planned = at;
     }
     return e;
 }

@@ -45,10 +45,9 @@ size_t made_parts(const struct video_view *v, const struct rendition *r, size_t 
     return 0;
 }
 
-enum play_answer play_made_part(const struct edge *e, const struct rendition *r, uint32_t segment,
+enum play_answer play_made_part(const struct video_view *v, const struct rendition *r, uint32_t segment,
                                 uint64_t part, const struct made_part **out)
 {
-    const struct video_view *v = e->view;
     const struct made_part *made;
     size_t count = parts_of(r, segment, &made), open_count;
     uint32_t newest = v->segment_count > 0 ? v->segments[v->segment_count - 1].number : 0;

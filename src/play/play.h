@@ -71,8 +71,8 @@ struct buffer *play_edge_master(struct edge *e);
 /* Whether a made rendition is near enough to the source for players to change to it without waiting. */
 bool play_keeps_up(const struct edge *e, const struct rendition *r);
 
-/* The same for a part of a made rendition: PLAY_NOW and *out, which lives as long as the edge. */
-enum play_answer play_made_part(const struct edge *e, const struct rendition *r, uint32_t segment,
+/* The same for a part of a made rendition: PLAY_NOW and *out, which lives as long as the view. */
+enum play_answer play_made_part(const struct video_view *v, const struct rendition *r, uint32_t segment,
                                 uint64_t part, const struct made_part **out);
 
 /* Whether players see the rendition: something of it is made, and if it was made later, all of it. */
