@@ -31,6 +31,10 @@ check-clang: setup-build
 fuzz: setup-check
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} python3 tools/ci.py fuzz
 
+# Two minutes of each player that people use, on one live stream: its latency, its stalls, its sound; one only: SOAK_ARGS='--only "Shaka, DASH"'
+soak-players: build setup-check
+	@exec node tests/soak/players.mjs $(SOAK_ARGS)
+
 # Ten minutes of a live show whose workers are killed; an hour: make soak SOAK_ARGS='--minutes 60'
 soak: build setup-check
 	@exec python3 tests/soak/ladder.py $(SOAK_ARGS)
@@ -56,5 +60,5 @@ clean:
 clean-data:
 	rm -rf data
 
-.PHONY: build run check lint check-asan check-tsan check-clang fuzz soak soak-booking bench format setup-build setup-check setup-lint \
+.PHONY: build run check lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-lint \
 	clean clean-data

@@ -4,10 +4,12 @@
  * from then until it plays, `going` is where to.
  * It knows one video at a time and nothing of events; who made it says by callbacks what to do when the
  * video ends or cannot be played. */
-import {$, h, icon, setIcon} from '/assets/dom.js';
+import {h, icon, setIcon} from '/assets/dom.js';
 import {bitrate, length, quality} from '/assets/format.js';
 import {clockAhead, getThumbnails, getVideo} from '/assets/api.js';
+import {Comeback} from '/assets/comeback.js';
 import {Direct} from '/assets/direct.js';
+import {Menu} from '/assets/menu.js';
 import {Seekbar} from '/assets/seekbar.js';
 import {Whep} from '/assets/whep.js';
 
@@ -61,10 +63,12 @@ function configOf(name, catchUp) {
         liveSync: {enabled: catchUp, maxPlaybackRate: 1.06, minPlaybackRate: .97}}};
 }
 
-/* Whether a playlist has something to name yet. */
-async function hasMedia(video) {
+/* Whether there is something to show yet: WebRTC has it with the first picture, a playlist with the first segment. */
+async function hasMedia(video, webrtc) {
     try {
-        return (await getVideo(video)).segments > 0;
+        const {segments, whep} = await getVideo(video);
+
+        return segments > 0 || Boolean(webrtc && whep);
     } catch {
         return false;
     }
@@ -83,6 +87,7 @@ export class Player {
         this.shaka = null;
         this.direct = null;
         this.going = null;
+        this.comeback = new Comeback(() => this.#return());
     }
 
     /* Plays a video; live: from the live edge, else from the start. Waits for its first segment for as long
@@ -91,6 +96,7 @@ export class Player {
         const number = ++this.load_number;
 
         this.#close();
+        this.comeback.cancel();
         this.going = null;
         this.waits = false;
         this.video_id = video;
@@ -99,16 +105,12 @@ export class Player {
         this.#state('loading');
         this.say(null);
         window.shaka.polyfill.installAll();
-        while (stillThere() && !(await hasMedia(video))) {
-            this.say('The curtain is rising', 'The first picture arrives in a moment.');
-            await new Promise((done) => setTimeout(done, RETRY_MS));
-            if (number !== this.load_number)
-                return;
-        }
         this.live_wanted = live;
         this.free = !protocol;
         this.pinned = null; /* the quality that the viewer chose */
         this.webrtc_wanted = live && !this.compact && Whep.possible() && (!protocol || protocol === 'webrtc');
+        if (!await this.#rises(number, stillThere, this.webrtc_wanted))
+            return;
         if (this.webrtc_wanted && await this.#toWebrtc(number))
             return;
         if (number !== this.load_number)
@@ -117,8 +119,19 @@ export class Player {
         this.webrtc_wanted = false;
         if (protocol === 'webrtc')
             this.#fail({code: 'WebRTC'});
-        else
+        else if (await this.#rises(number, stillThere, false))
             await this.#begin(protocol ? [protocol] : [...(live ? ['low'] : []), 'dash', 'hls'], number, live ? Infinity : 0);
+    }
+
+    /* Waits until there is something to show; false: it is not wanted any more. */
+    async #rises(number, stillThere, webrtc) {
+        while (stillThere() && !(await hasMedia(this.video_id, webrtc))) {
+            this.say('The curtain is rising', 'The first picture arrives in a moment.');
+            await new Promise((done) => setTimeout(done, RETRY_MS));
+            if (number !== this.load_number)
+                return false;
+        }
+        return number === this.load_number;
     }
 
     /* Shaka plays from this second of a live video on, Infinity being the edge; of another from its start, but for `last`: its end.
@@ -180,6 +193,7 @@ export class Player {
             return false;
         }
         this.direct = direct;
+        this.comeback.holds();
         this.protocol = 'webrtc';
         this.video.srcObject = direct.stream;
         this.say(null);
@@ -192,10 +206,19 @@ export class Player {
     #lost() {
         if (this.free) {
             this.#leaveFor(Infinity);
+            this.comeback.broke();
         } else {
             this.#close();
             this.#fail({code: 'WebRTC'});
         }
+    }
+
+    /* To WebRTC again after it broke, if the viewer is where it would be: he sees nothing of it but a younger picture. */
+    async #return() {
+        if (!this.webrtc_wanted || this.direct || this.going !== null || this.pinned || !this.atEdge() || this.root.dataset.state !== 'playing')
+            return null;
+        this.returning = ++this.load_number;
+        return this.#toWebrtc(this.returning);
     }
 
     /* Shaka takes over from WebRTC, at this second of the video. */
@@ -222,6 +245,7 @@ export class Player {
     async unload() {
         this.load_number++;
         this.#close();
+        this.comeback.cancel();
         this.video_id = null;
         this.#state('empty');
         await this.shaka?.unload();
@@ -230,6 +254,7 @@ export class Player {
     async destroy() {
         this.load_number++;
         this.#close();
+        this.comeback.close();
         clearInterval(this.ticker);
         this.stops.forEach((stop) => stop());
         await this.shaka?.destroy();
@@ -390,10 +415,7 @@ export class Player {
         this.live_button = h('button', {class: 'live', type: 'button', hidden: true, onclick: () => this.goLive()}, 'Live');
         this.time = h('span', {class: 'player-time'});
         this.latency = h('span', {class: 'player-latency', title: 'How far the picture is behind the stage', hidden: true});
-        this.menu_button = button('settings', 'Quality', () => this.#openMenu(this.menu.hidden), 'Q');
-        this.menu_button.setAttribute('aria-haspopup', 'menu');
-        this.menu_button.setAttribute('aria-expanded', 'false');
-        this.menu = h('div', {class: 'player-menu', role: 'menu', 'aria-label': 'Quality', hidden: true, onkeydown: (e) => this.#menuKey(e)});
+        this.menu = new Menu('Quality', button('settings', 'Quality', () => this.menu.toggle(), 'Q'), () => this.#choices());
         this.full_button = button('fullscreen', 'Full screen', () => this.fullscreen(), 'F');
         this.controls = h('div', {class: 'player-controls'}, this.seekbar.element,
             h('div', {class: 'player-row'},
@@ -402,7 +424,7 @@ export class Player {
                     button('forward', 'Forward 10 seconds', () => this.skip(SKIP_S), 'L')],
                 h('div', {class: 'player-sound'}, this.mute_button, this.volume),
                 this.live_button, this.latency, this.time, h('span', {class: 'space'}),
-                this.compact ? null : h('div', {class: 'player-menu-place'}, this.menu, this.menu_button),
+                this.compact ? null : this.menu.element,
                 this.full_button));
         this.root.classList.add('player');
         this.root.classList.toggle('compact', this.compact);
@@ -518,32 +540,26 @@ export class Player {
     }
 
     #qualities() {
-        if (this.compact || !this.video_id)
-            return;
+        if (!this.compact && this.video_id)
+            this.menu.draw();
+    }
+
+    #choices() {
         const tracks = this.direct ? this.#others() : this.#tracks();
         const active = tracks.find(([, track]) => track.active);
         const auto = this.direct ? !this.pinned : this.shaka.getConfiguration().abr.enabled;
         const nearest = ['webrtc', 'low'].includes(this.protocol);
-        const item = (label, detail, checked, work) => h('button', {
-            type: 'button', role: 'menuitemradio', 'aria-checked': String(checked), onclick: () => {
-                work();
-                this.#openMenu(false);
-            },
-        }, h('span', {class: 'tick'}, checked ? icon('check') : null), h('span', {}, label), h('span', {class: 'detail'}, detail));
+        const entries = [{label: 'Auto', detail: auto && active ? active[0] : '', checked: auto, work: () => this.#choose(null, null)}];
 
-        this.menu.replaceChildren(
-            h('p', {'aria-hidden': 'true'}, 'Quality'),
-            item('Auto', auto && active ? active[0] : '', auto, () => this.#choose(null, null)),
-            ...tracks.map(([name, track]) => {
-                const {number, unit} = bitrate(track.bandwidth);
+        for (const [name, track] of tracks) {
+            const {number, unit} = bitrate(track.bandwidth);
 
-                return item(name, track.bandwidth ? `${number} ${unit}` : '', !auto && track.active, () => this.#choose(track, name));
-            }),
-            this.isLive() && this.free ? h('button', {type: 'button', role: 'menuitem', onclick: () => {
-                this.#openMenu(false);
-                this.#near(!nearest);
-            }}, h('span', {class: 'tick'}), h('span', {}, nearest ? 'All qualities' : 'Closest to live')) : '',
-            h('p', {class: 'player-way'}, `Plays by ${NAMES[this.protocol]}`));
+            entries.push({label: name, detail: track.bandwidth ? `${number} ${unit}` : '', checked: Boolean(!auto && track.active),
+                work: () => this.#choose(track, name)});
+        }
+        if (this.isLive() && this.free)
+            entries.push({label: nearest ? 'All qualities' : 'Closest to live', work: () => this.#near(!nearest)});
+        return {entries, note: `Plays by ${NAMES[this.protocol]}`};
     }
 
     /* What there is besides what WebRTC shows, which is the publisher's own picture or as much of it as browsers take. */
@@ -572,34 +588,6 @@ export class Player {
                 this.shaka.selectVideoTrack(track, true, SWITCH_S);
         }
         this.#qualities();
-    }
-
-    #openMenu(open) {
-        if (open)
-            this.#qualities();
-        this.menu.hidden = !open;
-        this.menu_button.setAttribute('aria-expanded', String(open));
-        if (open)
-            ($('[aria-checked="true"]', this.menu) ?? $('button', this.menu))?.focus();
-        else if (this.menu.contains(document.activeElement) || document.activeElement === document.body)
-            this.menu_button.focus({preventScroll: true});
-    }
-
-    #menuKey(event) {
-        const items = [...this.menu.querySelectorAll('button')];
-        const at = items.indexOf(document.activeElement);
-        const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1}[event.key];
-
-        if (event.key === 'Escape') {
-            this.#openMenu(false);
-            this.menu_button.focus();
-        } else if (to !== undefined) {
-            items[(to + items.length) % items.length].focus();
-        } else {
-            return;
-        }
-        event.preventDefault();
-        event.stopPropagation();
     }
 
     /* --- previews --- */
@@ -655,8 +643,8 @@ export class Player {
         on(this.root, 'pointerleave', () => this.root.classList.add('idle'));
         on(document, 'fullscreenchange', () => this.#showFullscreen());
         on(document, 'pointerdown', (e) => {
-            if (!this.menu.hidden && !this.menu.parentElement.contains(e.target))
-                this.#openMenu(false);
+            if (this.menu.isOpen && !this.menu.element.contains(e.target))
+                this.menu.open(false);
         });
         if (!this.compact)
             on(document, 'keydown', (e) => this.#key(e));
@@ -688,7 +676,7 @@ export class Player {
         this.root.classList.remove('idle');
         clearTimeout(this.idle_timer);
         this.idle_timer = setTimeout(() => {
-            if (!this.video.paused && this.menu.hidden && !this.seekbar.element.classList.contains('dragging'))
+            if (!this.video.paused && !this.menu.isOpen && !this.seekbar.element.classList.contains('dragging'))
                 this.root.classList.add('idle');
         }, IDLE_MS);
     }
@@ -808,7 +796,7 @@ export class Player {
             ArrowDown: () => this.setVolume(this.video.volume - .1),
             m: () => { this.video.muted = !this.video.muted; },
             f: () => this.fullscreen(),
-            q: () => this.#openMenu(this.menu.hidden),
+            q: () => this.menu.toggle(),
             Home: () => this.seekTo(start),
             End: () => (this.isLive() ? this.goLive() : this.seekTo(end)),
         };

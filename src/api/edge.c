@@ -37,10 +37,10 @@ struct waiter {
     struct waiting_room *room;
     struct awaited *video;
     struct http_exchange *x;
-    enum { WANTS_PLAYLIST, WANTS_MANIFEST, WANTS_PART, WANTS_SEGMENT } wants;
+    enum { WANTS_PLAYLIST, WANTS_MANIFEST, WANTS_MASTER, WANTS_PART, WANTS_SEGMENT } wants;
     enum track track;
     char rendition[RENDITION_NAME_SIZE]; /* "": the track */
-    bool skips, begun, low;
+    bool skips, begun, low, steady;
     struct play_wish wish; /* of a playlist */
     uint32_t segment;
     uint64_t part; /* of a growing segment: how many were sent */
@@ -135,7 +135,10 @@ static void send_playlist(struct http_exchange *x, struct edge *e, const struct 
         http_add(x, "Content-Encoding", "gzip");
     http_add(x, "Vary", "Accept-Encoding");
     http_addf(x, "ETag", "\"%llx%s%s%s\"", (unsigned long long)e->serial,
-              l->rendition ? l->rendition->name : track_rendition(l->track), skips ? "-s" : "",
+              l->rendition ? l->rendition->name : track_rendition(l->track),
+              skips       ? l->steady ? "-ts" : "-s"
+              : l->steady ? "-t"
+                          : "",
               zipped ? "-gzip" : "");
     http_addf(x, "Cache-Control", "%s, max-age=%u", cache_scope(e->view),
               waited ? e->view->target_duration_s : 1);
@@ -161,10 +164,19 @@ static void send_manifest(struct http_exchange *x, struct edge *e, bool low)
     http_answer(x, 200, "application/dash+xml", play_edge_manifest(e, low));
 }
 
+static void send_master(struct http_exchange *x, struct edge *e)
+{
+    allow_origins(x);
+    http_addf(x, "ETag", "\"%llxh\"", (unsigned long long)e->serial);
+    http_addf(x, "Cache-Control", "%s, max-age=1", cache_scope(e->view));
+    http_answer(x, 200, "application/vnd.apple.mpegurl", play_edge_master(e));
+}
+
 /* The waiter's playlist in this edge; false: the rendition is gone. */
 static bool list_of(const struct waiter *w, const struct edge *e, struct play_list *out)
 {
-    *out = (struct play_list){w->track, w->rendition[0] ? video_view_rendition(e->view, w->rendition) : NULL};
+    *out = (struct play_list){w->track, w->rendition[0] ? video_view_rendition(e->view, w->rendition) : NULL,
+                              w->steady};
     return !w->rendition[0] || out->rendition != NULL;
 }
 
@@ -199,6 +211,12 @@ static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
     }
     if (is_stale(w, e, now))
         return;
+    if (waits && l.rendition != NULL && !play_keeps_up(e, l.rendition)) {
+        /* Nobody's picture shall stop for it: players go to another rendition, with what they have left. */
+        refuse(take(w), 404, "behind",
+               "This rendition does not keep up with the source just now; take another.");
+        return;
+    }
     switch (play_edge_has(e, &l, &w->wish)) {
     case PLAY_NOW: {
         bool skips = w->skips;
@@ -208,6 +226,24 @@ static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
     }
     case PLAY_NEVER:
         refuse(take(w), 400, "too-far", "_HLS_msn and _HLS_part are too far ahead of the playlist.");
+        break;
+    case PLAY_LATER:
+        break;
+    }
+}
+
+/* Part of a made rendition. The store has it, so it is answered like any other file. */
+static void try_made_part(struct waiter *w, struct edge *e)
+{
+    const struct rendition *r = video_view_rendition(e->view, w->rendition);
+    const struct made_part *part;
+
+    switch (r != NULL ? play_made_part(e->view, r, w->segment, w->part, &part) : PLAY_NEVER) {
+    case PLAY_NOW:
+        playback_answer(w->room->api, take(w));
+        break;
+    case PLAY_NEVER:
+        refuse(take(w), 404, "not-found", "There is no such part, or not any more: its segment has it.");
         break;
     case PLAY_LATER:
         break;
@@ -314,7 +350,13 @@ static void attempt(struct waiter *w, struct edge *e, int64_t now)
         try_manifest(w, e, now);
         break;
     case WANTS_PART:
-        try_part(w, e);
+        if (w->rendition[0] != '\0')
+            try_made_part(w, e);
+        else
+            try_part(w, e);
+        break;
+    case WANTS_MASTER:
+        send_master(take(w), e);
         break;
     case WANTS_SEGMENT:
         try_segment(w, e);
@@ -493,13 +535,12 @@ static bool find_media(const struct video_view *v, const char *leaf, struct wait
     struct bytes left = bytes_text(leaf);
     uint64_t number;
 
-    if (w->rendition[0] != '\0' || left.size < 10 ||
-        !bytes_to_u64(bytes_head(left, 6), UINT32_MAX, &number) || leaf[6] != '.')
+    if (left.size < 10 || !bytes_to_u64(bytes_head(left, 6), UINT32_MAX, &number) || leaf[6] != '.')
         return false;
     w->segment = (uint32_t)number;
     if (strcmp(leaf + 6, ".m4s") == 0) {
         w->wants = WANTS_SEGMENT;
-        return play_segment(v, w->segment) == NULL;
+        return w->rendition[0] == '\0' && play_segment(v, w->segment) == NULL;
     }
     left = bytes_from(left, 7);
     w->wants = WANTS_PART;
@@ -516,6 +557,21 @@ static void set_patience(struct waiter *w, const struct video_view *v, int64_t n
         w->due_ms = now + EDGE_FRESH_MS_MAX;
 }
 
+static bool is_media(const struct waiter *w)
+{
+    return w->wants != WANTS_MANIFEST && w->wants != WANTS_MASTER;
+}
+
+/* The part is there: it is answered from the store. */
+static bool is_made(const struct video_view *v, const struct waiter *w)
+{
+    const struct rendition *r = w->rendition[0] != '\0' ? video_view_rendition(v, w->rendition) : NULL;
+    const struct made_part *part;
+
+    return w->wants == WANTS_PART && r != NULL &&
+           play_made_part(v, r, w->segment, w->part, &part) == PLAY_NOW;
+}
+
 bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view *v, const char *file)
 {
     struct waiter found = {.room = &a->rooms[loop_index(http_loop(x))], .x = x};
@@ -526,17 +582,22 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
     found.low = strcmp(file, "low.mpd") == 0;
     if (found.low || strcmp(file, "manifest.mpd") == 0)
         found.wants = WANTS_MANIFEST;
+    else if (strcmp(file, "master.m3u8") == 0)
+        found.wants = WANTS_MASTER;
     else if (!find_list(v, file, &found, &leaf))
         return false;
     else
-        is_playlist = strcmp(leaf, "playlist.m3u8") == 0;
+        found.steady = found.rendition[0] == '\0' && strcmp(leaf, PLAY_STEADY) == 0;
+    is_playlist = found.steady || strcmp(leaf, "playlist.m3u8") == 0;
     if (is_playlist && !read_wish(x, &found.wish, &found.skips)) {
         refuse(x, 400, "bad-parameter",
                "_HLS_msn and _HLS_part are numbers, _HLS_part needs _HLS_msn, and _HLS_skip is YES or v2.");
         return true;
     }
     if (!v->live || v->imported || !play_ready(v) ||
-        (!is_playlist && found.wants != WANTS_MANIFEST && !find_media(v, leaf, &found)))
+        (!is_playlist && is_media(&found) && !find_media(v, leaf, &found)))
+        return false;
+    if (is_made(v, &found))
         return false;
     set_patience(&found, v, now);
 
@@ -545,7 +606,7 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
 
     *w = found;
     enter(w, v->id); /* before the edge is looked at: none that comes from now on is missed */
-    if (!asks_once(w))
+    if (!asks_once(w) && w->wants != WANTS_MASTER)
         live_video_hurry(a->options.live, v->id);
     e = live_edge_peek(a->options.live, v->id);
     if (e == NULL) {

@@ -19,7 +19,10 @@ struct playback {
     struct video_view *view;
     char object[SEGMENT_NAME_SIZE];
     struct store_want want; /* of it */
-    enum err e;             /* of loading the view */
+    char instead[SEGMENT_NAME_SIZE]; /* where it is when it is not there any more; "": nowhere */
+    size_t at, size;                 /* the piece of it that is wanted; size 0: all */
+    bool whole;                      /* it is the whole segment that was fetched, not the part */
+    enum err e;                      /* of loading the view */
 };
 
 static void playback_free(struct playback *p)
@@ -86,8 +89,9 @@ static bool answer_playlist(struct playback *p)
     bool is_low = strcmp(p->file, "low.m3u8") == 0;
     bool is_master = is_low || strcmp(p->file, "master.m3u8") == 0;
     bool is_manifest = strcmp(p->file, "manifest.mpd") == 0 || strcmp(p->file, "low.mpd") == 0;
-    bool is_video = strcmp(p->file, "source/playlist.m3u8") == 0;
-    bool is_audio = strcmp(p->file, "audio/playlist.m3u8") == 0;
+    bool is_video =
+        strcmp(p->file, "source/playlist.m3u8") == 0 || strcmp(p->file, "source/" PLAY_STEADY) == 0;
+    bool is_audio = strcmp(p->file, "audio/playlist.m3u8") == 0 || strcmp(p->file, "audio/" PLAY_STEADY) == 0;
     const struct rendition *made = is_video || is_audio ? NULL : rendition_of(p, "playlist.m3u8");
 
     if (!is_master && !is_manifest && !is_video && !is_audio && made == NULL)
@@ -112,10 +116,24 @@ static bool answer_playlist(struct playback *p)
 
 /* --- media ------------------------------------------------------------------------------------------- */
 
+/* The part of a segment that was asked for. */
+static struct buffer *cut(const struct playback *p, struct buffer *content)
+{
+    struct bytes all = buffer_bytes(content);
+    struct buffer *piece;
+
+    if (!p->whole || p->size == 0 || p->at > all.size || p->size > all.size - p->at)
+        return content;
+    piece = buffer_copy(bytes_head(bytes_from(all, p->at), p->size));
+    buffer_unref(content);
+    return piece;
+}
+
 static void answer_media(struct playback *p, struct buffer *content)
 {
     char id[ULID_TEXT_SIZE];
 
+    content = cut(p, content);
     allow_origins(p->x);
     http_addf(p->x, "ETag", "\"%s-%s\"", ulid_text(p->id, id), p->file);
     http_addf(p->x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(p->view));
@@ -140,6 +158,8 @@ static void hung_up(void *ctx)
     p->x = NULL;
 }
 
+static void answer_object(struct playback *p);
+
 static void fetched(void *ctx, enum err e, struct buffer *content)
 {
     struct playback *p = ctx;
@@ -150,6 +170,13 @@ static void fetched(void *ctx, enum err e, struct buffer *content)
         return;
     }
     http_on_end(p->x, NULL, NULL);
+    if (e == ERR_MISSING && p->instead[0] != '\0') {
+        memcpy(p->object, p->instead, sizeof p->object);
+        p->instead[0] = '\0';
+        p->whole = true;
+        answer_object(p);
+        return;
+    }
     if (e == ERR_OK) {
         answer_media(p, content);
     } else if (e == ERR_MISSING) {
@@ -199,14 +226,48 @@ static void answer_track_file(struct playback *p, enum track track, const char *
     }
 }
 
+/* The part that a file name like 000012.3.m4s means, or NULL. */
+static const struct made_part *part_of(const struct rendition *r, const char *leaf)
+{
+    uint64_t number, chunk;
+
+    if (strlen(leaf) < 12 || !bytes_to_u64(bytes_of(leaf, 6), UINT32_MAX, &number) ||
+        !number_in(leaf + 6, ".", ".m4s", &chunk))
+        return NULL;
+    for (size_t i = 0; i < r->part_count; i++)
+        if (r->parts[i].number == number && r->parts[i].chunk == chunk)
+            return &r->parts[i];
+    return NULL;
+}
+
+/* Until its segment is whole it is an object of its own; that may happen just now. */
+static void answer_part(struct playback *p, const struct rendition *r, const struct made_part *part)
+{
+    const struct segment *s = play_segment(p->view, part->number);
+
+    p->at = part->at;
+    p->size = part->size;
+    rendition_part_name(p->object, p->id, r->name, part->number, part->chunk);
+    rendition_segment_name(p->instead, p->id, r->name,
+                           s != NULL ? s : &(struct segment){.number = part->number});
+    if (s != NULL && play_has(p->view, r, s)) {
+        memcpy(p->object, p->instead, sizeof p->object);
+        p->whole = true;
+    }
+    answer_object(p);
+}
+
 static void answer_rendition_file(struct playback *p, const struct rendition *r, const char *leaf)
 {
     const struct segment *s = segment_of(p, leaf);
+    const struct made_part *part;
     const struct init *init;
     uint64_t number;
 
     if (number_in(leaf, "init-", ".mp4", &number) && (init = rendition_init(r, (uint32_t)number)) != NULL) {
         answer_media(p, buffer_ref(init->bytes));
+    } else if ((part = part_of(r, leaf)) != NULL) {
+        answer_part(p, r, part);
     } else if (s != NULL && play_has(p->view, r, s)) {
         rendition_segment_name(p->object, p->id, r->name, s);
         answer_object(p);

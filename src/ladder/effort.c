@@ -113,7 +113,8 @@ static struct effort *effort_new(struct ladder *l, struct watch *w, const struct
     memcpy(f->rungs, tasks[0].rungs, sizeof f->rungs);
     names_of(f->rungs, f->rung_count, f->names, sizeof f->names);
     f->jobs = mem_new(count * sizeof *f->jobs);
-    f->of = (unsigned)count;
+    f->of = f->room = (unsigned)count;
+    f->closed = f->stored = true;
     for (size_t i = 0; i < count; i++) {
         f->jobs[i].effort = f;
         task_key(&tasks[i], f->jobs[i].key);
@@ -123,8 +124,10 @@ static struct effort *effort_new(struct ladder *l, struct watch *w, const struct
     return f;
 }
 
-static void effort_free(struct ladder *l, struct effort *f)
+void effort_free(struct ladder *l, struct effort *f)
 {
+    if (f->early)
+        early_sweep(l, f);
     for (unsigned i = 0; i < f->of; i++) {
         map_remove(l->jobs, bytes_text(f->jobs[i].key));
         buffer_unref(f->jobs[i].result);
@@ -143,6 +146,64 @@ void effort_free_all(struct ladder *l)
         effort_free(l, container_of(l->efforts.next, struct effort, link));
 }
 
+struct effort *effort_open(struct ladder *l, struct watch *w, const struct live_chunk *c,
+                           const struct rung *rungs, size_t count, const size_t *group, size_t g)
+{
+    struct effort *f = mem_new(sizeof *f);
+
+    f->watch = w;
+    f->number = c->number;
+    segment_text(&(struct segment){.number = c->number}, f->segment);
+    f->captured_ms = clock_wall_ms(); /* until its end is known */
+    f->lane = QUEUE_LIVE;
+    for (size_t i = 0; i < count; i++)
+        if (group[i] == g)
+            f->rungs[f->rung_count++] = rungs[i];
+    names_of(f->rungs, f->rung_count, f->names, sizeof f->names);
+    f->early = true;
+    f->discontinuity = c->discontinuity;
+    f->wall_ms = c->wall_ms;
+    list_push(&l->efforts, &f->link);
+    w->efforts++;
+    return f;
+}
+
+/* The lower renditions first: when there is not time for all of them, most viewers are better off so. */
+static enum err put(struct ladder *l, const struct effort *f, const struct job *job, const struct task *task)
+{
+    struct builder line = {0};
+    enum err e;
+
+    task_write(task, &line);
+    e = queue_put(l->options.queue, f->lane, -(int)f->rungs[0].height, job->key, builder_bytes(&line));
+    builder_drop(&line);
+    return e;
+}
+
+enum err effort_add(struct ladder *l, struct effort *f, const struct task *task)
+{
+    if (f->of == SEGMENT_CHUNKS_MAX)
+        return ERR_LIMIT;
+    if (f->of == f->room) {
+        f->room = f->room ? f->room * 2 : 8;
+        f->jobs = mem_resize(f->jobs, f->room * sizeof *f->jobs);
+        for (unsigned i = 0; i < f->of; i++)
+            map_put(l->jobs, bytes_text(f->jobs[i].key), &f->jobs[i]);
+    }
+    struct job *job = &f->jobs[f->of];
+
+    *job = (struct job){.effort = f};
+    task_key(task, job->key);
+
+    enum err e = put(l, f, job, task);
+
+    if (e != ERR_OK)
+        return e;
+    map_put(l->jobs, bytes_text(job->key), job);
+    f->of++;
+    return ERR_OK;
+}
+
 enum err effort_begin(struct ladder *l, struct watch *w, const struct video_view *view, size_t at,
                       const struct rung *rungs, size_t count, char why[96])
 {
@@ -158,14 +219,8 @@ enum err effort_begin(struct ladder *l, struct watch *w, const struct video_view
         l->archive_jobs += f->of;
     for (size_t i = 0; i < task_count; i++)
         map_put(l->jobs, bytes_text(f->jobs[i].key), &f->jobs[i]);
-    for (size_t i = 0; i < task_count && e == ERR_OK; i++) {
-        struct builder line = {0};
-
-        task_write(&tasks[i], &line);
-        /* The lower renditions first: when there is not time for all of them, most viewers are better off so. */
-        e = queue_put(l->options.queue, f->lane, -(int)rungs[0].height, f->jobs[i].key, builder_bytes(&line));
-        builder_drop(&line);
-    }
+    for (size_t i = 0; i < task_count && e == ERR_OK; i++)
+        e = put(l, f, &f->jobs[i], &tasks[i]);
     if (e != ERR_OK)
         effort_free(l, f); /* what was put is put again, under the same keys */
     free(tasks);
@@ -202,14 +257,14 @@ enum err effort_gaps(struct ladder *l, struct ulid video, uint32_t number, const
 }
 
 /* The line of a job's result that is about the rung; false: there is none that fits. */
-static bool find_piece(const struct effort *f, unsigned chunk, size_t rung, struct piece *out)
+bool effort_piece(const struct effort *f, unsigned chunk, size_t rung, struct piece *out)
 {
     struct bytes text = buffer_bytes(f->jobs[chunk].result), line;
 
     while (line_next(&text, &line))
         if (piece_read(out, line) == ERR_OK && strcmp(out->rendition, f->rungs[rung].name) == 0)
-            return out->chunk == chunk && out->of == f->of && strcmp(out->segment, f->segment) == 0 &&
-                   ulid_equal(out->video, f->watch->id);
+            return out->chunk == chunk && out->of == (f->early ? 0 : f->of) &&
+                   strcmp(out->segment, f->segment) == 0 && ulid_equal(out->video, f->watch->id);
     return false;
 }
 
@@ -219,7 +274,7 @@ static struct piece *pieces_of(const struct effort *f, size_t rung)
     struct piece *pieces = mem_new(f->of * sizeof *pieces);
 
     for (unsigned i = 0; i < f->of; i++) {
-        if (!find_piece(f, i, rung, &pieces[i]) || pieces[i].init != pieces[0].init ||
+        if (!effort_piece(f, i, rung, &pieces[i]) || pieces[i].init != pieces[0].init ||
             !bytes_equal(pieces[i].record, pieces[0].record)) {
             free(pieces);
             return NULL;
@@ -269,7 +324,7 @@ static void sweep(struct ladder *l, const struct effort *f)
 
 /* It is made again from the beginning: a chunk is lost or damaged, the queue lost it, or its video is gone, which will be
  * seen. */
-static void start_over(struct ladder *l, struct effort *f, enum err why)
+void effort_start_over(struct ladder *l, struct effort *f, enum err why)
 {
     log_warn("ladder", "segment %s as %s is begun anew: %s", f->segment, f->names, err_text(why));
     for (unsigned i = 0; i < f->of; i++)
@@ -287,7 +342,7 @@ void effort_start_over_all(struct ladder *l)
         struct effort *f = container_of(at, struct effort, link);
 
         if (f->arrived < f->of && f->reason[0] == '\0')
-            start_over(l, f, ERR_TIMEOUT);
+            effort_start_over(l, f, ERR_TIMEOUT);
     }
 }
 
@@ -298,8 +353,11 @@ static enum err write_made(struct ladder *l, struct effort *f)
 
     for (size_t r = 0; r < f->rung_count && e == ERR_OK; r++)
         e = publish_rung(l, f, r);
-    if (e == ERR_OK && (e = settle(l, f)) == ERR_OK)
+    if (e == ERR_OK && (e = settle(l, f)) == ERR_OK) {
         sweep(l, f);
+        if (!f->early && f->captured_ms - f->length_ms < l->opened_ms && f->lane == QUEUE_LIVE)
+            early_sweep_leftovers(l, f);
+    }
     return e;
 }
 
@@ -322,10 +380,16 @@ static void finish(struct ladder *l, struct effort *f)
         f->watch->look_ms = 0; /* the video may be finished now */
         effort_free(l, f);
     } else if (e == ERR_MISSING || e == ERR_BAD) {
-        start_over(l, f, e);
+        effort_start_over(l, f, e);
     } else {
         f->retry_ms = clock_mono_ms() + RETRY_MS;
     }
+}
+
+void effort_finish_if_whole(struct ladder *l, struct effort *f)
+{
+    if (f->stored && (f->arrived == f->of || f->reason[0] != '\0'))
+        finish(l, f);
 }
 
 static void give_up(struct ladder *l, struct effort *f, struct bytes reason)
@@ -339,7 +403,7 @@ static void give_up(struct ladder *l, struct effort *f, struct bytes reason)
         snprintf(f->reason, sizeof f->reason, "its task failed too often");
     log_warn("ladder", "video %s: segment %s will not be there as %s: %s", ulid_text(f->watch->id, id),
              f->segment, f->names, f->reason);
-    finish(l, f);
+    effort_finish_if_whole(l, f);
 }
 
 void effort_retry(struct ladder *l, int64_t now_ms)
@@ -450,8 +514,9 @@ static void done(struct ladder *l, struct job *job, struct queue_report *r)
     pace_add(pace_of(l, f->names), r->took_ms);
     metric_add(&encode_cpu_ms, cost_read(content));
     job->result = buffer_ref(r->content);
-    if (++f->arrived == f->of)
-        finish(l, f);
+    f->arrived++;
+    early_show(l, f);
+    effort_finish_if_whole(l, f);
 }
 
 void effort_report(struct ladder *l, struct queue_report *r)

@@ -134,7 +134,7 @@ int reduce_filter(struct store *store, FILE *in, FILE *out)
             size--;
         if (size == 0)
             continue;
-        if (piece_read(&p, bytes_of(line, (size_t)size)) != ERR_OK) {
+        if (piece_read(&p, bytes_of(line, (size_t)size)) != ERR_OK || p.of == 0) {
             fprintf(stderr, "matinee reduce: not a line of matinee map: %.80s\n", line);
             status = 1;
             continue;

@@ -8,6 +8,7 @@
  *   reduce.c     chunks laid end to end
  *   worker.c     threads that take tasks from the queue
  *   leader.c     what has to be made of which video, and what has become of it
+ *   early.c      the same of segments that are still open
  *   sandbox.c    what a process that decodes foreign bytes may do
  *   recording.c  uploaded files from our side; recording_child.c, recording_file.c from the child's
  *   thumbnail.c  picture.c: the picture of a seek bar, by the same means */
@@ -37,7 +38,7 @@ must_check enum err picture_draw(struct bytes mp4, int width_max, int height_max
 struct task {
     char segment[24]; /* "000012", as its objects are called */
     struct ulid video;
-    unsigned chunk, of;             /* the chunk's index in its segment, and how many there are */
+    unsigned chunk, of; /* the chunk's index in its segment, and how many there are; 0: it is still open */
     char object[SEGMENT_NAME_SIZE]; /* of the source's segment */
     size_t offset, size;            /* the chunk in it */
     enum codec codec;               /* of the source */

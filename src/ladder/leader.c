@@ -42,7 +42,7 @@ METRIC(shed_now, METRIC_GAUGE, "matinee_ladder_renditions_shed",
 
 /* --- videos ------------------------------------------------------------------------------------------- */
 
-static struct watch *find_watch(const struct ladder *l, struct ulid id)
+struct watch *leader_watch(const struct ladder *l, struct ulid id)
 {
     for (struct list *at = l->watches.next; at != &l->watches; at = at->next)
         if (ulid_equal(container_of(at, struct watch, link)->id, id))
@@ -53,7 +53,7 @@ static struct watch *find_watch(const struct ladder *l, struct ulid id)
 static void watch_video(void *ctx, struct ulid id)
 {
     struct ladder *l = ctx;
-    struct watch *w = find_watch(l, id);
+    struct watch *w = leader_watch(l, id);
 
     if (w == NULL) {
         w = mem_new(sizeof *w);
@@ -142,6 +142,20 @@ static enum err begin_renditions(struct ladder *l, const struct video_view *view
 
 /* --- planning ----------------------------------------------------------------------------------------- */
 
+size_t plan_rung(const struct rendition *r, uint32_t width, uint32_t height, struct rung *out)
+{
+    struct rung rungs[RUNGS_MAX];
+    char word[RENDITION_NAME_SIZE], *dash;
+
+    memcpy(word, r->name, sizeof word); /* what was asked for as 720p:hevc is called 720p-hevc */
+    if ((dash = strchr(word, '-')) != NULL)
+        *dash = ':';
+    if (plan_rungs(word, width, height, r->fps, rungs) != 1)
+        return 0;
+    *out = rungs[0];
+    return 1;
+}
+
 /* The rungs of the renditions that lack this segment and are not under way, and those among them that its source
  * is too small for. */
 static size_t missing_rungs(const struct ladder *l, const struct watch *w, const struct video_view *v,
@@ -155,16 +169,11 @@ static size_t missing_rungs(const struct ladder *l, const struct watch *w, const
     *never_count = 0;
     for (size_t i = 0; i < v->rendition_count; i++) {
         const struct rendition *r = &v->renditions[i];
-        struct rung rung[RUNGS_MAX];
-        char word[RENDITION_NAME_SIZE], *dash;
 
         if (r->made[at].state != MADE_NOT || effort_has(l, w, v->segments[at].number, r->name))
             continue;
-        memcpy(word, r->name, sizeof word); /* what was asked for as 720p:hevc is called 720p-hevc */
-        if ((dash = strchr(word, '-')) != NULL)
-            *dash = ':';
-        if (count < RUNGS_MAX && plan_rungs(word, config->width, config->height, r->fps, rung) == 1)
-            out[count++] = rung[0];
+        if (count < RUNGS_MAX && plan_rung(r, config->width, config->height, &out[count]) == 1)
+            count++;
         else
             memcpy(never[(*never_count)++].name, r->name, sizeof never->name);
     }
@@ -200,6 +209,8 @@ static enum err plan_segment(struct ladder *l, struct watch *w, const struct vid
 
     if (v->segments[at].track[TRACK_VIDEO].bytes == 0)
         return ERR_OK;
+    if ((e = early_close(l, w, v, at)) != ERR_OK)
+        return e;
     count = missing_rungs(l, w, v, at, rungs, never, &never_count);
     e = effort_gaps(l, v->id, v->segments[at].number, never, never_count,
                     "the source is not larger than this rendition");
@@ -224,9 +235,12 @@ static enum err plan_video(struct ladder *l, struct watch *w, const struct video
     while (w->planned < stored && e == ERR_OK) {
         if ((!v->live || v->imported) && l->archive_jobs >= ARCHIVE_JOBS_MAX)
             return ERR_BUSY;
-        e = plan_segment(l, w, v, w->planned);
-        if (e == ERR_OK)
-            w->planned++;
+
+        size_t at = w->planned++;
+
+        e = plan_segment(l, w, v, at);
+        if (e != ERR_OK && w->planned > at) /* it may be less: something is begun anew */
+            w->planned = at;
     }
     return e;
 }
@@ -364,7 +378,7 @@ static void balance(struct ladder *l, int64_t now_ms)
 unsigned ladder_shed(struct ladder *l, struct ulid video)
 {
     pthread_mutex_lock(&l->lock);
-    const struct watch *w = find_watch(l, video);
+    const struct watch *w = leader_watch(l, video);
     unsigned shed = w ? atomic_load(&w->shed) : 0;
 
     pthread_mutex_unlock(&l->lock);
@@ -399,6 +413,7 @@ static void *lead(void *ctx)
     while (!atomic_load(&l->ending)) {
         int64_t now_ms = clock_mono_ms();
 
+        early_look(l, now_ms);
         look_around(l, now_ms);
         effort_retry(l, now_ms);
         if (now_ms - l->straggled_ms >= LISTEN_MS) {
@@ -442,12 +457,17 @@ enum err ladder_open(struct ladder **out, const struct ladder_options *options, 
     pthread_mutex_init(&l->lock, NULL);
     list_init(&l->watches);
     list_init(&l->efforts);
+    list_init(&l->heard);
+    list_init(&l->chunks);
     l->jobs = map_new();
     l->calm_ms = clock_mono_ms();
+    l->opened_ms = clock_wall_ms();
     if ((e = live_unfinished(options->live, watch_video, l)) != ERR_OK) {
         snprintf(why, 256, "what is left to make could not be read: %s", err_text(e));
     } else {
         live_on_change(options->live, on_change, l);
+        if (strcmp(options->ladder, "none") != 0)
+            live_on_chunk(options->live, early_on_chunk, l);
         l->started = pthread_create(&l->thread, NULL, lead, l) == 0;
         if (!l->started) {
             snprintf(why, 256, "the ladder's thread could not be started");
@@ -466,10 +486,12 @@ void ladder_close(struct ladder *l)
     if (l == NULL)
         return;
     live_on_change(l->options.live, NULL, NULL);
+    live_on_chunk(l->options.live, NULL, NULL);
     atomic_store(&l->ending, true);
     if (l->started)
         pthread_join(l->thread, NULL);
     effort_free_all(l);
+    early_free_all(l);
     while (!list_empty(&l->watches))
         free(container_of(list_pop(&l->watches), struct watch, link));
     map_free(l->jobs);

@@ -193,7 +193,7 @@ static bool read_place(struct task *t, struct bytes key)
     if (!ulid_parse(take_until(&key, '/'), &t->video) ||
         !take_name(&key, '/', false, t->segment, sizeof t->segment) ||
         !take_number(&key, '-', SEGMENT_CHUNKS_MAX, &chunk) ||
-        !take_number(&key, '/', SEGMENT_CHUNKS_MAX, &of) || chunk >= of)
+        !take_number(&key, '/', SEGMENT_CHUNKS_MAX, &of) || (of > 0 && chunk >= of))
         return false;
     t->chunk = (unsigned)chunk;
     t->of = (unsigned)of;
@@ -262,7 +262,7 @@ enum err piece_read(struct piece *out, struct bytes line)
         !take_number(&line, ' ', SEGMENT_CHUNKS_MAX, &chunk) ||
         !take_number(&line, ' ', SEGMENT_CHUNKS_MAX, &of) || !take_number(&line, ' ', UINT32_MAX, &bytes) ||
         !take_number(&line, ' ', UINT32_MAX, &init) || !take_hex(&line, ' ', out->memory, &out->record) ||
-        chunk >= of || line.size > 0)
+        (of > 0 && chunk >= of) || line.size > 0)
         return ERR_BAD;
     out->chunk = (unsigned)chunk;
     out->of = (unsigned)of;

@@ -281,6 +281,18 @@ struct made {
     uint32_t bytes;
 };
 
+/* A part of a made rendition: one chunk. */
+struct made_part {
+    uint32_t number;         /* of its segment */
+    unsigned chunk;          /* from 0 */
+    bool last;               /* of its segment */
+    bool discontinuity;      /* before its segment */
+    int64_t wall_ms;         /* at its segment's start */
+    uint32_t init;           /* which init segment it wants */
+    size_t at, size;         /* where it lies in its segment */
+    int64_t start, duration; /* of its dts, in ticks of 1/90000 s */
+};
+
 #define RENDITION_NAME_SIZE 12
 
 /* A quality that somebody makes of the source: same timeline, cut at the same instants. */
@@ -292,10 +304,12 @@ struct rendition {
     bool archive;       /* it was asked for later: nobody sees it before it is whole */
     struct init *inits; /* in no order; find by number */
     size_t init_count;
-    struct made *made; /* of each segment of the view */
-    size_t shown;      /* the first so many are settled, and may be listed */
-    size_t gaps;       /* among them */
-    char reason[96];   /* of the newest gap; "" */
+    struct made *made;       /* of each segment of the view */
+    struct made_part *parts; /* of the newest segments, in order, while it is live */
+    size_t part_count;
+    size_t shown;    /* the first so many are settled, and may be listed */
+    size_t gaps;     /* among them */
+    char reason[96]; /* of the newest gap; "" */
 };
 
 #define RENDITIONS_MAX    16
@@ -311,6 +325,7 @@ struct video_view {
     bool imported; /* it was uploaded, and is live while it is imported: nobody waits for its edge */
     int64_t created_at_ms;
     uint32_t target_duration_s; /* 0 while there is no segment */
+    uint32_t chunk_90k;         /* no part of a made rendition is longer; 0: they have none */
     struct init *inits[TRACK_COUNT];
     size_t init_count[TRACK_COUNT];
     struct segment *segments;
@@ -357,7 +372,7 @@ struct shelf {
     size_t count[TRACK_COUNT];
 };
 
-#define EDGE_CACHES (4 * (3 + RENDITIONS_MAX))
+#define EDGE_CACHES (4 * (5 + RENDITIONS_MAX))
 
 /* A live video as it is at one moment, parts included: immutable, any thread, like the view in it. Segments that the view has
  * are done, whether or not their parts are on a shelf; the others are open. */
@@ -458,6 +473,35 @@ struct rendition_made {
  * rendition or segment. ERR_BAD: a record that cannot be read. Durable; blocks. */
 must_check enum err live_rendition_made(struct live *l, struct ulid video, const struct rendition_made *m);
 
+/* A chunk of a live source that is in the store, under live_chunk_name(). */
+struct live_chunk {
+    struct ulid video;
+    uint32_t number; /* of its segment */
+    unsigned index;
+    bool last;               /* of its segment */
+    bool discontinuity;      /* before its segment */
+    int64_t wall_ms;         /* at its segment's start */
+    int64_t start, duration; /* of its dts, in ticks of 1/90000 s */
+    uint32_t init;           /* the source's init number, */
+    struct codec_config config;
+    struct buffer *record; /* and what that is of; whoever keeps it takes a reference */
+    size_t size;
+};
+
+/* The object that holds a chunk of a live source until its segment is made: v/ID/source/000012.c3.m4s. */
+const char *live_chunk_name(char name[SEGMENT_NAME_SIZE], struct ulid video, uint32_t number, unsigned index);
+
+/* From now on chunks of live sources are stored as they come, and `told` of each, on pool threads and not always in order. One
+ * that cannot be stored is not told of: its segment will be. Once, before anything is published; NULL: no more. */
+void live_on_chunk(struct live *l, void (*told)(void *ctx, const struct live_chunk *c), void *ctx);
+
+/* Shows one more part of a rendition: that of the chunk behind the newest one of that segment, or the first of a newer
+ * segment. Its bytes are in the store (rendition_part_name()) until the segment is, and then in that. ERR_MISSING: no such video or
+ * rendition, or it is not live. ERR_BAD: a part that does not follow, or a record that cannot be read. Not kept over a restart. Any
+ * thread. */
+must_check enum err live_rendition_part(struct live *l, struct ulid video, const char *rendition,
+                                        const struct made_part *part, struct bytes record);
+
 /* All that was to be made of this video has been made: live_unfinished() does not name it any more. Durable; blocks. */
 must_check enum err live_finished(struct live *l, struct ulid video);
 
@@ -471,6 +515,10 @@ const struct init *rendition_init(const struct rendition *r, uint32_t number);
 /* The object that holds a rendition's segment: v/ID/720p/000012.m4s. */
 const char *rendition_segment_name(char name[SEGMENT_NAME_SIZE], struct ulid video, const char *rendition,
                                    const struct segment *s);
+
+/* The object that holds a chunk of a rendition until its segment is whole: v/ID/720p/000012.3of0.m4s. */
+const char *rendition_part_name(char name[SEGMENT_NAME_SIZE], struct ulid video, const char *rendition,
+                                uint32_t number, unsigned chunk);
 
 /* The object that holds a segment's or an init's bytes, and what a URL calls it:
  * v/ID/source/000012.m4s, v/ID/audio/init-1.mp4. */

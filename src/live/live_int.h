@@ -4,6 +4,7 @@
  *   timeline.c   mends a publisher's clock into one timeline
  *   segmenter.c  turns samples into segments
  *   parts.c      how long parts are, and shelves of them
+ *   chunk.c      chunks of what is live, as they come, for those who make renditions of them
  *   edge.c       what low-latency players see of a segment that is still open
  *   spool.c      brings finished segments to the store and the index, in order
  *   index.c      the rows of events and videos
@@ -158,7 +159,10 @@ must_check enum err segmenter_end(struct segmenter *s, uint64_t position, int64_
 
 /* What is open, as shelves that are the caller's: the newest one, and the one before it while that is not finished. */
 size_t segmenter_shelves(struct segmenter *s, struct shelf out[2]);
-/* Grows whenever that is more than it was. */
+/* The newest segment and the parts of its pictures that are ended, and the bytes they lie in; all of it the segmenter's, until
+ * its next call. False: there are none. */
+bool segmenter_pictures(const struct segmenter *s, struct shelf *out, struct bytes *bytes);
+/* Grows whenever there is more than there was. */
 uint64_t segmenter_changes(const struct segmenter *s);
 /* How far apart pictures are on average, in ticks of 1/90000 s; 0 while not known. */
 int64_t segmenter_distance(const struct segmenter *s);
@@ -167,6 +171,9 @@ int64_t segmenter_distance(const struct segmenter *s);
 int64_t segmenter_first_gop(const struct segmenter *s);
 /* Whether the open segment has grown to SEGMENT_BYTES_MAX: it is to be cut, keyframe or not. */
 bool segmenter_is_full(const struct segmenter *s);
+
+/* A part has at least so much of the length that was promised, unless it is a segment's last (RFC 8216bis §4.4.4.9). */
+#define PART_PERCENT_MIN 85
 
 /* --- parts.c ----------------------------------------------------------------------------------------- */
 
@@ -192,6 +199,21 @@ void edge_show(struct publication *p);
 void edge_finished(struct video *v, struct finished *f);
 void edge_forget(struct video *v);       /* nobody watches with low latency; without the lock */
 void edge_view_changed(struct video *v); /* with the lock held */
+
+/* --- chunk.c ----------------------------------------------------------------------------------------- */
+
+/* How far a segment has been told of. */
+struct chunking {
+    bool begun;
+    uint32_t number;
+    size_t from;    /* the part that the next chunk begins with */
+    unsigned count; /* chunks before that */
+};
+
+/* Tells of the chunks that are whole by now; of a finished segment, of all that are left. On the publisher's loop, without the
+ * lock. */
+void chunk_update(struct video *v);
+void chunk_finished(struct video *v, const struct finished *f);
 
 /* --- health.c ---------------------------------------------------------------------------------------- */
 
@@ -308,11 +330,16 @@ struct video {
     _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
     struct edge *edge;                /* NULL: nobody has asked for it; under the room's lock */
     uint32_t part_90k[TRACK_COUNT];   /* chosen once; 0: not yet; under the room's lock */
+    uint32_t chunk_90k; /* no chunk is longer; 0: not known, or they are irregular; under the room's lock */
+    bool chunks_irregular;
     /* Only while live, and then on the publisher's loop: */
     struct segmenter *segmenter;
     struct replay *replay; /* only while the room opens */
     uint32_t next_number;  /* of the segment that opens next */
     int64_t position_90k;  /* where the timeline stands while nobody publishes */
+    struct chunking
+        chunking[2];        /* of the open segment, and of the one before it while that is not finished */
+    uint64_t chunk_changes; /* the segmenter's, when they were looked at last */
     /* Under the room's lock: */
     struct init **inits[TRACK_COUNT];
     size_t init_count[TRACK_COUNT];
@@ -359,6 +386,8 @@ struct live {
     void *changed_ctx;
     void (*edge_told)(void *ctx, struct ulid video); /* NULL: nobody wants to know */
     void *edge_ctx;
+    void (*chunk_told)(void *ctx, const struct live_chunk *c); /* NULL: nobody wants to know */
+    void *chunk_ctx;
     struct {
         pthread_t thread;
         bool runs;

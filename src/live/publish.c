@@ -344,6 +344,7 @@ void publish_finished(void *ctx, struct finished *f)
 {
     struct video *v = ctx;
 
+    chunk_finished(v, f);
     edge_finished(v, f);
     spool_add(v->room, v, f);
 }
@@ -534,6 +535,10 @@ static enum err take_sample(struct publication *p, const struct flv_tag *tag, ui
     if (e != ERR_OK) {
         *why = "a sample is damaged and cannot be stored";
         return ERR_BAD;
+    }
+    if (segmenter_changes(p->video->segmenter) != p->video->chunk_changes) {
+        p->video->chunk_changes = segmenter_changes(p->video->segmenter);
+        chunk_update(p->video);
     }
     edge_update(p);
     metric_add(&messages, 1);

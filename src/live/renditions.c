@@ -2,6 +2,7 @@
  * how, is not known here (ladder/). */
 #include "live/live_int.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -18,6 +19,7 @@ void renditions_free(struct rendition *renditions, size_t count)
         }
         free(renditions[r].inits);
         free(renditions[r].made);
+        free(renditions[r].parts);
     }
     free(renditions);
 }
@@ -40,6 +42,9 @@ static void copy_rendition(struct rendition *to, const struct rendition *from, s
     to->made = mem_new(segment_count * sizeof *to->made);
     if (made_count > 0)
         memcpy(to->made, from->made, made_count * sizeof *to->made);
+    to->parts = mem_new(from->part_count * sizeof *to->parts);
+    if (from->part_count > 0)
+        memcpy(to->parts, from->parts, from->part_count * sizeof *to->parts);
     to->inits = mem_new(from->init_count * sizeof *to->inits);
     for (size_t i = 0; i < from->init_count; i++) {
         to->inits[i] = from->inits[i];
@@ -393,6 +398,58 @@ enum err live_rendition_made(struct live *l, struct ulid video, const struct ren
     if (v != NULL)
         v->rendition_changes++;
     e = v == NULL ? ERR_MISSING : v->view == NULL ? ERR_OK : show_made(v, m);
+    pthread_mutex_unlock(&l->lock);
+    return e;
+}
+
+/* --- parts ------------------------------------------------------------------------------------------- */
+
+/* Whether it goes on where the newest one ends. */
+static bool part_follows(const struct rendition *r, const struct made_part *p)
+{
+    const struct made_part *last = r->part_count > 0 ? &r->parts[r->part_count - 1] : NULL;
+
+    if (last != NULL && p->number == last->number)
+        return p->chunk == last->chunk + 1;
+    return p->chunk == 0 && (last == NULL || p->number > last->number);
+}
+
+/* Parts of the newest segments only. */
+static void drop_old_parts(struct rendition *r)
+{
+    size_t segments = 0, from = r->part_count;
+
+    while (from > 0) {
+        bool other = from == r->part_count || r->parts[from - 1].number != r->parts[from].number;
+
+        if (other && segments++ == LIVE_PART_SEGMENTS)
+            break;
+        from--;
+    }
+    r->part_count -= from;
+    memmove(r->parts, r->parts + from, r->part_count * sizeof *r->parts);
+}
+
+enum err live_rendition_part(struct live *l, struct ulid video, const char *rendition,
+                             const struct made_part *part, struct bytes record)
+{
+    enum err e = ERR_MISSING;
+
+    pthread_mutex_lock(&l->lock);
+    struct video *v = live_find_video(l, video);
+    struct rendition *r = v != NULL && v->live && v->view != NULL ? find(v, rendition) : NULL;
+
+    if (r != NULL && !part_follows(r, part))
+        e = ERR_BAD;
+    else if (r != NULL && (e = add_init(r, part->init, record)) == ERR_OK) {
+        r->parts = mem_resize(r->parts, (r->part_count + 1) * sizeof *r->parts);
+        r->parts[r->part_count] = *part;
+        if (part->chunk > 0)
+            r->parts[r->part_count].at = r->parts[r->part_count - 1].at + r->parts[r->part_count - 1].size;
+        r->part_count++;
+        drop_old_parts(r);
+        video_show(v, NULL);
+    }
     pthread_mutex_unlock(&l->lock);
     return e;
 }

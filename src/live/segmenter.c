@@ -15,8 +15,6 @@
 /* A chunk is the unit of the map: at least so long, and from keyframe to keyframe. */
 #define CHUNK_MS_MIN 2000
 #define TICKS_A_MS   (CMAF_VIDEO_TIMESCALE / 1000)
-/* A part has at least so much of the length that was promised, unless it is a segment's last (RFC 8216bis §4.4.4.9). */
-#define PART_PERCENT_MIN 85
 
 /* One track within one segment. */
 struct lane {
@@ -538,6 +536,17 @@ size_t segmenter_shelves(struct segmenter *s, struct shelf out[2])
         out[count++] = shelf_copy(&shelf);
     }
     return count;
+}
+
+bool segmenter_pictures(const struct segmenter *s, struct shelf *out, struct bytes *bytes)
+{
+    const struct lane *l = s->open != NULL ? &s->open->lane[TRACK_VIDEO] : NULL;
+
+    if (l == NULL || l->part_count == 0)
+        return false;
+    *out = shelf_of(s->open);
+    *bytes = cmaf_so_far(l->cmaf);
+    return true;
 }
 
 uint64_t segmenter_changes(const struct segmenter *s)

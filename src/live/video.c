@@ -28,6 +28,16 @@ const char *rendition_segment_name(char name[SEGMENT_NAME_SIZE], struct ulid vid
     return name;
 }
 
+const char *rendition_part_name(char name[SEGMENT_NAME_SIZE], struct ulid video, const char *rendition,
+                                uint32_t number, unsigned chunk)
+{
+    char id[ULID_TEXT_SIZE];
+
+    snprintf(name, SEGMENT_NAME_SIZE, "v/%s/%s/%06u.%uof0.m4s", ulid_text(video, id), rendition, number,
+             chunk);
+    return name;
+}
+
 /* --- views ------------------------------------------------------------------------------------------- */
 
 struct video_view *video_view_ref(struct video_view *v)
@@ -87,6 +97,7 @@ static struct video_view *view_new(const struct video *v, const struct segment *
     view->imported = v->upload_bytes > 0;
     view->created_at_ms = v->created_at_ms;
     view->target_duration_s = v->target_duration_s;
+    view->chunk_90k = v->chunk_90k;
     for (int t = 0; t < TRACK_COUNT; t++) {
         view->init_count[t] = v->init_count[t];
         view->inits[t] = mem_new(v->init_count[t] * sizeof *view->inits[t]);

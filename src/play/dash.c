@@ -10,7 +10,11 @@
 #include <assert.h>
 
 /* How far behind the source a player is to be where that is all there is: a few parts, and the way. */
-#define LOW_DELAY_MS 1800u
+#define NEAR_MS 1800u
+/* The same in the manifest for those who want low latency. Players that know nothing of a latency begin at the delay; Shaka Player takes
+ * what is behind that for latency, and so comes to stand at one and a half seconds. */
+#define LOW_LATENCY_MS 1200u
+#define LOW_DELAY_MS   600u
 /* How far the timeline may be off the wall's clock where such a delay is advised. */
 #define OFF_MS_MAX 500
 
@@ -310,26 +314,40 @@ static bool in_step(const struct source *from)
     return from->low || (off_ms < OFF_MS_MAX && off_ms > -OFF_MS_MAX);
 }
 
+/* Players reckon the live edge from the longest segment that is promised, and are late by what is promised too much. */
+static double longest_s(const struct source *from)
+{
+    const struct video_view *v = from->view;
+    int64_t longest = 0;
+
+    for (size_t i = 0; i < v->segment_count; i++)
+        if (v->segments[i].end - v->segments[i].start > longest)
+            longest = v->segments[i].end - v->segments[i].start;
+    return (double)longest / CMAF_VIDEO_TIMESCALE;
+}
+
 /* A player learns of the next segment from the manifest: near the edge it must do so before it has played what it has of this one. */
 static void print_dynamic(struct builder *b, const struct source *from)
 {
     char start[CLOCK_TEXT_SIZE], published[CLOCK_TEXT_SIZE];
     const struct video_view *v = from->view;
     bool near = from->edge != NULL && all_share_edge(from) && in_step(from);
-    unsigned usual_ms = (v->target_duration_s + 4) * 1000, delay_ms = near ? LOW_DELAY_MS : usual_ms;
+    unsigned usual_ms = near ? NEAR_MS : (v->target_duration_s + 4) * 1000;
+    bool low = near && from->low;
+    unsigned delay_ms = low ? LOW_DELAY_MS : usual_ms, latency_ms = low ? LOW_LATENCY_MS : usual_ms;
 
     builder_printf(
         b,
         "type=\"dynamic\" availabilityStartTime=\"%s\" publishTime=\"%s\" minimumUpdatePeriod=\"PT%.1fS\" "
-        "suggestedPresentationDelay=\"PT%.1fS\" maxSegmentDuration=\"PT%uS\" minBufferTime=\"PT%dS\">\n",
+        "suggestedPresentationDelay=\"PT%.1fS\" maxSegmentDuration=\"PT%.3fS\" minBufferTime=\"PT%dS\">\n",
         clock_text(v->segments[0].wall_ms, start), clock_text(published_ms(v), published), near ? 0.5 : 2.0,
-        delay_ms / 1000.0, v->target_duration_s, near ? 1 : 4);
+        delay_ms / 1000.0, low ? longest_s(from) : v->target_duration_s, near ? 1 : 4);
     if (from->edge != NULL)
         builder_printf(
             b,
             "<ServiceDescription id=\"0\"><Latency referenceId=\"0\" target=\"%u\" min=\"%u\" max=\"%u\"/>"
-            "<PlaybackRate min=\"0.96\" max=\"1.04\"/></ServiceDescription>\n",
-            delay_ms, delay_ms / 2, delay_ms * 4);
+            "<PlaybackRate min=\"0.93\" max=\"1.04\"/></ServiceDescription>\n",
+            latency_ms, latency_ms / 2, latency_ms * 4);
 }
 
 static struct buffer *print(const struct source *from)

@@ -7,22 +7,25 @@
 
 #include "base/clock.h"
 
-static void print_stream(struct builder *b, const char *name, const struct codec_config *video,
-                         const struct codec_config *audio, struct play_bandwidth picture,
-                         struct play_bandwidth sound)
+static void print_stream(struct builder *b, const char *name, const char *leaf,
+                         const struct codec_config *video, const struct codec_config *audio,
+                         struct play_bandwidth picture, struct play_bandwidth sound)
 {
     builder_printf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%lld,AVERAGE-BANDWIDTH=%lld,CODECS=\"%s%s%s\"",
                    (long long)(picture.peak + sound.peak), (long long)(picture.average + sound.average),
                    video ? video->rfc6381 : "", video && audio ? "," : "", audio ? audio->rfc6381 : "");
+    /* Players that are not told look for captions in the media, Shaka Player in a segment that is open. */
     if (video != NULL)
-        builder_printf(b, ",RESOLUTION=%ux%u%s", video->width, video->height,
+        builder_printf(b, ",RESOLUTION=%ux%u,CLOSED-CAPTIONS=NONE%s", video->width, video->height,
                        audio ? ",AUDIO=\"audio\"" : "");
-    builder_printf(b, "\n%s/playlist.m3u8\n", name);
+    builder_printf(b, "\n%s/%s\n", name, leaf);
 }
 
-static struct buffer *print_master(struct video_view *v, unsigned slot)
+/* `others[i]`: the view's rendition i is in it. */
+static struct buffer *print_streams(const struct video_view *v, const bool others[RENDITIONS_MAX],
+                                    bool steady)
 {
-    bool low = slot == SLOT_LOW_MASTER;
+    const char *leaf = steady ? PLAY_STEADY : "playlist.m3u8";
     const struct codec_config *video = play_config(v, TRACK_VIDEO), *audio = play_config(v, TRACK_AUDIO);
     struct play_bandwidth sound = play_bandwidth(v, TRACK_AUDIO);
     struct builder b = {0};
@@ -31,14 +34,40 @@ static struct buffer *print_master(struct video_view *v, unsigned slot)
     if (video != NULL && audio != NULL)
         builder_printf(&b,
                        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Sound\",DEFAULT=YES,AUTOSELECT=YES,"
-                       "CHANNELS=\"%u\",URI=\"audio/playlist.m3u8\"\n",
-                       audio->channels);
-    print_stream(&b, video ? "source" : "audio", video, audio, play_bandwidth(v, TRACK_VIDEO), sound);
-    for (size_t i = 0; i < v->rendition_count && !low; i++)
-        if (play_listed(v, &v->renditions[i]))
-            print_stream(&b, v->renditions[i].name, play_rendition_config(&v->renditions[i]), audio,
-                         play_rendition_bandwidth(v, &v->renditions[i]), sound);
+                       "CHANNELS=\"%u\",URI=\"audio/%s\"\n",
+                       audio->channels, leaf);
+    print_stream(&b, video ? "source" : "audio", leaf, video, audio, play_bandwidth(v, TRACK_VIDEO), sound);
+    for (size_t i = 0; i < v->rendition_count; i++)
+        if (others[i])
+            print_stream(&b, v->renditions[i].name, "playlist.m3u8", play_rendition_config(&v->renditions[i]),
+                         audio, play_rendition_bandwidth(v, &v->renditions[i]), sound);
     return builder_finish(&b);
+}
+
+static struct buffer *print_master(struct video_view *v, unsigned slot)
+{
+    bool others[RENDITIONS_MAX] = {false};
+
+    for (size_t i = 0; i < v->rendition_count; i++)
+        others[i] = slot == SLOT_MASTER && play_listed(v, &v->renditions[i]);
+    return print_streams(v, others, false);
+}
+
+/* As long as nothing is listed that is made, the source may be as near to the edge as it can. Who comes later finds it so far away
+ * that the others are there, too. */
+static struct buffer *print_edge_master(struct edge *e, unsigned slot, void *ctx)
+{
+    const struct video_view *v = e->view;
+    bool others[RENDITIONS_MAX] = {false}, any = false;
+
+    for (size_t i = 0; i < v->rendition_count; i++)
+        any |= others[i] = play_listed(v, &v->renditions[i]) && play_keeps_up(e, &v->renditions[i]);
+    return print_streams(v, others, any);
+}
+
+struct buffer *play_edge_master(struct edge *e)
+{
+    return edge_cached(e, EDGE_MASTER, print_edge_master, NULL);
 }
 
 struct buffer *play_master(struct video_view *v)
@@ -46,8 +75,7 @@ struct buffer *play_master(struct video_view *v)
     return video_view_cached(v, SLOT_MASTER, print_master);
 }
 
-/* Renditions are made of stored segments, so none of them shares the edge with the source while it is live: a player that
- * changed to one would have to wait for it. */
+/* What is made of chunks cannot share the edge of parts: a player that changed to it would have to wait for it. */
 struct buffer *play_low_master(struct video_view *v)
 {
     return v->live ? video_view_cached(v, SLOT_LOW_MASTER, print_master) : play_master(v);

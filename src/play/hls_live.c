@@ -15,6 +15,9 @@
 #define SKIP_TARGETS 6
 #define HOLD_TARGETS 3
 #define HOLD_PARTS   3
+/* How far from the edge the source is played by who may change to what is made of it, in chunks: that is behind by less than
+ * play_keeps_up() allows, and then there is one more chunk of it to begin with. */
+#define STEADY_CHUNKS 4
 
 const struct shelf *play_open_shelf(const struct edge *e)
 {
@@ -42,15 +45,28 @@ static size_t whole_count(const struct edge *e, const struct play_list *l)
     return l->rendition != NULL ? l->rendition->shown : e->view->segment_count;
 }
 
-static const struct shelf *open_of(const struct edge *e, const struct play_list *l)
+/* The number of parts of the segment behind the whole ones. */
+static size_t open_count(const struct edge *e, const struct play_list *l)
 {
-    return l->rendition != NULL ? NULL : play_open_shelf(e);
+    const struct made_part *made;
+
+    if (l->rendition != NULL)
+        return made_parts(e->view, l->rendition, l->rendition->shown, &made);
+
+    const struct shelf *open = play_open_shelf(e);
+
+    return open != NULL ? open->count[l->track] : 0;
 }
 
 /* The number of parts that are known of the whole segment at `at`; 0: none are. */
 static size_t parts_at(const struct edge *e, const struct play_list *l, size_t at)
 {
-    const struct shelf *s = l->rendition != NULL ? NULL : play_shelf(e, e->view->segments[at].number);
+    const struct made_part *made;
+
+    if (l->rendition != NULL)
+        return made_parts(e->view, l->rendition, at, &made);
+
+    const struct shelf *s = play_shelf(e, e->view->segments[at].number);
 
     return s != NULL ? s->count[l->track] : 0;
 }
@@ -62,11 +78,10 @@ struct last {
 
 static struct last last_of(const struct edge *e, const struct play_list *l)
 {
-    size_t whole = whole_count(e, l);
-    const struct shelf *open = open_of(e, l);
+    size_t whole = whole_count(e, l), open = open_count(e, l);
 
-    if (open != NULL && open->count[l->track] > 0)
-        return (struct last){(int64_t)whole, (int64_t)open->count[l->track] - 1};
+    if (open > 0)
+        return (struct last){(int64_t)whole, (int64_t)open - 1};
     return (struct last){(int64_t)whole - 1, whole > 0 ? (int64_t)parts_at(e, l, whole - 1) - 1 : -1};
 }
 
@@ -75,9 +90,14 @@ static bool is_open(const struct edge *e, const struct play_list *l)
     return e->view->live || (l->rendition != NULL && l->rendition->shown < e->view->segment_count);
 }
 
+static uint32_t part_target(const struct edge *e, const struct play_list *l)
+{
+    return l->rendition != NULL ? e->view->chunk_90k : e->part_90k[l->track];
+}
+
 static uint64_t advance_limit(const struct edge *e, const struct play_list *l)
 {
-    uint32_t part = l->rendition != NULL ? 0 : e->part_90k[l->track];
+    uint32_t part = part_target(e, l);
 
     if (part == 0 || part >= CMAF_VIDEO_TIMESCALE)
         return 3;
@@ -87,7 +107,6 @@ static uint64_t advance_limit(const struct edge *e, const struct play_list *l)
 enum play_answer play_edge_has(const struct edge *e, const struct play_list *l, const struct play_wish *wish)
 {
     uint64_t whole = whole_count(e, l), msn = wish->msn, part = wish->has_part ? wish->part : 0;
-    const struct shelf *open = open_of(e, l);
     struct last last = last_of(e, l);
     uint64_t limit = advance_limit(e, l);
     size_t known;
@@ -102,7 +121,7 @@ enum play_answer play_edge_has(const struct edge *e, const struct play_list *l, 
         return PLAY_NOW;
     if ((int64_t)msn > last.msn + 2)
         return PLAY_NEVER;
-    if (wish->has_part && msn == whole && open != NULL && part < open->count[l->track])
+    if (wish->has_part && msn == whole && part < open_count(e, l))
         return PLAY_NOW;
     if (part > (last.msn == (int64_t)msn ? (uint64_t)last.part + limit : limit))
         return PLAY_NEVER;
@@ -125,7 +144,7 @@ enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t
     if (s != NULL && track == TRACK_VIDEO && s->cut)
         return PLAY_NEVER;
     if (segment > newest + 1 ||
-        part > (s != NULL ? s->count[track] : 0) + advance_limit(e, &(struct play_list){track, NULL}))
+        part > (s != NULL ? s->count[track] : 0) + advance_limit(e, &(struct play_list){track, NULL, false}))
         return PLAY_NEVER;
     return PLAY_LATER;
 }
@@ -138,6 +157,18 @@ struct printing {
     struct listing listing;
 };
 
+static void print_part(struct builder *b, double seconds, uint32_t segment, size_t part, bool independent)
+{
+    builder_printf(b, "#EXT-X-PART:DURATION=%.5f,URI=\"%06u.%zu.m4s\"%s\n", seconds, segment, part,
+                   independent ? ",INDEPENDENT=YES" : "");
+}
+
+static void print_made_parts(struct builder *b, const struct made_part *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) /* each is encoded by itself, and begins with a keyframe */
+        print_part(b, (double)parts[i].duration / CMAF_VIDEO_TIMESCALE, parts[i].number, i, true);
+}
+
 static void print_parts(struct builder *b, const struct printing *p, const struct shelf *s)
 {
     enum track t = p->list->track;
@@ -146,8 +177,7 @@ static void print_parts(struct builder *b, const struct printing *p, const struc
     for (size_t i = 0; i < s->count[t]; i++) {
         const struct part *part = &s->parts[t][i];
 
-        builder_printf(b, "#EXT-X-PART:DURATION=%.5f,URI=\"%06u.%zu.m4s\"%s\n", (double)part->duration / rate,
-                       s->number, i, part->independent ? ",INDEPENDENT=YES" : "");
+        print_part(b, (double)part->duration / rate, s->number, i, part->independent);
     }
 }
 
@@ -156,9 +186,17 @@ static void print_parts_at(struct builder *b, const void *ctx, size_t at)
 {
     const struct printing *p = ctx;
     const struct shelf *s = play_shelf(p->edge, p->listing.view->segments[at].number);
+    const struct made_part *made;
 
-    if (s != NULL && at + LIVE_PART_SEGMENTS_LISTED >= p->listing.count)
+    if (at + LIVE_PART_SEGMENTS_LISTED < p->listing.count)
+        return;
+    if (p->list->rendition != NULL) {
+        size_t count = made_parts(p->edge->view, p->list->rendition, at, &made);
+
+        print_made_parts(b, made, count);
+    } else if (s != NULL) {
         print_parts(b, p, s);
+    }
 }
 
 static void print_hint(struct builder *b, const struct printing *p, const struct shelf *open)
@@ -185,29 +223,59 @@ static void print_open(struct builder *b, const struct printing *p, int64_t *ini
         print_hint(b, p, open);
 }
 
+/* The segment that is being made: its parts, and a hint at the next one, which may be the first of the segment behind it. */
+static void print_made_open(struct builder *b, const struct printing *p, int64_t *init)
+{
+    const struct video_view *v = p->edge->view;
+    const struct rendition *r = p->list->rendition;
+    const struct made_part *made;
+    size_t count = made_parts(v, r, r->shown, &made), next = count;
+    uint32_t number = r->shown < v->segment_count ? v->segments[r->shown].number
+                                                  : v->segments[v->segment_count - 1].number + 1;
+
+    if (v->chunk_90k == 0)
+        return;
+    if (count > 0) {
+        hls_before(b, made->discontinuity, p->listing.count == 0, init, made->init, made->wall_ms);
+        print_made_parts(b, made, count);
+        number = made->number;
+        if (made[count - 1].last)
+            number++, next = 0;
+    }
+    if (p->edge->publishing)
+        builder_printf(b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%06u.%zu.m4s\"\n", number, next);
+}
+
 static void print_report(struct builder *b, const struct edge *e, const struct play_list *l)
 {
     struct last last = last_of(e, l);
 
-    builder_printf(b, "#EXT-X-RENDITION-REPORT:URI=\"../%s/playlist.m3u8\",LAST-MSN=%lld",
-                   l->rendition ? l->rendition->name : track_rendition(l->track), (long long)last.msn);
+    /* hls.js reads a last part of 0 as none, asks for the number that it plays of the source, and gives the rendition up when it is
+     * told that there is no such part. A report may be a little old. */
+    if (l->rendition != NULL && last.part == 0 && last.msn > 0)
+        last = (struct last){last.msn - 1, (int64_t)parts_at(e, l, (size_t)last.msn - 1) - 1};
+    builder_printf(b, "#EXT-X-RENDITION-REPORT:URI=\"../%s/%s\",LAST-MSN=%lld",
+                   l->rendition ? l->rendition->name : track_rendition(l->track),
+                   l->steady ? PLAY_STEADY : "playlist.m3u8", (long long)last.msn);
     if (last.part >= 0)
         builder_printf(b, ",LAST-PART=%lld", (long long)last.part);
     builder_text(b, "\n");
 }
 
-/* Of every other playlist that the multivariant one names. */
+/* Of every other playlist that the same multivariant one names. */
 static void print_reports(struct builder *b, const struct printing *p)
 {
     const struct video_view *v = p->edge->view;
+    bool steady = p->list->steady || p->list->rendition != NULL;
 
     for (int t = 0; t < TRACK_COUNT; t++)
         if ((p->list->rendition != NULL || p->list->track != (enum track)t) &&
             play_config(v, (enum track)t) != NULL)
-            print_report(b, p->edge, &(struct play_list){(enum track)t, NULL});
-    for (size_t i = 0; i < v->rendition_count; i++)
-        if (&v->renditions[i] != p->list->rendition && play_listed(v, &v->renditions[i]))
-            print_report(b, p->edge, &(struct play_list){TRACK_VIDEO, &v->renditions[i]});
+            print_report(b, p->edge, &(struct play_list){(enum track)t, NULL, steady});
+    for (size_t i = 0; i < v->rendition_count && steady; i++)
+        if (&v->renditions[i] != p->list->rendition && play_listed(v, &v->renditions[i]) &&
+            play_keeps_up(p->edge, &v->renditions[i]))
+            print_report(b, p->edge, &(struct play_list){TRACK_VIDEO, &v->renditions[i], false});
 }
 
 /* How many segments a delta update leaves out: those that begin more than the skip boundary before the end (§4.4.3.8). */
@@ -231,16 +299,25 @@ static double seconds_up(int64_t ticks_90k)
     return (double)ms / 1000;
 }
 
+/* How far from the edge a player should be: a few parts, and where it may change to what is made, so far that it finds it. */
+static double hold_back_s(const struct printing *p, uint32_t part)
+{
+    const struct video_view *v = p->listing.view;
+
+    if (!p->list->steady)
+        return HOLD_PARTS * seconds_up(part);
+    return v->chunk_90k > 0 ? STEADY_CHUNKS * seconds_up(v->chunk_90k) : HOLD_TARGETS * v->target_duration_s;
+}
+
 static void print_control(struct builder *b, const struct printing *p)
 {
-    uint32_t target = p->listing.view->target_duration_s;
-    uint32_t part = p->list->rendition != NULL ? 0 : p->edge->part_90k[p->list->track];
+    uint32_t target = p->listing.view->target_duration_s, part = part_target(p->edge, p->list);
 
     builder_printf(b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=%u.0,HOLD-BACK=%u.0",
                    SKIP_TARGETS * target, HOLD_TARGETS * target);
     if (part > 0)
-        builder_printf(b, ",PART-HOLD-BACK=%.3f\n#EXT-X-PART-INF:PART-TARGET=%.3f",
-                       HOLD_PARTS * seconds_up(part), seconds_up(part));
+        builder_printf(b, ",PART-HOLD-BACK=%.3f\n#EXT-X-PART-INF:PART-TARGET=%.3f", hold_back_s(p, part),
+                       seconds_up(part));
     builder_text(b, "\n");
 }
 
@@ -280,6 +357,8 @@ static struct buffer *print(const struct edge *e, const struct play_list *l, boo
         hls_segment(&b, &p.listing, i, &init, print_parts_at, &p);
     if (l->rendition == NULL)
         print_open(&b, &p, &init);
+    else
+        print_made_open(&b, &p, &init);
     print_reports(&b, &p);
     return builder_finish(&b);
 }
@@ -289,8 +368,8 @@ static struct buffer *print(const struct edge *e, const struct play_list *l, boo
 /* An edge keeps four texts of each playlist: whole and as an update, plain and compressed. */
 static unsigned slot_of(const struct edge *e, const struct play_list *l, bool skips)
 {
-    unsigned which =
-        l->rendition != NULL ? TRACK_COUNT + (unsigned)(l->rendition - e->view->renditions) : l->track;
+    unsigned which = l->rendition != NULL ? 2 * TRACK_COUNT + (unsigned)(l->rendition - e->view->renditions)
+                                          : l->track + (l->steady ? TRACK_COUNT : 0);
 
     return which * 4 + (skips ? 2 : 0);
 }

@@ -23,7 +23,12 @@ struct buffer *play_rendition_playlist(struct video_view *v, const struct rendit
 struct play_list {
     enum track track;
     const struct rendition *rendition; /* of the edge's view; NULL: the track */
+    bool
+        steady; /* the track for players who may change to a made rendition: far enough from the edge to find it there */
 };
+
+/* How such a track's playlist is called; of who shares the edge, and of made renditions, it is playlist.m3u8. */
+#define PLAY_STEADY "steady.m3u8"
 
 /* What must be in a playlist before it is answered (RFC 8216bis §6.2.5.2). */
 struct play_wish {
@@ -57,8 +62,18 @@ enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t
 /* The parts of the segment of that number that are in memory, or NULL. */
 const struct shelf *play_shelf(const struct edge *e, uint32_t number);
 
-/* The multivariant playlist of what shares the edge. */
+/* The multivariant playlist of what shares the edge; afterwards that of all. */
 struct buffer *play_low_master(struct video_view *v);
+
+/* The multivariant playlist of a live video: the source, and what is made of it and keeps up. A new reference; any thread. */
+struct buffer *play_edge_master(struct edge *e);
+
+/* Whether a made rendition is near enough to the source for players to change to it without waiting. */
+bool play_keeps_up(const struct edge *e, const struct rendition *r);
+
+/* The same for a part of a made rendition: PLAY_NOW and *out, which lives as long as the view. */
+enum play_answer play_made_part(const struct video_view *v, const struct rendition *r, uint32_t segment,
+                                uint64_t part, const struct made_part **out);
 
 /* Whether players see the rendition: something of it is made, and if it was made later, all of it. */
 bool play_listed(const struct video_view *v, const struct rendition *r);

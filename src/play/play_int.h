@@ -15,9 +15,10 @@ enum slot {
     SLOT_RENDITIONS
 };
 
-/* Which text of an edge is kept where: four of each media playlist, and manifests behind them. */
-#define EDGE_MANIFEST (4 * (TRACK_COUNT + RENDITIONS_MAX))
-_Static_assert(EDGE_MANIFEST + 2 <= EDGE_CACHES, "there is a place for each text");
+/* Which text of an edge is kept where: four of each media playlist, and manifests and the multivariant one behind them. */
+#define EDGE_MANIFEST (4 * (2 * TRACK_COUNT + RENDITIONS_MAX))
+#define EDGE_MASTER   (EDGE_MANIFEST + 2)
+_Static_assert(EDGE_MASTER + 1 <= EDGE_CACHES, "there is a place for each text");
 
 /* The segment of an edge that is open: the oldest that its view does not have; NULL: none. */
 const struct shelf *play_open_shelf(const struct edge *e);
@@ -41,6 +42,13 @@ void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t 
                  void (*between)(struct builder *b, const void *ctx, size_t at), const void *ctx);
 /* What has to be said before a segment: that the timeline breaks, the init segment, the wall's clock. */
 void hls_before(struct builder *b, bool breaks, bool first, int64_t *init, uint32_t wanted, int64_t wall_ms);
+
+/* --- made.c: parts of made renditions ------------------------------------------------------------------ */
+
+/* What is known of the segment at `at` of the view, which is the first that the rendition does not have whole if `at` is
+ * r->shown: its parts, in order. 0: none, or not all of a whole one. */
+size_t made_parts(const struct video_view *v, const struct rendition *r, size_t at,
+                  const struct made_part **out);
 
 /* The configuration of a track's newest segment, or NULL when the video has no such track. */
 const struct codec_config *play_config(const struct video_view *v, enum track track);

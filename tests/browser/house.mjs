@@ -162,7 +162,7 @@ export function watchThePicture() {
     const video = document.querySelector('video');
     const canvas = document.createElement('canvas');
     const pen = canvas.getContext('2d', {willReadFrequently: true});
-    const seen = {ages: [], stalls: 0};
+    const seen = {ages: [], pictures: [], stalls: 0, dry: []};
     const BLOCKS = 32;
 
     /* As cmd/demo_picture.c draws them: a white and a black block, 32 bits, a black and a white one. */
@@ -185,16 +185,32 @@ export function watchThePicture() {
             then = then * 2 + lit(i);
         return (Date.now() % 2 ** 32) - then;
     };
-    const look = () => {
+    /* WebRTC does not tell that it waits, so the pictures themselves must: none for half a second is a stall, too. */
+    const QUIET_MS = 500;
+    /* A decoder that begins anew says so, too, and nobody sees it. */
+    const DRY_MS = 150;
+    let last = 0, waiting = false;
+    const look = (now, {expectedDisplayTime}) => {
         const ms = age();
 
-        if (ms !== null)
+        if (last > 0 && now - last > (waiting ? DRY_MS : QUIET_MS))
+            seen.stalls++;
+        last = now;
+        waiting = false;
+        if (ms !== null) {
             seen.ages.push(ms);
+            seen.pictures.push([expectedDisplayTime, Date.now() - ms]);
+        }
         video.requestVideoFrameCallback(look);
     };
 
     video.requestVideoFrameCallback(look);
-    video.addEventListener('waiting', () => { seen.stalls++; });
+    video.addEventListener('waiting', () => {
+        const {buffered, currentTime} = video;
+
+        seen.dry.push([currentTime, ...Array.from(buffered, (_, i) => [buffered.start(i), buffered.end(i)])]);
+        waiting = true;
+    });
     window.seen = seen;
 }
 

@@ -117,6 +117,20 @@ test('a live show plays by WebRTC by itself, and says how old its picture is, an
     await page.context().close();
 });
 
+test('the first ten seconds of a show are seen, before there is a segment', LIMIT, async () => {
+    const early = await house.event('Just begun');
+    const publisher = house.publish(early, {words: ['--size', '320x180', '--gop', '20']});
+    const page = await house.page(`/watch/${early.id}`);
+
+    await playsBy(page, true);
+    const {video: begun} = await house.live(early);
+
+    assert.equal((await house.call('GET', `/videos/${begun}`)).segments, 0);
+    assert.deepEqual(page.troubles, []);
+    await page.context().close();
+    await publisher.stop();
+});
+
 test('behind a wall it plays low-latency HLS without a click', LIMIT, async () => {
     const page = await watch({init: wall});
 
@@ -165,6 +179,22 @@ test('a session that breaks off is followed by low-latency HLS without a click',
     await playsBy(page, false);
     assert.equal(await way(page), 'Plays by low-latency HLS');
     await page.locator('.live.edge').waitFor();
+    await page.context().close();
+});
+
+test('after a break WebRTC is tried again when somebody looks at the page anew', LIMIT, async () => {
+    const page = await watch();
+
+    await playsBy(page, true);
+    assert.equal((await fetch(new URL(page.sessions[0], house.http), {method: 'DELETE'})).status, 204);
+    await playsBy(page, false);
+    await page.locator('.live.edge').waitFor();
+    await plays(page, 4);
+    assert.equal(page.sessions.length, 1, 'not at once');
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    await playsBy(page, true);
+    assert.equal(page.sessions.length, 2);
+    assert.equal(await way(page), 'Plays by WebRTC');
     await page.context().close();
 });
 

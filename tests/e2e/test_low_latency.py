@@ -1,14 +1,17 @@
 """Low latency over the built server: the checker finds nothing, and finds what is broken on purpose; what waits is answered."""
 import concurrent.futures
 import itertools
+import os
 import re
+import signal
 import threading
 import time
 
+import ladder
 import matinee
 import pytest
 
-from low_latency import Fetch, Playlist, check_dash, check_hls
+from low_latency import DASH, HLS, Fetch, Playlist, check_dash, check_hls, playlists
 
 SECONDS = 5
 
@@ -101,7 +104,19 @@ def without_header(name, where):
     return change
 
 
+def later(seconds, where):
+    def change(path, answer):
+        if re.search(where, path):
+            answer.ended += seconds
+    return change
+
+
 BROKEN_HLS = {
+    'the master names every playlist with its codecs': text(r',CODECS="[^"]*"', '', 'low.m3u8'),
+    'PART-TARGET never changes': text(r'PART-TARGET=[\d.]+', in_turn('PART-TARGET=0.201', 'PART-TARGET=0.301')),
+    'a blocked reload waits for it': later(5, r'_HLS_msn=\d+&_HLS_part=\d&'),
+    'a part past its segment means the next one': answers(400, r'_HLS_msn=\d+&_HLS_part=1\d$'),
+    'what is skipped and what is listed is all': text(r'SKIPPED-SEGMENTS=\d+', 'SKIPPED-SEGMENTS=0'),
     'CAN-BLOCK-RELOAD=YES': text('CAN-BLOCK-RELOAD=YES,', ''),
     'PART-HOLD-BACK is at least 3 part targets': text(r'PART-HOLD-BACK=[\d.]+', 'PART-HOLD-BACK=0.5'),
     'HOLD-BACK is at least 3 target durations': text(r',HOLD-BACK=[\d.]+', ',HOLD-BACK=6.0'),
@@ -158,6 +173,10 @@ def broken(base, change):
             change(path, answer)
             return answer
     return lambda: Broken(base)
+
+
+def test_every_rule_has_one_who_breaks_it():
+    assert set(BROKEN_HLS) == set(HLS) and set(BROKEN_DASH) == set(DASH)
 
 
 def test_every_rule_that_is_broken_on_purpose_is_found(show):
@@ -254,3 +273,107 @@ def test_a_server_that_closes_lets_nobody_wait(make_server):
         assert answers_got and answers_got[0].status in (200, 503)
     finally:
         matinee.end_process(publisher)
+
+
+# --- what is made of a live source ----------------------------------------------------------------------------------
+
+@pytest.fixture
+def laddered(make_server):
+    """A live video with one rendition that is made of it, by one worker, chunk by chunk."""
+    server = make_server('--segment', '4', '--ladder', '144p', '--workers', '1')
+    event = server.make_event('made')
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180')
+    try:
+        video = matinee.until(lambda: server.video(event), 10, 'the video')
+        server.base = f'{server.http}/v/{video}'
+        matinee.until(lambda: '144p/playlist.m3u8' in playlists(Fetch(server.base)('master.m3u8').text), 40, 'the rendition in the master')
+        matinee.until(lambda: Playlist(Fetch(server.base)('144p/playlist.m3u8').text).open, 20, 'its parts')
+        yield server
+    finally:
+        matinee.end_process(publisher)
+
+
+def test_parts_of_made_renditions_keep_every_rule(laddered):
+    master = Fetch(laddered.base)('master.m3u8').text
+    assert playlists(master) == ['source/steady.m3u8', '144p/playlist.m3u8', 'audio/steady.m3u8']
+    assert playlists(Fetch(laddered.base)('low.m3u8').text) == ['source/playlist.m3u8', 'audio/playlist.m3u8']
+    verdicts = check_hls(lambda: Fetch(laddered.base), 14, multivariant='master.m3u8')
+    print(verdicts)
+    assert verdicts.failures() == {}
+
+
+def reload(fetch, name, now):
+    """The playlist with its next part, and its answer."""
+    answer = fetch(f'{name}?_HLS_msn={now.count}&_HLS_part={len(now.open)}')
+    return Playlist(answer.text) if answer.status == 200 else None, answer
+
+
+def seconds_of(playlist):
+    return sum(s for _, s, _ in playlist.segments) + sum(float(p['DURATION']) for p in playlist.open)
+
+
+def test_who_follows_a_made_rendition_by_its_parts_is_a_chunk_behind_the_source(laddered):
+    fetch = Fetch(laddered.base)
+    now = Playlist(fetch('144p/playlist.m3u8').text)
+    steady = Playlist(fetch('source/steady.m3u8').text)
+    assert 2 <= now.part_target <= 2.5
+    assert float(steady.control['PART-HOLD-BACK']) > float(now.control['PART-HOLD-BACK']) >= 3 * now.part_target
+    assert steady.part_target <= .5
+    behind = []
+    for _ in range(5):
+        now, answer = reload(fetch, '144p/playlist.m3u8', now)
+        assert now, answer.text
+        behind.append(seconds_of(Playlist(fetch('source/steady.m3u8').text)) - seconds_of(now))
+    assert max(behind) < now.part_target, behind  # a chunk is there before the next one of the source is whole
+    part = fetch('144p/' + now.parts()[-1]['URI'])
+    assert part.status == 200 and part.body[4:8] == b'moof'
+
+
+def test_a_rendition_that_lags_leaves_the_master_and_keeps_nobody_waiting(laddered):
+    fetch = Fetch(laddered.base)
+    now = Playlist(fetch('144p/playlist.m3u8').text)
+    stopped = []
+
+    def stop():
+        for pid in set(ladder.workers_of(laddered.process.pid)) - set(stopped):
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+        return stopped
+    try:
+        matinee.until(stop, 10, 'a worker at work')
+        while now:
+            came = time.monotonic()
+            now, answer = reload(fetch, '144p/playlist.m3u8', now)
+        assert answer.status == 404 and b'/problems/behind' in answer.body
+        # With the hold-back that its playlist asks for, a player has still something to show.
+        assert time.monotonic() - came < 5
+        assert '144p/playlist.m3u8' not in playlists(fetch('master.m3u8').text)
+        assert fetch('144p/playlist.m3u8').status == 200  # who rewinds may read it
+        answer = fetch('source/steady.m3u8')
+        assert '144p' not in answer.text and answer.status == 200
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    matinee.until(lambda: '144p/playlist.m3u8' in playlists(fetch('master.m3u8').text), 30, 'it being back')
+
+
+def test_what_lies_about_of_an_open_segment_is_gone_after_a_crash(make_server):
+    server = make_server('--segment', '6', '--ladder', '144p', '--grace', '1')
+    event = server.make_event('crash')
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180')
+    try:
+        video = matinee.until(lambda: server.video(event), 10, 'the video')
+        folder = server.data / 'store' / 'v' / video
+        matinee.until(lambda: list(folder.glob('144p/*of0.m4s')) and list(folder.glob('source/*.c*.m4s')), 40, 'chunks of an open segment')
+        server.kill()
+    finally:
+        matinee.end_process(publisher)
+    server.start()
+    matinee.until(lambda: server.event(event)['state'] == 'ended', 30, 'the end')
+    ladder.whole(server, video, ['144p'])
+    ladder.same_everywhere(server, video, ['144p'])
+    names = ladder.listed(server, video, 'source')[0]
+
+    def lie(where):  # the last one was cut short, which its object's name says
+        return sorted(p.name.replace('-r', '') for p in (folder / where).iterdir())
+    matinee.until(lambda: lie('144p') == lie('source') == names, 20, 'only what is listed lying there')

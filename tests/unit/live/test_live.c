@@ -782,6 +782,133 @@ static void who_hurries_sees_the_open_segment_in_parts_and_the_same_bytes_when_i
     folder_remove(h.dir);
 }
 
+/* --- chunks of what is live, and what is made of them -------------------------------------------------- */
+
+#define CHUNKS_MAX 32
+
+struct ear {
+    pthread_mutex_t lock;
+    struct live_chunk heard[CHUNKS_MAX]; /* without their records */
+    size_t count;
+};
+
+static void on_chunk(void *ctx, const struct live_chunk *c)
+{
+    struct ear *ear = ctx;
+
+    pthread_mutex_lock(&ear->lock);
+    assert_true(ear->count < CHUNKS_MAX && c->record != NULL);
+    ear->heard[ear->count++] = *c;
+    pthread_mutex_unlock(&ear->lock);
+}
+
+/* Waits for the last chunk of that segment; how many it has, and all there are laid end to end. */
+static struct buffer *laid_chunks(struct house *h, struct ear *ear, struct ulid video, uint32_t number,
+                                  unsigned *count)
+{
+    struct builder b = {0};
+    char name[SEGMENT_NAME_SIZE];
+    size_t there = 0;
+
+    for (*count = 0; *count == 0 || there < *count; sched_yield()) {
+        pthread_mutex_lock(&ear->lock);
+        there = 0;
+        for (size_t i = 0; i < ear->count; i++) {
+            there += ear->heard[i].number == number;
+            if (ear->heard[i].number == number && ear->heard[i].last)
+                *count = ear->heard[i].index + 1;
+        }
+        pthread_mutex_unlock(&ear->lock);
+    }
+    for (unsigned i = 0; i < *count; i++) {
+        struct buffer *chunk;
+
+        assert_int_equal(store_get(h->store, live_chunk_name(name, video, number, i), &chunk), ERR_OK);
+        builder_add(&b, buffer_bytes(chunk));
+        buffer_unref(chunk);
+    }
+    return builder_finish(&b);
+}
+
+static void the_chunks_that_are_told_of_laid_end_to_end_are_the_segment(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE], name[SEGMENT_NAME_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+    struct ear ear = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct buffer *stored, *laid;
+    unsigned count;
+
+    live_on_chunk(h.live, on_chunk, &ear);
+    act(&s, do_publish);
+    send_span(&s, 0, 21000);
+    wait_for_store(&h, event);
+
+    struct video_view *v = view_of(&h, event);
+
+    assert_int_equal(v->segment_count, 2);
+    laid = laid_chunks(&h, &ear, v->id, 1, &count);
+    assert_int_equal(count, 5); /* two seconds each */
+    assert_true(v->chunk_90k >= 2 * CMAF_VIDEO_TIMESCALE && v->chunk_90k < 3 * CMAF_VIDEO_TIMESCALE);
+    assert_int_equal(store_get(h.store, segment_name(name, v->id, TRACK_VIDEO, &v->segments[1]), &stored),
+                     ERR_OK);
+    assert_true(bytes_equal(buffer_bytes(stored), buffer_bytes(laid)));
+    buffer_unref(stored);
+    buffer_unref(laid);
+    live_on_chunk(h.live, NULL, NULL);
+    act(&s, do_leave);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
+static enum err show_part(struct house *h, struct ulid video, uint32_t number, unsigned chunk, bool last)
+{
+    return live_rendition_part(
+        h->live, video, "90p",
+        &(struct made_part){.number = number, .chunk = chunk, .last = last, .size = 10},
+        bytes_of(avcc, sizeof avcc));
+}
+
+static void parts_of_a_rendition_are_shown_in_order_and_old_ones_let_go(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    send_span(&s, 0, 13000);
+    wait_for_store(&h, event);
+
+    struct video_view *v = view_of(&h, event);
+    struct rendition r = {.name = "90p", .codec = CODEC_H264, .width = 160, .height = 90};
+
+    assert_int_equal(show_part(&h, v->id, 1, 0, false), ERR_MISSING); /* no such rendition */
+    assert_int_equal(live_rendition_begin(h.live, v->id, &r), ERR_OK);
+    assert_int_equal(show_part(&h, v->id, 1, 1, false), ERR_BAD); /* the first one is missing */
+    assert_int_equal(show_part(&h, v->id, 1, 0, false), ERR_OK);
+    assert_int_equal(show_part(&h, v->id, 1, 2, false), ERR_BAD);
+    assert_int_equal(show_part(&h, v->id, 1, 0, false), ERR_BAD);
+    assert_int_equal(show_part(&h, v->id, 1, 1, true), ERR_OK);
+    assert_int_equal(show_part(&h, v->id, 0, 0, false), ERR_BAD); /* of the past */
+    for (uint32_t number = 2; number < 6; number++)
+        assert_int_equal(show_part(&h, v->id, number, 0, true), ERR_OK);
+    video_view_unref(v);
+    v = view_of(&h, event);
+
+    const struct rendition *shown = video_view_rendition(v, "90p");
+
+    assert_int_equal(shown->part_count, LIVE_PART_SEGMENTS);
+    assert_int_equal(shown->parts[0].number, 6 - LIVE_PART_SEGMENTS);
+    assert_non_null(rendition_init(shown, 0));
+    act(&s, do_leave);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
 static void who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurried(void **state)
 {
     struct house h = open_house(folder_new());
@@ -963,6 +1090,8 @@ int main(void)
         cmocka_unit_test(a_video_that_was_deleted_stays_so_after_a_crash_and_a_start),
         cmocka_unit_test(a_changed_access_rule_holds_for_what_is_in_memory),
         cmocka_unit_test(who_hurries_sees_the_open_segment_in_parts_and_the_same_bytes_when_it_is_done),
+        cmocka_unit_test(the_chunks_that_are_told_of_laid_end_to_end_are_the_segment),
+        cmocka_unit_test(parts_of_a_rendition_are_shown_in_order_and_old_ones_let_go),
         cmocka_unit_test(who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurried),
         cmocka_unit_test(a_viewer_with_low_latency_hurries_the_publisher_and_is_forgotten),
         cmocka_unit_test(a_follower_gets_what_came_since_the_keyframe_and_then_all_that_comes),
