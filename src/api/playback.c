@@ -18,7 +18,7 @@ struct playback {
     bool is_admin;
     struct video_view *view;
     char object[SEGMENT_NAME_SIZE];
-    struct store_want want; /* of it */
+    struct store_want want;          /* of it */
     char instead[SEGMENT_NAME_SIZE]; /* where it is when it is not there any more; "": nowhere */
     size_t at, size;                 /* the piece of it that is wanted; size 0: all */
     bool whole;                      /* it is the whole segment that was fetched, not the part */

@@ -58,6 +58,9 @@ static void promise(struct video *v, const struct live_chunk *c)
         video_show(v, NULL);
 }
 
+/* Chunks on their way to the store, of all videos; while it is slow those beyond are left out, since their segments are made all the same. */
+#define CHUNKS_WAITING_MAX 64
+
 /* --- telling ----------------------------------------------------------------------------------------- */
 
 struct telling {
@@ -79,6 +82,7 @@ static void store_and_tell(void *ctx)
     void (*told)(void *ctx, const struct live_chunk *c) = l->chunk_told;
     void *told_ctx = l->chunk_ctx;
 
+    l->chunks_waiting--;
     pthread_mutex_unlock(&l->lock);
     if (e != ERR_OK)
         log_debug("live", "%s could not be stored: %s; its segment will be", name, err_text(e));
@@ -99,12 +103,14 @@ static void tell(struct video *v, const struct live_chunk *c, struct bytes bytes
     promise(v, c);
 
     const struct init *init = v->inits[TRACK_VIDEO][c->init];
-    bool wanted = l->chunk_told != NULL && !l->drained;
+    bool wanted = l->chunk_told != NULL && !l->drained && l->chunks_waiting < CHUNKS_WAITING_MAX;
 
     t->chunk.config = init->config;
     t->chunk.record = buffer_ref(init->record);
-    if (wanted)
-        pool_run(net_loop(l->options.net, 0), store_and_tell, NULL, t);
+    if (wanted) {
+        l->chunks_waiting++;
+        store_run(l->options.store, STORE_WRITES, net_loop(l->options.net, 0), store_and_tell, NULL, t);
+    }
     pthread_mutex_unlock(&l->lock);
     if (wanted)
         return;

@@ -388,6 +388,7 @@ struct live {
     void *edge_ctx;
     void (*chunk_told)(void *ctx, const struct live_chunk *c); /* NULL: nobody wants to know */
     void *chunk_ctx;
+    unsigned chunks_waiting; /* for the store */
     struct {
         pthread_t thread;
         bool runs;
