@@ -80,6 +80,7 @@ struct viewer {
     enum { VIEWER_NEW, VIEWER_SHAKES, VIEWER_PLAYS, VIEWER_OVER } state;
     struct sdp_offer *offer; /* until the keys are there */
     struct dtls *dtls;       /* until the peer can't repeat its last flight any more */
+    struct farewell farewell; /* by which its end is known afterwards */
     struct srtp srtp;
     struct timer timer; /* of the handshake */
     int64_t began_ms, heard_ms, shook_ms;

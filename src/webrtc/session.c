@@ -23,7 +23,10 @@ METRIC(unshaken, METRIC_COUNTER, "matinee_webrtc_handshakes_failed_total",
 METRIC_HISTOGRAM_OF(loss, "matinee_webrtc_loss_percent",
                     "What viewers say of packets lost since their last report", "way", 1, 2, 5, 10, 25, 50);
 METRIC(silent, METRIC_COUNTER, "matinee_webrtc_consents_expired_total",
-       "WebRTC viewers that were not heard of for 30 s");
+       "WebRTC viewers that were not heard of for 15 s");
+METRIC(sessions, METRIC_GAUGE, "matinee_webrtc_sessions", "WebRTC sessions, those without a finished handshake too");
+METRIC(farewells, METRIC_COUNTER, "matinee_webrtc_farewells_total",
+       "WebRTC viewers that ended their session by DTLS close_notify or RTCP BYE");
 
 /* --- beginning ----------------------------------------------------------------------------------------- */
 
@@ -91,6 +94,7 @@ struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer)
     v->began_ms = v->heard_ms = loop_now_ms(w->loop);
     map_put(w->by_id, bytes_text(v->id), v);
     w->half_open++;
+    metric_add(&sessions, 1);
     timer_start(w->loop, &v->timer, WEBRTC_HALF_OPEN_MS_MAX, look_at_clock, v);
     feed_add(f, v);
     return v;
@@ -166,6 +170,7 @@ void viewer_end(struct viewer *v)
 
     if (v->state == VIEWER_OVER)
         return;
+    metric_add(&sessions, -1);
     if (v->state == VIEWER_PLAYS) {
         metric_add(&viewers, -1);
         say_bye(v);
@@ -295,6 +300,7 @@ static void begin_playing(struct viewer *v)
         viewer_end(v);
         return;
     }
+    farewell_of(&v->farewell, v->dtls);
     metric_add(&shaken, 1);
     metric_add(&viewers, 1);
     v->state = VIEWER_PLAYS;
@@ -311,6 +317,8 @@ static void after_dtls(struct viewer *v, enum dtls_state state)
     int64_t wait_ms = dtls_wait_ms(v->dtls);
 
     if (state == DTLS_FAILED) {
+        if (v->state == VIEWER_PLAYS)
+            metric_add(&farewells, 1);
         viewer_end(v);
     } else if (v->state == VIEWER_SHAKES && state == DTLS_DONE) {
         begin_playing(v);
@@ -350,8 +358,12 @@ static void receive_dtls(struct viewer *v, struct bytes in)
         v->dtls = dtls_new(v->room->dtls, DTLS_SERVER, send_flight, v);
         v->state = VIEWER_SHAKES;
     }
-    if (v->dtls != NULL)
+    if (v->dtls != NULL) {
         after_dtls(v, dtls_receive(v->dtls, in));
+    } else if (farewell_is(&v->farewell, in)) {
+        metric_add(&farewells, 1);
+        viewer_end(v);
+    }
 }
 
 /* --- RTCP ------------------------------------------------------------------------------------------------ */
@@ -385,8 +397,10 @@ static void hear(struct viewer *v, const struct rtcp_heard *h)
     if (h->keyframe_wanted)
         give_keyframe(v);
     outbox_flush(&v->room->outbox);
-    if (h->bye)
+    if (h->bye) {
+        metric_add(&farewells, 1);
         viewer_end(v);
+    }
 }
 
 static void receive_rtcp(struct viewer *v, struct bytes in)

@@ -6,6 +6,7 @@
  *   rtp.c      a picture cut into packets
  *   rtcp.c     reports written, and what viewers say read
  *   dtls.c     the handshake that makes the keys
+ *   farewell.c its keys for one thing: to know a true close_notify when the rest of DTLS is forgotten
  *   ring.c     a video's packets, made once for all viewers
  *   feed.c     a live video as packets: follower, ring, its viewers
  *   send.c     packets of a ring encrypted for one viewer, and gathered for the kernel
@@ -22,6 +23,7 @@
 #include "webrtc/webrtc.h"
 
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 
 /* --- stun.c (RFC 8489, RFC 8445 §7) ------------------------------------------------------------------- */
 
@@ -245,5 +247,20 @@ enum dtls_state dtls_tick(struct dtls *d); /* repeats what was lost */
 must_check enum err dtls_keys(struct dtls *d, const struct sdp_offer *o, struct srtp *out);
 /* Tells the peer that this is over. */
 void dtls_goodbye(struct dtls *d);
+
+/* --- farewell.c (RFC 5246 §6.3, §7.2.1; RFC 5288, RFC 7905) --------------------------------------------- */
+
+/* How the client's records are encrypted. An SSL object would know too, and holds 70 KB. */
+struct farewell {
+    uint8_t kind; /* 0: not known, and nothing is recognized */
+    uint8_t key[32], iv[12];
+};
+
+/* The client's side of what a finished handshake agreed on; kind is 0 where its cipher is none of ours. */
+void farewell_begin(struct farewell *out, const SSL *ssl);
+void farewell_of(struct farewell *out, const struct dtls *d); /* the same, dtls.c */
+/* Whether this datagram holds a true alert that ends the session: close_notify, or a fatal one. Whatever else it is, and
+ * whoever forged it: false. */
+bool farewell_is(const struct farewell *f, struct bytes datagram);
 
 #endif

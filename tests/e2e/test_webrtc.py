@@ -129,6 +129,36 @@ def test_aiortc_plays_picture_and_sound_and_its_session_ends_with_delete(show):
     play(scenario)
 
 
+@pytest.mark.parametrize('pictures', [5, 240], ids=['right after the handshake', 'when the handshake is forgotten'])
+def test_who_leaves_without_delete_is_gone_at_once(show, pictures):
+    server, _, path = show
+
+    async def scenario():
+        viewer = await Viewer().watch(server, path)
+        await viewer.until(lambda: viewer.frames['video'] > pictures, 'the picture')
+        await viewer.close()  # of the network it makes a DTLS close_notify, and nothing else
+        await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_sessions') == 0, 3, 'the end of the session')
+        assert server.metric('matinee_webrtc_farewells_total') == 1
+        assert server.metric('matinee_webrtc_consents_expired_total') == 0
+
+    play(scenario)
+
+
+def test_who_says_nothing_any_more_is_sent_nothing_after_fifteen_seconds(show):
+    server, _, path = show
+
+    async def scenario():
+        viewer, relay = await relayed(server, path, 0)
+        await viewer.until(lambda: viewer.frames['video'] > 5, 'the picture')
+        relay.black = True
+        await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_sessions') == 0, 17, 'the end of the session')
+        assert server.metric('matinee_webrtc_consents_expired_total') == 1
+        await viewer.close()
+        relay.transport.close()
+
+    play(scenario)
+
+
 def test_the_end_of_the_event_ends_its_sessions(show):
     server, event, path = show
 
