@@ -189,6 +189,15 @@
 #define WEBRTC_REPAIRS_A_SECOND_MAX 2000
 /* A keyframe is repeated for a viewer who asks (PLI) at most so often. */
 #define WEBRTC_PLI_MS_MIN 1000
+/* A viewer on the lower rendition comes back when its line was clean for so long; whoever falls again soon waits twice as
+ * long each time, up to the second. */
+#define LINE_CLEAN_MS_MIN 10000
+#define LINE_CLEAN_MS_MAX 120000
+/* A viewer that changes is held at the place where the other rendition's keyframe is to come; the encoder is late by
+ * tens of milliseconds, and what is later than this is not waited for. */
+#define WEBRTC_HOLD_MS_MAX 400
+/* Nobody wants the lower rendition: its encoder goes on for so long. */
+#define WEBRTC_LOW_REST_MS 5000
 /* Over TCP: what is queued for a viewer who does not keep up before pictures are left out up to the next keyframe. */
 #define WEBRTC_TCP_QUEUE_BYTES_MAX 1048576
 /* What waits for the process that converts a stream; beyond it frames are left out up to the next keyframe. */

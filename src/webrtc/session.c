@@ -371,7 +371,7 @@ static void receive_dtls(struct viewer *v, struct bytes in)
 /* A picture cannot be decoded: what came since the keyframe is sent again, without stopping what comes. */
 static void give_keyframe(struct viewer *v)
 {
-    const struct ring *r = &v->feed->ring;
+    const struct ring *r = viewer_ring(v);
     int64_t now = loop_now_ms(v->room->loop);
 
     if (now - v->keyed_ms < WEBRTC_PLI_MS_MIN || r->key == RING_NONE || v->cursor == RING_NONE)
@@ -379,6 +379,14 @@ static void give_keyframe(struct viewer *v)
     v->keyed_ms = now;
     for (uint64_t i = r->key > v->video.from ? r->key : v->video.from; i < v->cursor; i++)
         viewer_repair(v, i, now);
+}
+
+/* Whether its line carries the full rendition: by what it says of the pictures, for sound is little, and repairs are few. */
+static void judge_line(struct viewer *v, const struct rtcp_heard *h, int64_t now_ms)
+{
+    for (size_t i = 0; i < h->block_count; i++)
+        if (h->blocks[i].ssrc == v->feed->video_ssrc && line_report(&v->line, h->blocks[i].loss, now_ms))
+            feed_wish(v->feed, v, v->line.low ? QUALITY_LOW : QUALITY_FULL);
 }
 
 static void hear(struct viewer *v, const struct rtcp_heard *h)
@@ -394,6 +402,7 @@ static void hear(struct viewer *v, const struct rtcp_heard *h)
     }
     if (h->has_loss)
         histogram_add(&loss, v->tcp ? "tcp" : "udp", h->loss * 100 / 256);
+    judge_line(v, h, now);
     if (h->keyframe_wanted)
         give_keyframe(v);
     outbox_flush(&v->room->outbox);

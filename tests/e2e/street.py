@@ -104,7 +104,7 @@ class Street:
 
     def thin(self, bytes_a_second):
         """Lets so much through towards the viewer, and loses the rest."""
-        self.forward(f'ip daddr {self.viewer_at} ip protocol udp limit rate over {bytes_a_second} bytes/second burst 16000 bytes drop')
+        self.forward(f'ip daddr {self.viewer_at} ip protocol udp limit rate over {bytes_a_second} bytes/second burst 60000 bytes drop')
 
     def translate(self):
         """1:1 NAT: the router's public address is the server's."""

@@ -60,7 +60,7 @@ class Viewer:
     def __init__(self):
         self.pc = aiortc.RTCPeerConnection()
         self.frames = {'video': 0, 'audio': 0}
-        self.stamps = []
+        self.stamps, self.sizes = [], []  # of pictures; each size once for as long as it lasts
         self.pc.addTransceiver('video', 'recvonly')
         self.pc.addTransceiver('audio', 'recvonly')
         self.tasks = []
@@ -75,6 +75,8 @@ class Viewer:
                 self.news.set()
                 if track.kind == 'video':
                     self.stamps.append(frame.pts)
+                    if self.sizes[-1:] != [(frame.width, frame.height)]:
+                        self.sizes.append((frame.width, frame.height))
         except aiortc.mediastreams.MediaStreamError:
             pass
 

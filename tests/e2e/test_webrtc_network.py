@@ -25,18 +25,12 @@ def street():
         s.close()
 
 
-def show_of(server, *words):
-    """A live video: (the path of its WHEP, its publisher)."""
-    event = server.make_event()
-    publisher = matinee.publish('demo', event['url'], *(words or ('--size', '320x180', '--bitrate', '300k')))
-    return whep_of(server, event), publisher
-
-
 @pytest.fixture
 def show(street, make_server):
     server = make_server('--segment', '2', '--grace', '2', '--webrtc', f'{street.server_at}:0')
-    path, publisher = show_of(server)
-    yield server, path
+    event = server.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180', '--bitrate', '300k')
+    yield server, whep_of(server, event)
     matinee.end_process(publisher)
 
 
@@ -84,3 +78,35 @@ def test_three_seconds_after_a_line_was_dark_for_five_the_picture_is_back(street
         await nobody_is_left(server)
 
     street.play(scenario)
+
+
+# --- renditions --------------------------------------------------------------------------------------------------
+
+
+def test_a_thin_line_gets_the_lower_rendition_without_a_break_and_a_clean_one_the_full_again(street, make_server):
+    server = make_server('--segment', '2', '--grace', '2', '--webrtc', f'{street.server_at}:0')
+    event = server.make_event()
+    publisher = matinee.ffmpeg(*matinee.drawn(150, '640x360', extra=(
+        '-vf', 'noise=alls=40:allf=t', '-bf', '0', '-tune', 'zerolatency', '-b:v', '1500k', '-maxrate', '1500k', '-bufsize', '500k')), event['url'])
+    path = whep_of(server, event)
+
+    async def scenario():
+        async with watching(server, path) as viewer:
+            await viewer.until(lambda: viewer.frames['video'] > 60, 'the picture')
+            assert viewer.sizes == [(640, 360)]
+            await asyncio.to_thread(street.thin, 140_000)  # 1.1 Mbit/s: too little for the one, enough for the other
+            await viewer.until(lambda: viewer.sizes[-1] == (426, 240), 'the lower rendition', 40)
+            seen = viewer.frames['video']
+            await viewer.until(lambda: viewer.frames['video'] > seen + 90, 'the lower rendition, going on')
+            assert await asyncio.to_thread(server.metric, 'matinee_webrtc_lowered_total') == 1
+            await asyncio.to_thread(street.clear)
+            await viewer.until(lambda: viewer.sizes[-1] == (640, 360), 'the full rendition', 40)
+            seen = viewer.frames['video']
+            await viewer.until(lambda: viewer.frames['video'] > seen + 60, 'the full rendition, going on')
+            assert viewer.sizes == [(640, 360), (426, 240), (640, 360)]
+            assert viewer.stamps == sorted(set(viewer.stamps)), 'the timeline goes on over both changes'
+            assert await asyncio.to_thread(server.metric, 'matinee_webrtc_raised_total') == 1
+        await nobody_is_left(server)
+
+    street.play(scenario, 150)
+    matinee.end_process(publisher)
