@@ -166,7 +166,20 @@
 #define WEBRTC_SESSIONS_MAX 10000
 /* Among them such that have not finished their handshake; and for how long they may take. A browser takes a second. */
 #define WEBRTC_HALF_OPEN_MAX    2000
+/* And such of one address: a school behind one NAT whose pages all begin within a second. Beyond either the oldest from
+ * which nothing has come yet makes way: so a flood pushes out itself. */
+#define WEBRTC_HALF_OPEN_ADDRESS_MAX 500
 #define WEBRTC_HALF_OPEN_MS_MAX 15000
+/* Offers of one address a minute, and how many seconds' worth of them at once: 600, that school again. Loopback is free
+ * unless --limit-loopback is given. */
+#define WEBRTC_OFFERS_ADDRESS_MINUTE 1200
+#define WEBRTC_OFFERS_BURST_SECONDS  30
+/* STUN from addresses and ports that nobody's true check came from: a viewer needs ten of them. What is more is not even read. */
+#define WEBRTC_STRANGERS_ADDRESS_MINUTE 12000
+#define WEBRTC_STRANGERS_BURST_SECONDS  10
+/* How long a password for a TURN server is good that is made for one viewer: it is asked for at the beginning of a connection,
+ * and again with each renewal of its allocation, for the length of a show. */
+#define TURN_CREDENTIAL_SECONDS 43200
 /* Consent: no authenticated check for so long ends a session. RFC 7675 §5.1 says 30 s; browsers check every 2.5 s and
  * others every 5, so whoever has missed three is not behind a tunnel but gone. */
 #define WEBRTC_CONSENT_MS_MAX 15000

@@ -305,6 +305,8 @@ static void told(void *ctx, const struct followed *what)
 struct offer {
     struct list link;
     struct buffer *text;
+    uint8_t host[16];
+    size_t host_size;
     webrtc_told *told;
     void *ctx;
 };
@@ -332,12 +334,17 @@ static void answer(struct feed *f, const struct offer *o)
                                        : f->drops ? "drops-b-frames"
                                                   : "none"};
     struct sdp_offer *offer = mem_new(sizeof *offer);
+    struct bytes host = bytes_of(o->host, o->host_size);
 
     r.e = refuse(f, &r.why);
     if (r.e == ERR_OK)
         r.e = sdp_offer_parse(offer, buffer_bytes(o->text), profile_of(f), &r.why);
+    if (r.e == ERR_OK && !gate_admits(f->room, host)) {
+        r.e = ERR_BUSY;
+        r.why = "there are too many WebRTC sessions; try again in a moment";
+    }
     if (r.e == ERR_OK) {
-        struct viewer *v = viewer_new(f, offer);
+        struct viewer *v = viewer_new(f, offer, host);
 
         r.body = viewer_answer(v);
         memcpy(r.session, v->id, sizeof r.session);
@@ -363,11 +370,13 @@ static void answer_offers(void *ctx)
         timer_start(f->room->loop, &f->rest, REST_MS, end, f);
 }
 
-void feed_offer(struct feed *f, struct bytes offer, webrtc_told *tell, void *ctx)
+void feed_offer(struct feed *f, struct bytes offer, struct bytes host, webrtc_told *tell, void *ctx)
 {
     struct offer *o = mem_new(sizeof *o);
 
     *o = (struct offer){.text = buffer_copy(offer), .told = tell, .ctx = ctx};
+    o->host_size = host.size < sizeof o->host ? host.size : sizeof o->host;
+    memcpy(o->host, host.at, o->host_size);
     list_init(&o->link);
     list_push(&f->offers, &o->link);
     if (f->known)

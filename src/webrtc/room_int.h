@@ -3,6 +3,7 @@
 #define MATINEE_WEBRTC_ROOM_INT_H
 
 #include "base/map.h"
+#include "base/rate.h"
 #include "base/ulid.h"
 #include "webrtc/companion_int.h"
 #include "webrtc/webrtc_int.h"
@@ -103,7 +104,10 @@ struct numbering {
 #define VIEWER_ADDRESSES 4
 
 struct viewer {
-    struct list link; /* of its feed */
+    struct list link;    /* of its feed */
+    struct list waiting; /* the room's, until it plays */
+    uint8_t host[16];    /* address_host() of who asked */
+    uint8_t host_size;
     struct webrtc *room;
     struct feed *feed;
     char id[WEBRTC_SESSION_SIZE];
@@ -151,6 +155,8 @@ struct webrtc {
     bool closed;
     struct map *by_id, *by_ufrag, *by_address, *feeds;
     size_t half_open;
+    struct list waiting;    /* those, the oldest first */
+    struct rate *strangers; /* STUN from where no true check has come */
     size_t dropped;     /* SSL objects let go since the heap was last given back */
     int64_t trimmed_ms; /* when that was */
     struct outbox outbox;
@@ -162,9 +168,15 @@ struct webrtc {
 void server_trim(struct webrtc *w, int64_t now_ms);
 void server_forget(struct webrtc *w, const struct viewer *v); /* closes its TCP connections, gently */
 
+/* gate.c */
+/* Whether one more session of this host may begin; another may have ended for it. */
+bool gate_admits(struct webrtc *w, struct bytes host);
+/* Whether a STUN message from here is to be read at all. */
+bool gate_hears(struct webrtc *w, const struct address *from);
+
 /* session.c */
-/* Makes a viewer of the feed of an offer, and prints the answer. */
-struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer);
+/* Makes a viewer of the feed of an offer that came from `host`, and prints the answer. */
+struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer, struct bytes host);
 struct buffer *viewer_answer(struct viewer *v);
 void viewer_etag(const struct viewer *v, char etag[WEBRTC_ETAG_SIZE]);
 /* Ends it, and tells the peer. It is freed at the end of the turn. */
@@ -230,11 +242,15 @@ void feed_remove(struct feed *f, struct viewer *v);
 /* Sends everybody what is due. */
 void feed_flush(struct feed *f);
 /* Takes what an offer is to be answered with once it is known what the video is: now, or soon. */
-void feed_offer(struct feed *f, struct bytes offer, webrtc_told *tell, void *ctx);
+void feed_offer(struct feed *f, struct bytes offer, struct bytes host, webrtc_told *tell, void *ctx);
 /* Has this viewer's rendition changed to this one as soon as it can be. */
 void feed_wish(struct feed *f, struct viewer *v, enum quality wants);
 /* What the clock of a stream shows at this wall time, for sender reports. */
 uint32_t feed_timestamp(const struct feed *f, bool sound, int64_t wall_us);
+
+/* --- look.c ------------------------------------------------------------------------------------------------ */
+
+void look_print(struct builder *out, const struct feed *f); /* NULL: nobody watches */
 
 /* --- low.c ------------------------------------------------------------------------------------------------- */
 

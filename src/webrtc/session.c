@@ -78,7 +78,7 @@ static void take_media(struct viewer *v, const struct sdp_offer *o)
 
 static void look_at_clock(void *ctx);
 
-struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer)
+struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer, struct bytes host)
 {
     struct viewer *v = mem_new(sizeof *v);
     struct webrtc *w = f->room;
@@ -86,6 +86,10 @@ struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer)
     v->room = w;
     v->feed = f;
     list_init(&v->link);
+    v->host_size = (uint8_t)(host.size < sizeof v->host ? host.size : sizeof v->host);
+    memcpy(v->host, host.at, v->host_size);
+    list_init(&v->waiting);
+    list_push(&w->waiting, &v->waiting);
     random_word(v->id, sizeof v->id - 1, FOR_URLS);
     new_credentials(v);
     v->offer = mem_new(sizeof *v->offer);
@@ -178,6 +182,7 @@ void viewer_end(struct viewer *v)
     } else {
         metric_add(&unshaken, 1);
         w->half_open--;
+        list_remove(&v->waiting);
     }
     v->state = VIEWER_OVER;
     timer_stop(&v->timer);
@@ -305,6 +310,7 @@ static void begin_playing(struct viewer *v)
     metric_add(&viewers, 1);
     v->state = VIEWER_PLAYS;
     v->room->half_open--;
+    list_remove(&v->waiting);
     v->shook_ms = loop_now_ms(v->room->loop);
     free(v->offer);
     v->offer = NULL;

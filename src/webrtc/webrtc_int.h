@@ -16,6 +16,8 @@
  *   session.c  a viewer: checks, handshake, reports, its end
  *   companion.c  the process that makes Opus, and pictures without B-frames; companion_child.c is its own side
  *   crowd.c    viewers for benchmarks
+ *   gate.c     floods: who is let in, who makes way, who is not read
+ *   look.c     who watches what, for the API
  *   server.c   the room, its socket, its sessions by id, ufrag and address
  *
  * All but the pure parts is on one loop, the room's. */

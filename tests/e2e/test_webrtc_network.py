@@ -1,6 +1,8 @@
 """WebRTC over networks that lose, go dark and translate: aiortc in a network namespace, behind a router of nftables (street.py)."""
 import asyncio
 import contextlib
+import json
+import re
 import time
 
 import matinee
@@ -83,6 +85,12 @@ def test_three_seconds_after_a_line_was_dark_for_five_the_picture_is_back(street
 # --- renditions --------------------------------------------------------------------------------------------------
 
 
+def looked(server, path):
+    status, _, body = server.request('GET', f"/api/v1/videos/{path.split('/')[2]}/webrtc", admin=True)
+    assert status == 200, body
+    return json.loads(body)
+
+
 def test_a_thin_line_gets_the_lower_rendition_without_a_break_and_a_clean_one_the_full_again(street, make_server):
     server = make_server('--segment', '2', '--grace', '2', '--webrtc', f'{street.server_at}:0')
     event = server.make_event()
@@ -99,6 +107,10 @@ def test_a_thin_line_gets_the_lower_rendition_without_a_break_and_a_clean_one_th
             seen = viewer.frames['video']
             await viewer.until(lambda: viewer.frames['video'] > seen + 90, 'the lower rendition, going on')
             assert await asyncio.to_thread(server.metric, 'matinee_webrtc_lowered_total') == 1
+            now = await asyncio.to_thread(looked, server, path)
+            full, low = now['renditions']
+            assert (low['name'], low['height'], low['viewers']) == ('low', 240, 1) and low['bandwidth'] < full['bandwidth']
+            assert [v['rendition'] for v in now['viewers']] == ['low']
             await asyncio.to_thread(street.clear)
             await viewer.until(lambda: viewer.sizes[-1] == (640, 360), 'the full rendition', 40)
             seen = viewer.frames['video']
@@ -109,4 +121,24 @@ def test_a_thin_line_gets_the_lower_rendition_without_a_break_and_a_clean_one_th
         await nobody_is_left(server)
 
     street.play(scenario, 150)
+    matinee.end_process(publisher)
+
+
+# --- NAT ---------------------------------------------------------------------------------------------------------
+
+
+def test_behind_one_to_one_nat_the_public_address_is_told_and_works(street, make_server):
+    server = make_server('--segment', '2', '--grace', '2', '--webrtc', f'{street.server_at}:0', '--webrtc-public', street.public_at)
+    event = server.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180', '--bitrate', '300k')
+    path = whep_of(server, event)
+    street.translate()
+
+    async def scenario():
+        async with watching(server, path) as viewer:
+            assert set(re.findall(r'a=candidate:\S+ 1 \S+ \d+ (\S+) ', viewer.pc.remoteDescription.sdp)) == {street.public_at}
+            await viewer.until(lambda: viewer.frames['video'] > 30 and viewer.frames['audio'] > 30, 'picture and sound through NAT')
+        await nobody_is_left(server)
+
+    street.play(scenario)
     matinee.end_process(publisher)
