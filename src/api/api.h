@@ -34,9 +34,10 @@ struct api_options {
 struct ice_servers;
 
 struct ice_options {
-    const char *list; /* "turn:turn.example.net?transport=udp,stun:…" */
+    const char *list;            /* "turn:turn.example.net?transport=udp,stun:…" */
     const char *user, *password; /* for TURN; or else */
-    const char *secret;          /* by which each viewer gets a user and password for a time, as coturn's use-auth-secret takes them */
+    const char *
+        secret; /* by which each viewer gets a user and password for a time, as coturn's use-auth-secret takes them */
 };
 
 /* ERR_BAD with a reason in `why`: it cannot be told to anybody. */

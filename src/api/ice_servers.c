@@ -33,7 +33,8 @@ static bool is_turn(const char *uri)
 
 static bool is_ice(const char *uri)
 {
-    return is_plain(uri) && (is_turn(uri) || strncmp(uri, "stun:", 5) == 0 || strncmp(uri, "stuns:", 6) == 0) &&
+    return is_plain(uri) &&
+           (is_turn(uri) || strncmp(uri, "stun:", 5) == 0 || strncmp(uri, "stuns:", 6) == 0) &&
            strchr(uri, ':')[1] != '\0';
 }
 
@@ -46,14 +47,18 @@ static bool check_list(const struct ice_servers *s, char why[256])
         good = is_ice(uri);
         any_turn |= is_turn(uri);
         if (!good)
-            snprintf(why, 256, "--ice-server wants a list like turn:turn.example.net,stun:stun.example.net, not '%.60s'", uri);
+            snprintf(
+                why, 256,
+                "--ice-server wants a list like turn:turn.example.net,stun:stun.example.net, not '%.60s'",
+                uri);
     }
     if (good && any_turn && s->secret == NULL && (s->user == NULL || s->password == NULL)) {
         snprintf(why, 256, "a TURN server wants --turn-secret, or --turn-user and --turn-password");
         good = false;
     }
     if (good && s->secret == NULL && s->user != NULL && !(is_plain(s->user) && is_plain(s->password))) {
-        snprintf(why, 256, "--turn-user and --turn-password are of visible ASCII without quotes, < > \\ , and ;");
+        snprintf(why, 256,
+                 "--turn-user and --turn-password are of visible ASCII without quotes, < > \\ , and ;");
         good = false;
     }
     free(copy);

@@ -198,8 +198,7 @@ static void handle(void *ctx, struct http_exchange *x)
     bool is_whep = strncmp(path, "/v/", 3) == 0 && strstr(path, "/whep") != NULL;
 
     /* A browser's question before another page's call; a client of WHEP asks in its own name. */
-    if (method == HTTP_OPTIONS &&
-        !(is_whep && http_field(x, "Access-Control-Request-Method").at == NULL)) {
+    if (method == HTTP_OPTIONS && !(is_whep && http_field(x, "Access-Control-Request-Method").at == NULL)) {
         answer_options(x);
         return;
     }

@@ -165,11 +165,11 @@
 /* Sessions at once: what one core can send of 600 kbit/s, three times over. */
 #define WEBRTC_SESSIONS_MAX 10000
 /* Among them such that have not finished their handshake; and for how long they may take. A browser takes a second. */
-#define WEBRTC_HALF_OPEN_MAX    2000
+#define WEBRTC_HALF_OPEN_MAX 2000
 /* And such of one address: a school behind one NAT whose pages all begin within a second. Beyond either the oldest from
  * which nothing has come yet makes way: so a flood pushes out itself. */
 #define WEBRTC_HALF_OPEN_ADDRESS_MAX 500
-#define WEBRTC_HALF_OPEN_MS_MAX 15000
+#define WEBRTC_HALF_OPEN_MS_MAX      15000
 /* Offers of one address a minute, and how many seconds' worth of them at once: 600, that school again. Loopback is free
  * unless --limit-loopback is given. */
 #define WEBRTC_OFFERS_ADDRESS_MINUTE 1200

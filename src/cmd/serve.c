@@ -298,12 +298,12 @@ static enum err open_webrtc(struct house *h, const char *program)
                                     .password = config_text(h->options, "turn-password"),
                                     .secret = config_text(h->options, "turn-secret")};
     const char *public_host = config_text(h->options, "webrtc-public");
-    const struct webrtc_options options = {
-        .net = h->net,
-        .live = h->live,
-        .public_host = public_host,
-        .program = program,
-        .limit_loopback = config_text(h->options, "limit-loopback") != NULL};
+    const struct webrtc_options options = {.net = h->net,
+                                           .live = h->live,
+                                           .public_host = public_host,
+                                           .program = program,
+                                           .limit_loopback =
+                                               config_text(h->options, "limit-loopback") != NULL};
     bool any = h->webrtc_at.size == 0;
     enum err e;
 

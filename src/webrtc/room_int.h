@@ -52,8 +52,8 @@ struct pictures {
     struct buffer *made_record; /* where it is encoded anew */
     uint32_t width, height;     /* 0: not known yet */
     struct ring ring;
-    bool awaits_key;   /* pictures are left out up to the next keyframe */
-    int64_t shown_90k; /* the furthest pts of a picture that was sent */
+    bool awaits_key;      /* pictures are left out up to the next keyframe */
+    int64_t shown_90k;    /* the furthest pts of a picture that was sent */
     uint64_t bytes;       /* since the rate was taken last */
     uint32_t bits_second; /* what it takes, over some seconds */
 };
@@ -113,8 +113,8 @@ struct viewer {
     char id[WEBRTC_SESSION_SIZE];
     char ufrag[12], password[28];
     enum { VIEWER_NEW, VIEWER_SHAKES, VIEWER_PLAYS, VIEWER_OVER } state;
-    struct sdp_offer *offer; /* until the keys are there */
-    struct dtls *dtls;       /* until the peer can't repeat its last flight any more */
+    struct sdp_offer *offer;  /* until the keys are there */
+    struct dtls *dtls;        /* until the peer can't repeat its last flight any more */
     struct farewell farewell; /* by which its end is known afterwards */
     struct srtp srtp;
     struct timer timer; /* of the handshake */
@@ -130,7 +130,7 @@ struct viewer {
     enum quality has, wants; /* they differ until a keyframe comes at which they can be exchanged */
     struct line line;
     uint32_t sent_timestamp; /* of the last picture that was sent */
-    bool held;               /* it waits for the other rendition's keyframe that stands at `held_at`, since then */
+    bool held; /* it waits for the other rendition's keyframe that stands at `held_at`, since then */
     uint32_t held_at;
     int64_t held_ms;
     uint64_t cursor; /* of its rendition's ring: the next to send; RING_NONE: waits for a keyframe */
@@ -157,8 +157,8 @@ struct webrtc {
     size_t half_open;
     struct list waiting;    /* those, the oldest first */
     struct rate *strangers; /* STUN from where no true check has come */
-    size_t dropped;     /* SSL objects let go since the heap was last given back */
-    int64_t trimmed_ms; /* when that was */
+    size_t dropped;         /* SSL objects let go since the heap was last given back */
+    int64_t trimmed_ms;     /* when that was */
     struct outbox outbox;
     struct list connections; /* TCP */
 };

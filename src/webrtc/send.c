@@ -218,8 +218,7 @@ static void cross(struct viewer *v, int64_t now_ms)
     const struct ring *other = &v->feed->pictures[v->wants].ring;
 
     if (v->has == v->wants || other->key == RING_NONE ||
-        (v->video.packets > 0 &&
-         later_by(ring_at(other, other->key)->timestamp, v->sent_timestamp) <= 0))
+        (v->video.packets > 0 && later_by(ring_at(other, other->key)->timestamp, v->sent_timestamp) <= 0))
         return;
     if (v->video.packets == 0) /* find_key() begins with it */
         v->cursor = RING_NONE;

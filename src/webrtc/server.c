@@ -37,8 +37,8 @@ static struct viewer *take_check(struct webrtc *w, struct bytes in, const struct
     struct stun s;
     struct viewer *v;
 
-    if (!gate_hears(w, from) || stun_parse(&s, in) != ERR_OK || s.type != STUN_BINDING_REQUEST || !s.fingerprint ||
-        (v = viewer_of_check(w, &s)) == NULL || !viewer_check(v, &s, in, from, tcp))
+    if (!gate_hears(w, from) || stun_parse(&s, in) != ERR_OK || s.type != STUN_BINDING_REQUEST ||
+        !s.fingerprint || (v = viewer_of_check(w, &s)) == NULL || !viewer_check(v, &s, in, from, tcp))
         return NULL;
     return v;
 }

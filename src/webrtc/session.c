@@ -24,7 +24,8 @@ METRIC_HISTOGRAM_OF(loss, "matinee_webrtc_loss_percent",
                     "What viewers say of packets lost since their last report", "way", 1, 2, 5, 10, 25, 50);
 METRIC(silent, METRIC_COUNTER, "matinee_webrtc_consents_expired_total",
        "WebRTC viewers that were not heard of for 15 s");
-METRIC(sessions, METRIC_GAUGE, "matinee_webrtc_sessions", "WebRTC sessions, those without a finished handshake too");
+METRIC(sessions, METRIC_GAUGE, "matinee_webrtc_sessions",
+       "WebRTC sessions, those without a finished handshake too");
 METRIC(farewells, METRIC_COUNTER, "matinee_webrtc_farewells_total",
        "WebRTC viewers that ended their session by DTLS close_notify or RTCP BYE");
 

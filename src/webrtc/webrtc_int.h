@@ -238,12 +238,12 @@ must_check enum err rtcp_parse(struct rtcp_heard *out, struct bytes in);
 
 /* A viewer's line as its reports tell it. Zeroed: nothing is known, and the best is thought. */
 struct line {
-    uint32_t mean;          /* loss, 1/256 in 1/16ths, over some reports */
-    unsigned bad, reports;  /* bad ones in a row; all */
-    bool low;               /* it is thought not to carry the full rendition */
-    int64_t clean_ms;       /* since when it loses next to nothing */
-    int64_t raised_ms;      /* when it came back last */
-    int64_t patience_ms;    /* how long it has to be clean; 0: LINE_CLEAN_MS_MIN */
+    uint32_t mean;         /* loss, 1/256 in 1/16ths, over some reports */
+    unsigned bad, reports; /* bad ones in a row; all */
+    bool low;              /* it is thought not to carry the full rendition */
+    int64_t clean_ms;      /* since when it loses next to nothing */
+    int64_t raised_ms;     /* when it came back last */
+    int64_t patience_ms;   /* how long it has to be clean; 0: LINE_CLEAN_MS_MIN */
 };
 
 /* Takes one report's loss (RFC 3550 §6.4.1, fraction lost). True when `low` has changed. */

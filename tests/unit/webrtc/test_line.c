@@ -3,7 +3,7 @@
 
 #include "webrtc/webrtc_int.h"
 
-#define PERCENT(n) ((uint8_t)((n) * 256 / 100))
+#define PERCENT(n) ((uint8_t)((n)*256 / 100))
 
 /* Reports once a second from *now_ms on; how many until it changed, 0: it did not. */
 static int reports(struct line *l, uint8_t loss, int count, int64_t *now_ms)
