@@ -180,19 +180,25 @@ def junit_count(path):
     return Count(*count)
 
 
-def step_e2e(log):
-    if not glob.glob(str(ROOT / 'tests' / 'e2e' / '**' / 'test_*.py'), recursive=True):
-        return NONE
-    build(log, 'build', 'matinee')
-    report = LOGS / 'e2e.xml'
+def pytest(log, name, *options):
+    report = LOGS / f'{name}.xml'
     report.unlink(missing_ok=True)
-    status = log.run(PYTHON, '-m', 'pytest', 'tests/e2e', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}')
+    status = log.run(PYTHON, '-m', 'pytest', 'tests/e2e', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}', *options)
     if not report.exists():
         raise Failed(f'pytest: exit status {status} and no report')
     count = junit_count(report)
     if status != 0 and count.failed == 0:
         raise Failed(f'pytest: exit status {status}')
     return count
+
+
+def step_e2e(log):
+    """Several files of tests at once, for most of them wait; those that look at a clock or at the machine's load alone."""
+    if not glob.glob(str(ROOT / 'tests' / 'e2e' / '**' / 'test_*.py'), recursive=True):
+        return NONE
+    build(log, 'build', 'matinee')
+    counts = [pytest(log, 'e2e', '-m', 'not alone', '-n', min(JOBS, 4), '--dist', 'loadfile'), pytest(log, 'e2e-alone', '-m', 'alone')]
+    return Count(*map(sum, zip(*counts)))
 
 
 def step_browser(log):

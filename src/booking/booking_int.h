@@ -272,6 +272,7 @@ struct booking_op {
     bool whole_line;         /* sees all who wait */
     bool best_seats;         /* wants so many seats, whichever: `wants` are picked ones */
     struct quantities picks; /* for best_seats: chosen by memory, others choose others meanwhile */
+    bool looks;              /* sees what its idempotency key got before */
     bool entered;            /* its idempotency key is in `running` of the inventory */
     bool counted;            /* for adaptive */
     unsigned tries;          /* rounds it has been through */
@@ -361,6 +362,7 @@ struct booking {
     struct lane direct, combining;
     _Atomic int64_t now_ms;  /* the latest time that anybody here has acted upon */
     _Atomic int64_t running; /* ops that are not answered */
+    _Atomic int64_t wary; /* ops to come that look for their keys at once, since keys were repeated lately */
     pthread_mutex_t expiry_lock;
     pthread_cond_t expiry_wake;
     pthread_t expiry_thread;
@@ -398,6 +400,10 @@ must_check enum err expiry_sweep_all(struct booking *b);
 #define DIRECT_THREADS_ALONE  4
 /* How long a call is tried in the face of contention or of an absent database; then 503 says when to come back. */
 #define BOOKING_TRY_MS_MAX 3000
+/* Nearly every idempotency key is new, and finding out before deciding is a fifth of what a booking costs MariaDB: so a key is looked
+ * for only where the unit it wants is gone, or where writing finds that it is there. That costs a round of everybody in the
+ * transaction: after it so many calls look first. */
+#define WARY_OPS 10000
 /* The first pause after contention, at most, and the longest. */
 #define BOOKING_PAUSE_US     500
 #define BOOKING_PAUSE_US_MAX 50000

@@ -192,7 +192,8 @@ void op_wishes(struct booking_op *op, struct board *b)
 
     switch (c->kind) {
     case BOOKING_RESERVE:
-        board_wish(b, (struct board_wish){WISH_KEY, op->inventory, {{0}}, c->idempotency_key});
+        if (op->looks)
+            board_wish(b, (struct board_wish){WISH_KEY, op->inventory, {{0}}, c->idempotency_key});
         break;
     case BOOKING_CONFIRM:
     case BOOKING_CHANGE:
@@ -651,6 +652,7 @@ static void decide_expire(struct booking_op *op, struct board *b, int64_t hold_m
 void op_decide(struct booking_op *op, struct board *b, int64_t hold_ms)
 {
     reservation_view_free(&op->call->reservation);
+    op->call->left_count = 0;
     switch (op->call->kind) {
     case BOOKING_RESERVE:
         decide_reserve(op, b, hold_ms);

@@ -90,13 +90,24 @@ void op_answer(struct booking *b, struct booking_op *op)
     c->done(c);
 }
 
-static struct booking_op *op_new(struct booking_call *c)
+/* Whether the next op should look for its key first. */
+static bool wary(struct booking *b)
+{
+    int64_t left = atomic_load_explicit(&b->wary, memory_order_relaxed);
+
+    if (left > 0)
+        atomic_fetch_sub_explicit(&b->wary, 1, memory_order_relaxed);
+    return left > 0;
+}
+
+static struct booking_op *op_new(struct booking *b, struct booking_call *c)
 {
     struct booking_op *op = mem_new(sizeof *op);
 
     list_init(&op->link);
     op->call = c;
     op->new_id = ulid_secret();
+    op->looks = wary(b);
     op->begun_ms = clock_mono_ms();
     c->op = op;
     c->reservation = (struct reservation_view){0};
@@ -280,7 +291,7 @@ static void lane_stop(struct lane *l)
 
 void booking_submit(struct booking *b, struct booking_call *c)
 {
-    struct booking_op *op = op_new(c);
+    struct booking_op *op = op_new(b, c);
 
     metric_set(&running_metric, atomic_fetch_add(&b->running, 1) + 1);
     if (c->kind == BOOKING_RESERVE || c->kind == BOOKING_JOIN)

@@ -67,22 +67,26 @@ static bool refused(const struct booking_op *op)
            (a == BOOKED_SOLD_OUT || a == BOOKED_STALE);
 }
 
-/* Keys are read before units are locked. Whoever refused one looks again: what stands in its way may be what the same key got
- * meanwhile, from another server or from a try of ours whose answer was lost. ERR_STALE: so it is. */
+/* Keys are read before units are locked, or not at all. Whoever refuses one looks now: what stands in its way may be what the same
+ * key got, before or meanwhile, from another server or from a try of ours whose answer was lost. ERR_STALE: so it is. */
 static enum err look_for_answers(struct round *r, void *tx)
 {
     struct rows *rows = r->booking->rows;
+    bool again = r->lock && rows->shared;
     enum err e = ERR_OK;
     struct board fresh;
 
-    if (!r->lock || !rows->shared)
-        return ERR_OK;
     board_init(&fresh);
-    for (size_t i = 0; i < r->count; i++)
-        if (refused(r->ops[i]))
-            op_wishes(r->ops[i], &fresh);
+    for (size_t i = 0; i < r->count; i++) {
+        struct booking_op *op = r->ops[i];
+
+        if (!refused(op) || (op->looks && !again))
+            continue;
+        op->looks = true;
+        op_wishes(op, &fresh);
+    }
     if (fresh.wish_count > 0)
-        e = rows->kind->read_wishes(rows, tx, &fresh, true);
+        e = rows->kind->read_wishes(rows, tx, &fresh, r->lock);
     if (e == ERR_OK && fresh.reservation_count > 0)
         e = ERR_STALE;
     board_free(&fresh);
@@ -227,6 +231,7 @@ static size_t keep_open(struct booking_op **ops, size_t count, enum err e, bool 
         op->tries++;
         if (e == ERR_OK && op->verdict == VERDICT_DONE)
             continue;
+        op->looks = true;
         if (op->verdict == VERDICT_WIDER)
             op->wide = *wider = true;
         if (op->verdict == VERDICT_LONGER)
@@ -262,6 +267,8 @@ void transact_until_done(struct booking *b, struct booking_op **ops, size_t coun
         for (size_t i = 0; i < count; i++)
             ops[i]->verdict = VERDICT_DONE;
         e = round(b, ops, count);
+        if (e == ERR_EXISTS)
+            atomic_store(&b->wary, WARY_OPS);
         count = keep_open(ops, count, e, &wider);
         if (e == ERR_BAD &&
             count > 1) { /* one of them meets a damaged row: found by halves, the others go on */

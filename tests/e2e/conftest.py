@@ -9,6 +9,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import matinee  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'alone: looks at a clock or at the load of the machine: no other test runs beside it')
+
+
 @pytest.fixture
 def make_server(tmp_path):
     """Starts servers with options of the test's choosing; ends them all."""

@@ -12,6 +12,8 @@ from low_latency import Fetch, Playlist, check_dash, check_hls
 
 SECONDS = 5
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope='module')
 def show(tmp_path_factory):

@@ -40,6 +40,8 @@ a=rtpmap:96 H264/90000
 a=fmtp:96 packetization-mode=1;profile-level-id=42e01f
 '''.split('\n'))
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def house(make_server):
