@@ -39,18 +39,22 @@ bool pictures_record(struct pictures *p, struct bytes record, uint32_t width, ui
     return h264_sets_parse(&p->sets, record) == ERR_OK;
 }
 
+/* The companion has read foreign bytes: a record of it that is none ends its pictures until there is another. */
 void pictures_made_record(struct pictures *p, struct bytes record)
 {
     struct codec_config config;
+    struct buffer *copy = buffer_copy(record);
     const char *why;
 
     buffer_unref(p->made_record);
-    p->made_record = buffer_copy(record);
+    p->made_record = NULL;
     if (codec_config_parse(&config, CODEC_H264, record, &why) != ERR_OK ||
-        h264_sets_parse(&p->sets, buffer_bytes(p->made_record)) != ERR_OK) {
+        h264_sets_parse(&p->sets, buffer_bytes(copy)) != ERR_OK) {
         p->awaits_key = true;
+        buffer_unref(copy);
         return;
     }
+    p->made_record = copy;
     p->width = config.width;
     p->height = config.height;
 }
