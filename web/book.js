@@ -217,6 +217,18 @@ async function confirm() {
     drawDesk();
 }
 
+/* A booking that opens a show: where. Asked for once; a fresh token each time the page is drawn anew is not needed. */
+async function loadTicket() {
+    const held = mine;
+
+    if (held?.state !== 'confirmed' || held.ticket !== undefined)
+        return;
+    held.ticket = null;
+    held.ticket = await call('POST', `/reservations/${held.id}/token`).catch(() => null);
+    if (held.ticket && held === mine)
+        drawDesk();
+}
+
 async function giveBack() {
     await call('DELETE', `/reservations/${mine.id}`);
     forget();
@@ -290,7 +302,8 @@ function drawMine(desk) {
             h('ul', {class: 'basket'}, summary(mine.units)), action('Confirm', 'button-main', 'check', confirm), action('Give back', 'button-plain', null, giveBack));
     else if (state === 'confirmed')
         desk.append(h('div', {class: 'stub'}, h('p', {class: 'stub-word'}, 'Admit'), h('h2', {}, inventory.name), h('ul', {class: 'basket'}, summary(mine.units)), h('p', {class: 'stub-name'}, mine.customer), h('p', {class: 'mono stub-id'}, mine.id)),
-            h('p', {class: 'hint'}, 'Confirmed. This number is the key to your booking: keep it.'), action('Book another', 'button-plain', 'plus', forget), action('Cancel the booking', 'button-plain', null, giveBack));
+            h('p', {class: 'hint'}, 'Confirmed. This number is the key to your booking: keep it.'),
+            ...(mine.ticket ? [h('a', {class: 'button button-main', href: mine.ticket.watchUrl}, icon('play'), 'Open the show')] : []), action('Book another', 'button-plain', 'plus', forget), action('Cancel the booking', 'button-plain', null, giveBack));
     else
         desk.append(h('h2', {}, state === 'expired' ? 'The time is up' : 'Cancelled'), h('p', {class: 'hint'}, state === 'expired' ? 'What was held for you is for others again. Choose anew.' : 'This booking was given back.'),
             action('Choose again', 'button-main', null, forget));
@@ -379,6 +392,7 @@ function drawDesk() {
     else
         drawChoice(inside);
     desk.replaceChildren(inside);
+    loadTicket();
     if (typing)
         $('#customer')?.focus();
 }

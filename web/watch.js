@@ -4,6 +4,7 @@ import {$, copyText, every, h, icon} from '/assets/dom.js';
 import {Comments} from '/assets/comments.js';
 import {ago, clock, date, length} from '/assets/format.js';
 import {Player} from '/assets/player.js';
+import {admitted, takeFromLink} from '/assets/ticket.js';
 
 const REFRESH_MS = 2500;
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
@@ -288,7 +289,22 @@ async function refresh() {
         return; /* else: the picture goes on, and so do we */
     }
     await learnVideos();
-    show();
+    if (await mayWatch())
+        show();
 }
 
+/* Before there is a picture everybody may wait for it. */
+async function mayWatch() {
+    const video = event.videos.includes(chosen) ? chosen : event.video;
+    const answer = event.access === 'ticket' && video && event.state !== 'scheduled' ? await admitted(event.id, video) : 'open';
+
+    if (answer !== 'open')
+        drawMessage(answer === 'needed' ? 'This show needs a ticket' : 'This ticket has ended',
+            answer === 'needed' ? 'Open the link that came with your booking, in this browser.' : 'The booking was cancelled, or it was for another show.',
+            event.inventory ? h('a', {class: 'button button-main', href: `/book/${event.inventory}`}, 'Get a ticket') : null,
+            h('a', {class: 'button', href: '/'}, 'See what is on'));
+    return answer === 'open';
+}
+
+takeFromLink(id);
 every(REFRESH_MS, refresh);

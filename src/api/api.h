@@ -2,6 +2,7 @@
 #ifndef MATINEE_API_API_H
 #define MATINEE_API_API_H
 
+#include "access/access.h"
 #include "booking/booking.h"
 #include "comments/comments.h"
 #include "http/http.h"
@@ -20,6 +21,7 @@ struct api_options {
     struct booking *booking;
     struct webrtc *webrtc;
     struct ice_servers *ice_servers; /* that WHEP viewers are told; NULL: none */
+    struct tickets *tickets;
     struct comments *comments;
     uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
     bool limit_loopback;

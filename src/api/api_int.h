@@ -59,6 +59,7 @@ struct call {
     char *parameters[CALL_PARAMETERS_MAX]; /* of the path */
     char *origin;                          /* "http://host:port" as the client called us */
     bool is_admin, has_credentials;
+    char *token;  /* a viewer's, from wherever it was given; NULL: none */
     json_t *body; /* ROUTE_JSON */
     char *text;   /* the route's own, freed with the call */
     struct loop *loop;
@@ -126,6 +127,26 @@ void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const ch
 /* Adds the Link field with the STUN and TURN servers that a WHEP client may use, and a password for these; nothing where
  * there are none. */
 void ice_servers_tell(struct call *c);
+
+/* --- door.c: viewers' tokens ---------------------------------------------------------------------------- */
+
+struct refusal {
+    int status;
+    const char *slug, *detail;
+};
+
+/* The viewer's token of a request into token[TICKET_TEXT_SIZE]: a bearer's, one in the query, or the cookie that such a one has
+ * set. False: there is none. *in_query: it stood there. One that is too long is "", which nobody has signed. */
+bool door_token(const struct http_exchange *x, char token[TICKET_TEXT_SIZE], bool *in_query);
+/* NULL where the token (NULL: none) opens the video; else why not. Any thread; quick. */
+const struct refusal *door_refuses(struct api *a, const struct video_view *v, const char *token);
+/* Keeps the token in cookies for the files and the calls of this video, whose own URLs never carry it. */
+void door_set_cookie(struct http_exchange *x, struct ulid video, const char *token);
+/* {token, expiresAt, watchUrl} for a confirmed reservation; NULL where its inventory belongs to no event. `held` (may be NULL) is a
+ * token that the caller has already: its screen goes on. Any thread; quick. */
+json_t *door_ticket(struct call *c, const struct reservation_view *r, const char *held);
+/* Before a reservation is cancelled its tokens are refused. Blocks. */
+must_check enum err door_close(struct api *a, struct ulid reservation);
 
 /* --- JSON bodies ------------------------------------------------------------------------------------- */
 

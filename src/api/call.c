@@ -168,6 +168,7 @@ void call_free(struct call *c)
     for (size_t i = 0; i < c->field_count; i++)
         free(c->fields[i].value);
     free(c->origin);
+    free(c->token);
     free(c->text);
     json_decref(c->body);
     buffer_unref(c->content);
@@ -237,10 +238,14 @@ bool call_view(struct call *c)
 
 bool call_may_watch(struct call *c)
 {
+    const struct refusal *r;
+
     if (c->view->access == ACCESS_PUBLIC || c->is_admin)
         return true;
-    call_problem(c, c->has_credentials ? 403 : 401, "ticket-needed", "This video is for ticket holders.");
-    return false;
+    r = door_refuses(c->api, c->view, c->token);
+    if (r != NULL)
+        call_problem(c, r->status, r->slug, "%s", r->detail);
+    return r == NULL;
 }
 
 /* --- JSON bodies ------------------------------------------------------------------------------------- */

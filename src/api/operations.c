@@ -50,10 +50,22 @@ static void openapi(struct call *c)
     call_text(c, 200, "application/json", document);
 }
 
+/* A new key for viewers' tokens; those that are out stay good. */
+static void rotate_keys(struct call *c)
+{
+    enum err e = tickets_rotate(c->api->options.tickets);
+
+    if (e == ERR_OK)
+        call_empty(c, 204);
+    else
+        call_error(c, e, "key");
+}
+
 const struct route operation_routes[] = {
     {HTTP_GET, "/healthz", 0, NULL, health},
     {HTTP_GET, "/readyz", 0, NULL, ready},
     {HTTP_GET, "/metrics", 0, NULL, metrics},
+    {HTTP_POST, "/api/v1/token-keys", ROUTE_ADMIN | ROUTE_BLOCKS, NULL, rotate_keys},
     {HTTP_GET, "/api/v1/time", ROUTE_OPEN, NULL, time_now},
     {HTTP_GET, "/api/v1/openapi.json", ROUTE_OPEN, NULL, openapi},
     {.pattern = NULL},

@@ -15,7 +15,7 @@ struct playback {
     struct http_exchange *x; /* NULL: the peer has hung up */
     struct ulid id;
     char *file; /* behind /v/{video}/ */
-    bool is_admin, has_credentials;
+    bool is_admin;
     struct video_view *view;
     struct buffer *content; /* what a pool thread fetched */
     char object[SEGMENT_NAME_SIZE];
@@ -242,11 +242,25 @@ static void answer_file(struct playback *p)
 
 /* --- the view ---------------------------------------------------------------------------------------- */
 
+/* False: it is refused. */
+static bool let_in(struct playback *p)
+{
+    char token[TICKET_TEXT_SIZE];
+    bool in_query, has = door_token(p->x, token, &in_query);
+    const struct refusal *r = door_refuses(p->api, p->view, has ? token : NULL);
+
+    if (r != NULL)
+        refuse(p, r->status, r->slug, r->detail);
+    else if (in_query)
+        door_set_cookie(p->x, p->id, token);
+    return r == NULL;
+}
+
 static void answer(struct playback *p)
 {
-    if (p->view->access == ACCESS_TICKET && !p->is_admin)
-        refuse(p, p->has_credentials ? 403 : 401, "ticket-needed", "This video is for ticket holders.");
-    else if (edge_answer(p->api, p->x, p->view, p->file))
+    if (p->view->access == ACCESS_TICKET && !p->is_admin && !let_in(p))
+        return;
+    if (edge_answer(p->api, p->x, p->view, p->file))
         playback_free(p);
     else if (!answer_playlist(p))
         answer_file(p);
@@ -285,7 +299,6 @@ void playback_answer(struct api *a, struct http_exchange *x)
     p->api = a;
     p->x = x;
     p->file = mem_string(path[size] ? path + size + 1 : "");
-    p->has_credentials = authorization.at != NULL;
     p->is_admin = access_admin_ok(authorization, a->admin_token);
     if (http_method(x) != HTTP_GET && http_method(x) != HTTP_HEAD) {
         http_add(x, "Allow", "GET, HEAD");

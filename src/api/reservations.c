@@ -14,6 +14,7 @@ struct sale {
     struct booking_call booking;
     struct call *call;
     struct booking_want *wants;
+    enum err e; /* of what comes before it */
 };
 
 /* --- printing ---------------------------------------------------------------------------------------- */
@@ -33,11 +34,21 @@ static json_t *reservation_json(const struct reservation_view *r)
                      clock_text(r->created_ms, created));
 }
 
-static void reply_reservation(struct call *c, int status, const struct reservation_view *r)
+/* `ticket` (may be NULL) is taken over. */
+static void reply_with_ticket(struct call *c, int status, const struct reservation_view *r, json_t *ticket)
 {
+    json_t *document = reservation_json(r);
+
+    if (ticket != NULL)
+        json_object_set_new(document, "ticket", ticket);
     call_field(c, "ETag", "\"%lld\"", (long long)r->version);
     call_field(c, "Cache-Control", "no-store");
-    call_json(c, status, reservation_json(r));
+    call_json(c, status, document);
+}
+
+static void reply_reservation(struct call *c, int status, const struct reservation_view *r)
+{
+    reply_with_ticket(c, status, r, NULL);
 }
 
 static void reply_waiter(struct call *c, int status, const struct waiter_view *w)
@@ -66,6 +77,8 @@ static void reply_booked(struct call *c, const struct booking_call *b)
         reply_reservation(c, 201, &b->reservation);
         break;
     case BOOKING_CONFIRM:
+        reply_with_ticket(c, 200, &b->reservation, door_ticket(c, &b->reservation, c->token));
+        break;
     case BOOKING_CHANGE:
         reply_reservation(c, 200, &b->reservation);
         break;
@@ -357,6 +370,26 @@ static void change(struct call *c)
     }
 }
 
+static void close_door(void *ctx)
+{
+    struct sale *s = ctx;
+
+    s->e = door_close(s->call->api, s->call->id);
+}
+
+static void cancel_now(void *ctx)
+{
+    struct sale *s = ctx;
+
+    if (s->e == ERR_OK) {
+        submit(s);
+        return;
+    }
+    call_problem(s->call, 503, "busy", "The database is away: nothing is cancelled, try again.");
+    call_field(s->call, "Retry-After", "1");
+    sale_drop(s);
+}
+
 static void cancel(struct call *c)
 {
     struct sale *s = sale_new(c, BOOKING_CANCEL);
@@ -364,7 +397,7 @@ static void cancel(struct call *c)
     if (!read_if_match(c, &s->booking.if_match))
         sale_drop(s);
     else
-        submit(s);
+        pool_run(c->loop, close_door, cancel_now, s);
 }
 
 static void leave(struct call *c)
@@ -381,6 +414,27 @@ static void get(struct call *c)
         reply_reservation(c, 200, &r);
     else
         reply_unseen(c, e, "reservation");
+    reservation_view_free(&r);
+}
+
+static void get_token(struct call *c)
+{
+    struct reservation_view r;
+    enum err e = booking_reservation(c->api->options.booking, c->id, &r);
+    json_t *ticket = NULL;
+
+    if (e != ERR_OK) {
+        reply_unseen(c, e, "reservation");
+    } else if (r.state != RESERVATION_CONFIRMED) {
+        call_problem(c, 409, reservation_state_name(r.state), "%s",
+                     r.state == RESERVATION_HELD ? "Confirm the reservation first: then it is a ticket."
+                                                 : "This reservation has ended: make a new one.");
+    } else if ((ticket = door_ticket(c, &r, c->token)) == NULL) {
+        call_problem(c, 409, "no-event", "There is no event that this reservation is a ticket for.");
+    } else {
+        call_field(c, "Cache-Control", "no-store");
+        call_json(c, 200, ticket);
+    }
     reservation_view_free(&r);
 }
 
@@ -418,6 +472,7 @@ const struct route reservation_routes[] = {
     {HTTP_POST, OFFICE "/waitlist", ROUTE_JSON | ROUTE_LATER | ROUTE_OPEN, check_inventory, join},
     {HTTP_GET, BOOKED_AT, ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, get},
     {HTTP_POST, BOOKED_AT "/confirm", ROUTE_LATER | ROUTE_OPEN, check_reservation, confirm},
+    {HTTP_POST, BOOKED_AT "/token", ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, get_token},
     {HTTP_PATCH, BOOKED_AT, ROUTE_JSON | ROUTE_LATER | ROUTE_OPEN, check_reservation, change},
     {HTTP_DELETE, BOOKED_AT, ROUTE_LATER | ROUTE_OPEN, check_reservation, cancel},
     {HTTP_GET, "/api/v1/waitlist/{}", ROUTE_BLOCKS | ROUTE_OPEN, check_waiter, get_waiter},

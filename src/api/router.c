@@ -187,6 +187,15 @@ static void answer_options(struct http_exchange *x)
     http_answer(x, 204, NULL, NULL);
 }
 
+static void read_token(struct call *c)
+{
+    char token[TICKET_TEXT_SIZE];
+    bool in_query;
+
+    if (!c->is_admin && door_token(c->x, token, &in_query))
+        c->token = mem_string(token);
+}
+
 static void handle(void *ctx, struct http_exchange *x)
 {
     static const struct route nowhere = {.pattern = ""};
@@ -221,6 +230,7 @@ static void handle(void *ctx, struct http_exchange *x)
 
     c->has_credentials = authorization.at != NULL;
     c->is_admin = access_admin_ok(authorization, a->admin_token);
+    read_token(c);
     c->route = find(c, method, path, allowed);
     if (c->route != NULL) {
         run(c);

@@ -48,6 +48,7 @@ struct house {
     struct store *store;
     struct db *db;
     struct booking *booking;
+    struct tickets *tickets;
     struct bus *bus;
     struct comments *comments;
     struct live *live;
@@ -245,7 +246,8 @@ static enum err open_engines(struct house *h, struct live_options *live, const c
     live->db = h->db;
     live->data_dir = h->data_dir;
     live->reader = (struct recording_reader){recording_read, program};
-    if ((e = booking_open(&h->booking, h->db, h->why)) == ERR_OK)
+    if ((e = tickets_open(&h->tickets, h->db, h->why)) == ERR_OK &&
+        (e = booking_open(&h->booking, h->db, h->why)) == ERR_OK)
         e = live_open(&h->live, live, h->why);
 out:
     free(storage);
@@ -345,6 +347,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .booking = h->booking,
                                       .webrtc = h->webrtc,
                                       .ice_servers = h->ice_servers,
+                                      .tickets = h->tickets,
                                       .comments = h->comments,
                                       .comments_author_minute = h->author_minute,
                                       .comments_address_minute = h->address_minute,
@@ -396,6 +399,7 @@ static void close_house(struct house *h)
     queue_close(h->queue);
     live_close(h->live);
     booking_close(h->booking);
+    tickets_close(h->tickets);
     tls_server_free(h->tls);
     db_close(h->db);
     store_close(h->store);

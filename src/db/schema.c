@@ -93,7 +93,15 @@ static const char *const step_5[] = {
     NULL,
 };
 
-static const char *const *const steps[] = {step_1, step_2, step_3, step_4, step_5};
+/* Viewers' tokens: the keys that sign them, and the reservations whose tokens are refused if issued before `revoked_at`. */
+static const char *const step_6[] = {
+    "CREATE TABLE {if_new} token_keys (id {id} PRIMARY KEY, secret {hash} NOT NULL, created_at {int} NOT NULL) {end}",
+    "CREATE TABLE {if_new} token_revocations (reservation_id {id} PRIMARY KEY, revoked_at {int} NOT NULL) {end}",
+    "CREATE INDEX {if_new} token_revocations_by_time ON token_revocations (revoked_at)",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2, step_3, step_4, step_5, step_6};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
 

@@ -89,6 +89,21 @@ size_t live_event_list(struct live *l, struct ulid after, size_t limit, struct e
     return count;
 }
 
+bool live_event_of_inventory(struct live *l, struct ulid inventory, struct ulid *event)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&l->lock);
+    for (size_t at = l->event_count; at > 0 && !found; at--) {
+        const struct event *e = live_find_event(l, l->event_order[at - 1]);
+
+        found = ulid_equal(e->inventory, inventory);
+        *event = e->id;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return found;
+}
+
 size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct ulid *out)
 {
     size_t count = 0;

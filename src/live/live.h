@@ -223,6 +223,9 @@ must_check enum err live_event_delete(struct live *l, struct ulid id);
 must_check enum err live_event_get(struct live *l, struct ulid id, struct event_view *out);
 size_t live_event_list(struct live *l, struct ulid after, size_t limit, struct event_view *out);
 
+/* The newest event whose tickets are this inventory's reservations; false where there is none. Any thread; quick. */
+bool live_event_of_inventory(struct live *l, struct ulid inventory, struct ulid *event);
+
 /* --- videos ------------------------------------------------------------------------------------------ */
 
 /* One track's part of a segment, in ticks of the track's timescale; bytes 0: nothing of it in there. */

@@ -1,0 +1,29 @@
+/* access/access_int.h - tokens as text: pure, and without a clock. */
+#ifndef MATINEE_ACCESS_ACCESS_INT_H
+#define MATINEE_ACCESS_ACCESS_INT_H
+
+#include "access/access.h"
+
+#include <openssl/evp.h>
+
+#define TICKET_SECRET_SIZE 32
+#define TICKET_HEAD_SIZE   96
+
+/* A key with what is worked out from it once. */
+struct ticket_key {
+    struct ulid id;
+    int64_t made_ms;             /* wall clock */
+    char head[TICKET_HEAD_SIZE]; /* the first third of every token it signs */
+    EVP_MAC_CTX *mac;
+};
+
+void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[TICKET_SECRET_SIZE],
+                     int64_t made_ms);
+void ticket_key_free(struct ticket_key *k);
+
+void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET_TEXT_SIZE]);
+
+/* What a token of one of the keys says; false where none of them has signed it. */
+bool ticket_read(struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out);
+
+#endif

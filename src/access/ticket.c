@@ -1,0 +1,185 @@
+/* access/ticket.c - a viewer's token as text: RFC 7515's compact form with one header and one order of claims.
+ *
+ * Whatever differs from what ticket_write() would write is foreign: another algorithm, a header with one space more, a signature with
+ * other spare bits. So nothing of a stranger's JSON is ever parsed. */
+#include "access/access_int.h"
+
+#include "base/bytes.h"
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAC_SIZE       32
+#define SIGNATURE_SIZE 43 /* MAC_SIZE in base64url */
+#define CLAIMS_SIZE    192
+
+/* --- base64url (RFC 4648 §5), without padding ---------------------------------------------------------- */
+
+static size_t to_base64url(struct bytes in, char *out)
+{
+    size_t size = (size_t)EVP_EncodeBlock((uint8_t *)out, in.at, (int)in.size);
+
+    while (size > 0 && out[size - 1] == '=')
+        size--;
+    for (size_t i = 0; i < size; i++)
+        out[i] = out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i];
+    out[size] = '\0';
+    return size;
+}
+
+/* Into out[room]; 0 where it does not fit or is none. */
+static size_t from_base64url(struct bytes in, uint8_t *out, size_t room)
+{
+    uint8_t padded[CLAIMS_SIZE / 3 * 4 + 4];
+    size_t size = (in.size + 3) / 4 * 4;
+
+    if (in.size % 4 == 1 || size > sizeof padded || size / 4 * 3 > room)
+        return 0;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = i < in.size ? in.at[i] : '=';
+
+        padded[i] = c == '-' ? '+' : c == '_' ? '/' : c;
+    }
+    return EVP_DecodeBlock(out, padded, (int)size) < 0 ? 0 : in.size * 3 / 4;
+}
+
+/* --- keys ---------------------------------------------------------------------------------------------- */
+
+static EVP_MAC_CTX *mac_new(const uint8_t secret[TICKET_SECRET_SIZE])
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *c = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                           OSSL_PARAM_construct_end()};
+
+    EVP_MAC_free(mac);
+    if (c == NULL || EVP_MAC_init(c, secret, TICKET_SECRET_SIZE, params) != 1)
+        abort(); /* HMAC in memory fails only where OpenSSL itself is broken */
+    return c;
+}
+
+void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[TICKET_SECRET_SIZE],
+                     int64_t made_ms)
+{
+    char header[80], name[ULID_TEXT_SIZE];
+
+    *k = (struct ticket_key){.id = id, .made_ms = made_ms, .mac = mac_new(secret)};
+    snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"%s\"}",
+             ulid_text(id, name));
+    to_base64url(bytes_text(header), k->head);
+}
+
+void ticket_key_free(struct ticket_key *k)
+{
+    EVP_MAC_CTX_free(k->mac);
+}
+
+static void sign(struct ticket_key *k, struct bytes what, char signature[SIGNATURE_SIZE + 2])
+{
+    uint8_t mac[MAC_SIZE];
+    size_t size;
+
+    if (EVP_MAC_init(k->mac, NULL, 0, NULL) != 1 || EVP_MAC_update(k->mac, what.at, what.size) != 1 ||
+        EVP_MAC_final(k->mac, mac, &size, sizeof mac) != 1)
+        abort();
+    to_base64url(bytes_of(mac, sizeof mac), signature);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------- */
+
+void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET_TEXT_SIZE])
+{
+    char claims[CLAIMS_SIZE], body[CLAIMS_SIZE / 3 * 4 + 4], signature[SIGNATURE_SIZE + 2];
+    char reservation[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
+    int size;
+
+    snprintf(claims, sizeof claims,
+             "{\"sub\":\"%s\",\"event\":\"%s\",\"sid\":\"%s\",\"iat\":%lld,\"nbf\":%lld,\"exp\":%lld}",
+             ulid_text(t->reservation, reservation), ulid_text(t->event, event),
+             ulid_text(t->session, session), (long long)t->issued_s, (long long)t->issued_s,
+             (long long)t->expires_s);
+    to_base64url(bytes_text(claims), body);
+    size = snprintf(text, TICKET_TEXT_SIZE, "%s.%s", k->head, body);
+    sign(k, bytes_of(text, (size_t)size), signature);
+    snprintf(text + size, TICKET_TEXT_SIZE - (size_t)size, ".%s", signature);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+static bool take_text(struct bytes *left, const char *text)
+{
+    if (!bytes_starts(*left, text))
+        return false;
+    *left = bytes_from(*left, strlen(text));
+    return true;
+}
+
+static bool take_id(struct bytes *left, const char *before, struct ulid *out)
+{
+    if (!take_text(left, before) || !ulid_parse(bytes_head(*left, ULID_TEXT_SIZE - 1), out))
+        return false;
+    *left = bytes_from(*left, ULID_TEXT_SIZE - 1);
+    return true;
+}
+
+static bool take_time(struct bytes *left, const char *before, int64_t *out)
+{
+    uint64_t seconds;
+    size_t size = 0;
+
+    if (!take_text(left, before))
+        return false;
+    while (size < left->size && left->at[size] >= '0' && left->at[size] <= '9')
+        size++;
+    if (!bytes_to_u64(bytes_head(*left, size), INT64_MAX / 1000, &seconds))
+        return false;
+    *out = (int64_t)seconds;
+    *left = bytes_from(*left, size);
+    return true;
+}
+
+static bool read_claims(struct bytes claims, struct ticket *out)
+{
+    int64_t not_before;
+
+    return take_id(&claims, "{\"sub\":\"", &out->reservation) &&
+           take_id(&claims, "\",\"event\":\"", &out->event) &&
+           take_id(&claims, "\",\"sid\":\"", &out->session) &&
+           take_time(&claims, "\",\"iat\":", &out->issued_s) &&
+           take_time(&claims, ",\"nbf\":", &not_before) && take_time(&claims, ",\"exp\":", &out->expires_s) &&
+           bytes_is(claims, "}");
+}
+
+static struct ticket_key *key_of(struct ticket_key *keys, size_t count, struct bytes head)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes_is(head, keys[i].head))
+            return &keys[i];
+    return NULL;
+}
+
+bool ticket_read(struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out)
+{
+    long dot = bytes_find(text, '.'), second;
+    struct bytes head = bytes_head(text, dot < 0 ? 0 : (size_t)dot), body, signature;
+    struct ticket_key *k = key_of(keys, count, head);
+    char right[SIGNATURE_SIZE + 2];
+    uint8_t claims[CLAIMS_SIZE];
+    size_t size;
+
+    if (k == NULL || text.size >= TICKET_TEXT_SIZE)
+        return false;
+    body = bytes_from(text, (size_t)dot + 1);
+    if ((second = bytes_find(body, '.')) < 0)
+        return false;
+    signature = bytes_from(body, (size_t)second + 1);
+    body = bytes_head(body, (size_t)second);
+    sign(k, bytes_head(text, head.size + 1 + body.size), right);
+    if (!bytes_equal_secret(signature, bytes_text(right)))
+        return false;
+    size = from_base64url(body, claims, sizeof claims);
+    return read_claims(bytes_of(claims, size), out);
+}

@@ -1,0 +1,380 @@
+/* access/tickets.c - the keys that sign tokens, and the reservations whose tokens are refused. */
+#include "access/access_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/random.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* How often rows of other servers are read. */
+#define LOOK_MS 2000
+/* A key signs once every server must have read it, and is kept until what it signed last has expired. */
+#define SETTLE_MS 6000
+/* How far the clocks of servers, and of a browser's token and us, may be apart. */
+#define SKEW_S 30
+/* After so long a revocation is about tokens that have expired anyway. */
+#define KEEP_MS  ((TICKET_SECONDS + 2 * SKEW_S) * 1000LL)
+#define KEYS_MAX 16
+
+/* Oldest first. */
+struct ticket_keys {
+    struct ticket_key at[KEYS_MAX];
+    size_t count;
+};
+
+static void keys_free(struct ticket_keys *k)
+{
+    for (size_t i = 0; i < k->count; i++)
+        ticket_key_free(&k->at[i]);
+}
+
+struct tickets {
+    struct db *db;
+    pthread_mutex_t lock; /* over all that follows; held for microseconds */
+    struct ticket_keys keys;
+    struct map *revoked; /* by reservation: until when, in ms, as a pointer's value */
+    pthread_cond_t wake;
+    bool stopping;
+    pthread_t thread;
+    bool started;
+};
+
+/* --- revocations --------------------------------------------------------------------------------------- */
+
+static struct bytes name_of(const struct ulid *id)
+{
+    return bytes_of(id->b, sizeof id->b);
+}
+
+static int64_t revoked_ms(const struct map *m, struct bytes name)
+{
+    return (int64_t)(intptr_t)map_get(m, name);
+}
+
+static void note_revoked(struct map *m, struct bytes name, int64_t at_ms)
+{
+    if (at_ms > revoked_ms(m, name))
+        (void)map_put(m, name, (void *)(intptr_t)at_ms);
+}
+
+/* Takes up what was read, and lets go what is about expired tokens only. */
+static void merge_revoked(struct tickets *t, struct map *read)
+{
+    int64_t now_ms = clock_wall_ms();
+    struct map *old;
+    struct bytes name;
+    void *at;
+
+    pthread_mutex_lock(&t->lock);
+    old = t->revoked;
+    for (size_t i = 0; map_next(old, &i, &name, &at);)
+        if ((int64_t)(intptr_t)at > now_ms - KEEP_MS)
+            note_revoked(read, name, (int64_t)(intptr_t)at);
+    t->revoked = read;
+    pthread_mutex_unlock(&t->lock);
+    map_free(old);
+}
+
+static bool read_revoked(void *ctx, const struct db_row *r)
+{
+    struct ulid id;
+
+    if (ulid_parse(bytes_text(db_column_text(r, 0)), &id))
+        note_revoked(ctx, name_of(&id), db_column_int(r, 1));
+    return true;
+}
+
+static enum err look_for_revoked(struct tickets *t)
+{
+    struct map *read = map_new();
+    enum err e =
+        db_read(t->db, "SELECT reservation_id, revoked_at FROM token_revocations WHERE revoked_at > ?",
+                DB_VALUES(db_int(clock_wall_ms() - KEEP_MS)), read_revoked, read);
+
+    if (e == ERR_OK)
+        merge_revoked(t, read);
+    else
+        map_free(read);
+    return e;
+}
+
+struct revoking {
+    struct ulid reservation;
+    int64_t at_ms;
+};
+
+static enum err write_revoked(void *ctx, struct db *tx)
+{
+    const struct revoking *r = ctx;
+    char id[ULID_TEXT_SIZE];
+    enum err e = db_run(tx, "DELETE FROM token_revocations WHERE reservation_id = ? OR revoked_at < ?",
+                        DB_VALUES(db_str(ulid_text(r->reservation, id)), db_int(r->at_ms - KEEP_MS)), NULL);
+
+    return e != ERR_OK ? e
+                       : db_run(tx, "INSERT INTO token_revocations (reservation_id, revoked_at) VALUES (?,?)",
+                                DB_VALUES(db_str(id), db_int(r->at_ms)), NULL);
+}
+
+enum err tickets_revoke(struct tickets *t, struct ulid reservation)
+{
+    struct revoking r = {reservation, clock_wall_ms()};
+    enum err e = db_write(t->db, write_revoked, &r);
+
+    if (e == ERR_EXISTS) /* another server does the same at this moment */
+        e = ERR_OK;
+    if (e != ERR_OK)
+        return e;
+    pthread_mutex_lock(&t->lock);
+    note_revoked(t->revoked, name_of(&reservation), r.at_ms);
+    pthread_mutex_unlock(&t->lock);
+    return ERR_OK;
+}
+
+/* --- keys ---------------------------------------------------------------------------------------------- */
+
+/* The oldest is let go where there are too many. */
+static bool read_key(void *ctx, const struct db_row *r)
+{
+    struct ticket_keys *k = ctx;
+    struct bytes secret = db_column_blob(r, 1);
+    struct ulid id;
+
+    if (!ulid_parse(bytes_text(db_column_text(r, 0)), &id) || secret.size != TICKET_SECRET_SIZE)
+        return true;
+    if (k->count == KEYS_MAX) {
+        ticket_key_free(&k->at[0]);
+        memmove(k->at, k->at + 1, (KEYS_MAX - 1) * sizeof *k->at);
+        k->count--;
+    }
+    ticket_key_init(&k->at[k->count++], id, secret.at, db_column_int(r, 2));
+    return true;
+}
+
+/* The newest that every server knows. */
+static struct ticket_key *signing_key(struct ticket_keys *k)
+{
+    int64_t settled_ms = clock_wall_ms() - SETTLE_MS;
+    size_t at = k->count - 1;
+
+    while (at > 0 && k->at[at].made_ms > settled_ms)
+        at--;
+    return &k->at[at];
+}
+
+/* When the newest key was made that has signed alone for so long that all of its elders' tokens have expired. */
+#define OLDEST_IN_USE "(SELECT COALESCE(MAX(created_at), 0) FROM token_keys WHERE created_at < ?)"
+
+static enum err look_for_keys(struct tickets *t)
+{
+    struct ticket_keys read = {.count = 0}, old;
+    enum err e = db_read(t->db,
+                         "SELECT id, secret, created_at FROM token_keys WHERE created_at >= " OLDEST_IN_USE
+                         " ORDER BY created_at, id",
+                         DB_VALUES(db_int(clock_wall_ms() - SETTLE_MS - KEEP_MS)), read_key, &read);
+
+    if (e != ERR_OK || read.count == 0) {
+        keys_free(&read);
+        return e;
+    }
+    pthread_mutex_lock(&t->lock);
+    old = t->keys;
+    t->keys = read;
+    pthread_mutex_unlock(&t->lock);
+    keys_free(&old);
+    return ERR_OK;
+}
+
+struct making {
+    uint8_t secret[TICKET_SECRET_SIZE];
+    int64_t at_ms;
+};
+
+static bool read_time(void *ctx, const struct db_row *r)
+{
+    *(int64_t *)ctx = db_column_int(r, 0);
+    return false;
+}
+
+static enum err drop_old_keys(struct db *tx, int64_t now_ms)
+{
+    int64_t oldest_ms = 0;
+    enum err e = db_read(tx, "SELECT COALESCE(MAX(created_at), 0) FROM token_keys WHERE created_at < ?",
+                         DB_VALUES(db_int(now_ms - SETTLE_MS - KEEP_MS)), read_time, &oldest_ms);
+
+    return e != ERR_OK ? e
+                       : db_run(tx, "DELETE FROM token_keys WHERE created_at < ?",
+                                DB_VALUES(db_int(oldest_ms)), NULL);
+}
+
+static enum err write_key(void *ctx, struct db *tx)
+{
+    const struct making *m = ctx;
+    char id[ULID_TEXT_SIZE];
+    enum err e = drop_old_keys(tx, m->at_ms);
+
+    return e != ERR_OK ? e
+                       : db_run(tx, "INSERT INTO token_keys (id, secret, created_at) VALUES (?,?,?)",
+                                DB_VALUES(db_str(ulid_text(ulid_new(), id)),
+                                          db_blob(bytes_of(m->secret, sizeof m->secret)), db_int(m->at_ms)),
+                                NULL);
+}
+
+enum err tickets_rotate(struct tickets *t)
+{
+    struct making m = {.at_ms = clock_wall_ms()};
+    enum err e;
+
+    random_fill(m.secret, sizeof m.secret);
+    e = db_write(t->db, write_key, &m);
+    return e == ERR_OK ? look_for_keys(t) : e;
+}
+
+/* --- tokens -------------------------------------------------------------------------------------------- */
+
+void tickets_issue(struct tickets *t, struct ulid reservation, struct ulid event, struct ulid session,
+                   struct ticket *out, char text[TICKET_TEXT_SIZE])
+{
+    int64_t now_s = clock_wall_ms() / 1000;
+
+    *out = (struct ticket){.reservation = reservation,
+                           .event = event,
+                           .session = ulid_is_zero(session) ? ulid_secret() : session,
+                           .issued_s = now_s,
+                           .expires_s = now_s + TICKET_SECONDS};
+    pthread_mutex_lock(&t->lock);
+    ticket_write(signing_key(&t->keys), out, text);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* `revoked_at_ms` 0: never. */
+static enum ticket_verdict judge(const struct ticket *ticket, struct ulid event, int64_t revoked_at_ms)
+{
+    int64_t now_s = clock_wall_ms() / 1000;
+
+    if (now_s >= ticket->expires_s)
+        return TICKET_EXPIRED;
+    if (now_s + SKEW_S < ticket->issued_s)
+        return TICKET_EARLY;
+    if (!ulid_equal(ticket->event, event))
+        return TICKET_OTHER;
+    return ticket->issued_s * 1000 <= revoked_at_ms ? TICKET_REVOKED : TICKET_GOOD;
+}
+
+enum ticket_verdict tickets_check(struct tickets *t, struct bytes text, struct ulid event, struct ticket *out)
+{
+    struct ticket ticket;
+    int64_t at_ms = 0;
+    bool ours;
+
+    pthread_mutex_lock(&t->lock);
+    if ((ours = ticket_read(t->keys.at, t->keys.count, text, &ticket)))
+        at_ms = revoked_ms(t->revoked, name_of(&ticket.reservation));
+    pthread_mutex_unlock(&t->lock);
+    if (!ours)
+        return TICKET_FOREIGN;
+    if (out != NULL)
+        *out = ticket;
+    return judge(&ticket, event, at_ms);
+}
+
+/* --- looking, and the beginning and the end ------------------------------------------------------------ */
+
+static enum err look(struct tickets *t)
+{
+    enum err e = look_for_keys(t);
+
+    return e == ERR_OK ? look_for_revoked(t) : e;
+}
+
+/* False: the house closes. */
+static bool rest(struct tickets *t)
+{
+    int64_t until_ms = clock_mono_ms() + LOOK_MS;
+    struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
+    int failed = 0;
+    bool stopping;
+
+    pthread_mutex_lock(&t->lock);
+    while (!t->stopping && failed == 0)
+        failed = pthread_cond_timedwait(&t->wake, &t->lock, &until);
+    stopping = t->stopping;
+    pthread_mutex_unlock(&t->lock);
+    return !stopping;
+}
+
+static void *look_for_ever(void *ctx)
+{
+    struct tickets *t = ctx;
+    bool well = true;
+
+    pthread_setname_np(pthread_self(), "tickets");
+    while (rest(t)) {
+        enum err e = look(t);
+
+        if ((e == ERR_OK) != well)
+            log_warn("access",
+                     e == ERR_OK
+                         ? "revoked tickets are read again"
+                         : "revoked tickets cannot be read: %s; what other servers revoke is not seen here",
+                     err_text(e));
+        well = e == ERR_OK;
+    }
+    return NULL;
+}
+
+static enum err start(struct tickets *t)
+{
+    enum err e = look(t);
+
+    if (e == ERR_OK && t->keys.count == 0)
+        e = tickets_rotate(t);
+    if (e == ERR_OK && pthread_create(&t->thread, NULL, look_for_ever, t) != 0)
+        e = ERR_IO;
+    t->started = e == ERR_OK;
+    return e;
+}
+
+enum err tickets_open(struct tickets **out, struct db *d, char why[256])
+{
+    struct tickets *t = mem_new(sizeof *t);
+    pthread_condattr_t monotonic;
+    enum err e;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&t->lock, NULL);
+    t->db = d;
+    t->revoked = map_new();
+    *out = t;
+    if ((e = start(t)) == ERR_OK)
+        return ERR_OK;
+    snprintf(why, 256, "the keys of tickets could not be read or made: %s", err_text(e));
+    tickets_close(t);
+    *out = NULL;
+    return e;
+}
+
+void tickets_close(struct tickets *t)
+{
+    if (t == NULL)
+        return;
+    pthread_mutex_lock(&t->lock);
+    t->stopping = true;
+    pthread_cond_signal(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+    if (t->started)
+        pthread_join(t->thread, NULL);
+    keys_free(&t->keys);
+    map_free(t->revoked);
+    pthread_cond_destroy(&t->wake);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
