@@ -10,15 +10,44 @@ const LOOK_MS = 100;
 /* RTP's wall clock (NTP) begins in 1900. */
 const NTP_MS = 2208988800000;
 
+/* A Link field's STUN and TURN servers (RFC 9725 §4.6), as RTCPeerConnection takes them. */
+export function iceServers(link) {
+    const servers = [];
+
+    for (const [, uri, words] of (link ?? '').matchAll(/<([^>]*)>([^<]*)/g)) {
+        const said = Object.fromEntries([...words.matchAll(/;\s*([\w-]+)="?([^";,]*)"?/g)].map((m) => [m[1].toLowerCase(), m[2]]));
+
+        if (said.rel !== 'ice-server' || !/^(stun|turn)s?:/.test(uri))
+            continue;
+        servers.push(said.username === undefined ? {urls: uri} : {urls: uri, username: said.username, credential: said.credential});
+    }
+    return servers;
+}
+
 export class Whep {
     static possible() {
         return 'RTCPeerConnection' in window;
     }
 
     /* A session whose pictures are being decoded. Throws an error with words when the server refuses, the way is blocked
-     * or the browser cannot decode; nothing is left open then. */
+     * or the browser cannot decode; nothing is left open then. Where no direct way is found and the server has named relays (TURN), it
+     * is tried over these: most viewers never need one, and need not ask for them before they begin. */
     static async open(url) {
-        const session = new Whep();
+        const session = new Whep([]);
+
+        try {
+            await session.#connect(url);
+            return session;
+        } catch (problem) {
+            session.close();
+            if (!problem.blocked || session.relays.length === 0)
+                throw problem;
+        }
+        return Whep.#over(session.relays, url);
+    }
+
+    static async #over(relays, url) {
+        const session = new Whep(relays);
 
         try {
             await session.#connect(url);
@@ -29,10 +58,11 @@ export class Whep {
         }
     }
 
-    constructor() {
+    constructor(relays) {
         this.stream = new MediaStream();
         this.url = null;
-        this.pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+        this.relays = []; /* those that the server names */
+        this.pc = new RTCPeerConnection({bundlePolicy: 'max-bundle', iceServers: relays});
         this.pc.ontrack = (e) => this.stream.addTrack(e.track);
         for (const kind of ['video', 'audio'])
             this.pc.addTransceiver(kind, {direction: 'recvonly'});
@@ -52,8 +82,10 @@ export class Whep {
         if (answer.status !== 201)
             throw new Error(`the server answered ${answer.status}`);
         this.url = new URL(answer.headers.get('Location'), answer.url).href;
+        this.relays = iceServers(answer.headers.get('Link'));
         await this.pc.setRemoteDescription({type: 'answer', sdp: text});
-        await this.#until(limit, () => this.pc.connectionState === 'connected', 'no connection came about');
+        await this.#until(limit, () => this.pc.connectionState === 'connected', 'no connection came about')
+            .catch((problem) => { throw Object.assign(problem, {blocked: true}); });
         await this.#until(performance.now() + PICTURE_MS, async () => (await this.look()).frames > 0, 'no picture came');
     }
 

@@ -20,6 +20,7 @@ struct api_options {
     struct ladder *ladder;
     struct booking *booking;
     struct webrtc *webrtc;
+    struct ice_servers *ice_servers; /* that WHEP viewers are told; NULL: none */
     struct tickets *tickets;
     struct comments *comments;
     uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
@@ -29,6 +30,22 @@ struct api_options {
     unsigned rtmp_port;  /* for the URLs we print; with rtmps_port 0 where there is none */
     unsigned rtmps_port;
 };
+
+/* --- STUN and TURN servers for WebRTC viewers, ice_servers.c ----------------------------------------------- */
+
+struct ice_servers;
+
+struct ice_options {
+    const char *list;            /* "turn:turn.example.net?transport=udp,stun:…" */
+    const char *user, *password; /* for TURN; or else */
+    const char *
+        secret; /* by which each viewer gets a user and password for a time, as coturn's use-auth-secret takes them */
+};
+
+/* ERR_BAD with a reason in `why`: it cannot be told to anybody. */
+must_check enum err ice_servers_new(struct ice_servers **out, const struct ice_options *options,
+                                    char why[256]);
+void ice_servers_free(struct ice_servers *s); /* accepts NULL */
 
 /* Makes the handler for http_server_start(); freed after the server and the loops have ended. */
 struct api *api_new(const struct api_options *options);

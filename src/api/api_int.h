@@ -40,6 +40,7 @@ struct api {
     struct api_options options;
     char *admin_token, *program;
     struct rate *per_author, *per_address; /* of comments */
+    struct rate *offers;                   /* of WebRTC sessions, per address */
     struct http_handler handler;
     _Atomic bool draining;
     struct waiting_room *rooms; /* one a loop: edge.c */
@@ -116,6 +117,17 @@ bool call_limit(struct call *c);
 bool call_view(struct call *c);
 /* Whether this request may see the video c->view; otherwise replies 401 or 403. */
 bool call_may_watch(struct call *c);
+
+/* Whether limits of addresses are for this caller. */
+bool call_is_limited(const struct call *c);
+/* 429, and when to try again. */
+void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what);
+
+/* --- ice_servers.c ------------------------------------------------------------------------------------ */
+
+/* Adds the Link field with the STUN and TURN servers that a WHEP client may use, and a password for these; nothing where
+ * there are none. */
+void ice_servers_tell(struct call *c);
 
 /* --- door.c: viewers' tokens ---------------------------------------------------------------------------- */
 

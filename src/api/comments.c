@@ -36,29 +36,16 @@ void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const ch
     call_field(c, "Retry-After", "%lld", seconds);
 }
 
-static bool is_limited(const struct call *c)
+bool call_is_limited(const struct call *c)
 {
     return !c->is_admin && (c->api->options.limit_loopback || !address_is_loopback(http_peer(c->x)));
-}
-
-/* An address without its port; IPv6 by its network, for that is what a peer has all of. */
-static struct bytes address_key(const struct address *a)
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a->socket;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a->socket;
-
-    if (a->socket.ss_family == AF_INET)
-        return bytes_of(&v4->sin_addr, sizeof v4->sin_addr);
-    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        return bytes_of(v6->sin6_addr.s6_addr + 12, 4);
-    return bytes_of(&v6->sin6_addr, 8);
 }
 
 bool within_address_limit(struct call *c)
 {
     int64_t wait_ms;
 
-    if (!is_limited(c) || rate_take(c->api->per_address, address_key(http_peer(c->x)), &wait_ms))
+    if (!call_is_limited(c) || rate_take(c->api->per_address, address_host(http_peer(c->x)), &wait_ms))
         return true;
     reply_too_often(c, "too-many", wait_ms, "Too many comments come from this address.");
     return false;
@@ -68,7 +55,7 @@ bool within_author_limit(struct call *c, const char *author)
 {
     int64_t wait_ms;
 
-    if (!is_limited(c) || rate_take(c->api->per_author, bytes_text(author), &wait_ms))
+    if (!call_is_limited(c) || rate_take(c->api->per_author, bytes_text(author), &wait_ms))
         return true;
     reply_too_often(c, "too-many", wait_ms, "That is a little fast for one author.");
     return false;

@@ -18,7 +18,4 @@ bool within_address_limit(struct call *c);
 /* The same for an author. */
 bool within_author_limit(struct call *c, const char *author);
 
-/* Replies that something may be tried again after `wait_ms`. */
-void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what);
-
 #endif

@@ -207,11 +207,13 @@ static void handle(void *ctx, struct http_exchange *x)
     enum http_method method = http_method(x);
     char allowed[64];
 
-    if (method == HTTP_OPTIONS) {
+    bool is_whep = strncmp(path, "/v/", 3) == 0 && strstr(path, "/whep") != NULL;
+
+    /* A browser's question before another page's call; a client of WHEP asks in its own name. */
+    if (method == HTTP_OPTIONS && !(is_whep && http_field(x, "Access-Control-Request-Method").at == NULL)) {
         answer_options(x);
         return;
     }
-    bool is_whep = strncmp(path, "/v/", 3) == 0 && strstr(path, "/whep") != NULL;
 
     if (strncmp(path, "/v/", 3) == 0 && !is_whep) {
         playback_answer(a, x);
@@ -259,6 +261,7 @@ struct api *api_new(const struct api_options *options)
     edge_open(a);
     a->per_author = rate_new(options->comments_author_minute, COMMENTS_BURST_SECONDS);
     a->per_address = rate_new(options->comments_address_minute, COMMENTS_BURST_SECONDS);
+    a->offers = rate_new(WEBRTC_OFFERS_ADDRESS_MINUTE, WEBRTC_OFFERS_BURST_SECONDS);
     a->handler = (struct http_handler){.streams_body = streams_body, .handle = handle, .ctx = a};
     return a;
 }
@@ -282,5 +285,6 @@ void api_free(struct api *a)
     free(a->program);
     rate_free(a->per_author);
     rate_free(a->per_address);
+    rate_free(a->offers);
     free(a);
 }

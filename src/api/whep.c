@@ -64,9 +64,19 @@ static void etag(struct call *c, const struct webrtc_reply *r)
 
 /* --- POST /v/{video}/whep ------------------------------------------------------------------------------ */
 
+static bool within_limit(struct call *c)
+{
+    int64_t wait_ms;
+
+    if (!call_is_limited(c) || rate_take(c->api->offers, address_host(http_peer(c->x)), &wait_ms))
+        return true;
+    reply_too_often(c, "too-many", wait_ms, "Too many WebRTC sessions begin from this address.");
+    return false;
+}
+
 static bool check_offer(struct call *c)
 {
-    if (!may_ask(c))
+    if (!may_ask(c) || !within_limit(c))
         return false;
     if (!is_type(c, "application/sdp")) {
         call_problem(c, 415, "not-sdp", "Send an SDP offer as 'Content-Type: application/sdp'.");
@@ -95,13 +105,44 @@ static void offered(void *ctx, const struct webrtc_reply *r)
         etag(c, r);
         call_field(c, "Accept-Patch", "application/trickle-ice-sdpfrag");
         call_field(c, "Matinee-Adapts", "%s", r->adapts);
+        ice_servers_tell(c);
     }
     call_send_later(c);
 }
 
 static void offer(struct call *c)
 {
-    webrtc_offer(c->api->options.webrtc, c->id, http_body(c->x), offered, c);
+    webrtc_offer(c->api->options.webrtc, c->id, http_peer(c->x), http_body(c->x), offered, c);
+}
+
+/* --- OPTIONS /v/{video}/whep: what a client has to know before its offer (RFC 9725 §4.6) --------------------- */
+
+static void tell_options(struct call *c)
+{
+    call_empty(c, 204);
+    call_field(c, "Allow", "POST, OPTIONS");
+    call_field(c, "Accept-Post", "application/sdp");
+    ice_servers_tell(c);
+}
+
+/* --- GET /api/v1/videos/{video}/webrtc ----------------------------------------------------------------------- */
+
+static bool check_look(struct call *c)
+{
+    return call_id(c, "video") && call_view(c);
+}
+
+static void looked(void *ctx, const struct webrtc_reply *r)
+{
+    struct call *c = ctx;
+
+    call_text(c, 200, "application/json", buffer_ref(r->body));
+    call_send_later(c);
+}
+
+static void look(struct call *c)
+{
+    webrtc_look(c->api->options.webrtc, c->id, looked, c);
 }
 
 /* --- PATCH and DELETE of the session --------------------------------------------------------------------- */
@@ -172,6 +213,8 @@ static void end(struct call *c)
 
 const struct route whep_routes[] = {
     {HTTP_POST, "/v/{}/whep", ROUTE_LATER, check_offer, offer},
+    {HTTP_OPTIONS, "/v/{}/whep", 0, may_ask, tell_options},
+    {HTTP_GET, "/api/v1/videos/{}/webrtc", ROUTE_ADMIN | ROUTE_LATER, check_look, look},
     {HTTP_PATCH, "/v/{}/whep/{}", ROUTE_LATER, check_fragment, patch},
     {HTTP_DELETE, "/v/{}/whep/{}", ROUTE_LATER, check_session, end},
     {0, NULL, 0, NULL, NULL},

@@ -168,10 +168,24 @@
 /* Sessions at once: what one core can send of 600 kbit/s, three times over. */
 #define WEBRTC_SESSIONS_MAX 10000
 /* Among them such that have not finished their handshake; and for how long they may take. A browser takes a second. */
-#define WEBRTC_HALF_OPEN_MAX    2000
-#define WEBRTC_HALF_OPEN_MS_MAX 15000
-/* Consent (RFC 7675 §5.1): no authenticated check for so long ends a session. */
-#define WEBRTC_CONSENT_MS_MAX 30000
+#define WEBRTC_HALF_OPEN_MAX 2000
+/* And such of one address: a school behind one NAT whose pages all begin within a second. Beyond either the oldest from
+ * which nothing has come yet makes way: so a flood pushes out itself. */
+#define WEBRTC_HALF_OPEN_ADDRESS_MAX 500
+#define WEBRTC_HALF_OPEN_MS_MAX      15000
+/* Offers of one address a minute, and how many seconds' worth of them at once: 600, that school again. Loopback is free
+ * unless --limit-loopback is given. */
+#define WEBRTC_OFFERS_ADDRESS_MINUTE 1200
+#define WEBRTC_OFFERS_BURST_SECONDS  30
+/* STUN from addresses and ports that nobody's true check came from: a viewer needs ten of them. What is more is not even read. */
+#define WEBRTC_STRANGERS_ADDRESS_MINUTE 12000
+#define WEBRTC_STRANGERS_BURST_SECONDS  10
+/* How long a password for a TURN server is good that is made for one viewer: it is asked for at the beginning of a connection,
+ * and again with each renewal of its allocation, for the length of a show. */
+#define TURN_CREDENTIAL_SECONDS 43200
+/* Consent: no authenticated check for so long ends a session. RFC 7675 §5.1 says 30 s; browsers check every 2.5 s and
+ * others every 5, so whoever has missed three is not behind a tunnel but gone. */
+#define WEBRTC_CONSENT_MS_MAX 15000
 /* An SSL object holds 70 KB; the peer repeats its last flight for so long if our answer to it is lost. */
 #define DTLS_LINGER_MS 5000
 /* After handshakes the heap is given back to the kernel so often: it takes a pool thread milliseconds. */
@@ -191,6 +205,15 @@
 #define WEBRTC_REPAIRS_A_SECOND_MAX 2000
 /* A keyframe is repeated for a viewer who asks (PLI) at most so often. */
 #define WEBRTC_PLI_MS_MIN 1000
+/* A viewer on the lower rendition comes back when its line was clean for so long; whoever falls again soon waits twice as
+ * long each time, up to the second. */
+#define LINE_CLEAN_MS_MIN 10000
+#define LINE_CLEAN_MS_MAX 120000
+/* A viewer that changes is held at the place where the other rendition's keyframe is to come; the encoder is late by
+ * tens of milliseconds, and what is later than this is not waited for. */
+#define WEBRTC_HOLD_MS_MAX 400
+/* Nobody wants the lower rendition: its encoder goes on for so long. */
+#define WEBRTC_LOW_REST_MS 5000
 /* Over TCP: what is queued for a viewer who does not keep up before pictures are left out up to the next keyframe. */
 #define WEBRTC_TCP_QUEUE_BYTES_MAX 1048576
 /* What waits for the process that converts a stream; beyond it frames are left out up to the next keyframe. */

@@ -62,6 +62,7 @@ struct house {
     struct http_server *http;
     struct rtmp_server *rtmp, *rtmps;
     struct webrtc *webrtc;
+    struct ice_servers *ice_servers;
     struct address http_at, rtmp_at, rtmps_at, webrtc_at;
 };
 
@@ -74,6 +75,13 @@ static struct option serve_options[] = {
      "WebRTC playback: the one port, UDP and TCP, of all its sessions [127.0.0.1:8443, or a free one where that is taken]",
      NULL},
     {"webrtc-public", "ADDR", NULL, "the address that WebRTC viewers are told, where it is another (1:1 NAT)",
+     NULL},
+    {"ice-server", "LIST", NULL,
+     "STUN and TURN servers that WebRTC viewers may use: turn:HOST[:PORT][?transport=udp],stun:HOST", NULL},
+    {"turn-user", "NAME", NULL, "of the TURN servers; with --turn-password", NULL},
+    {"turn-password", "TEXT", NULL, "of the TURN servers; every viewer is told it", NULL},
+    {"turn-secret", "TEXT", NULL,
+     "instead of both: shared with the TURN servers (coturn: use-auth-secret), for passwords of twelve hours",
      NULL},
     {"tls-cert", "FILE", NULL, "PEM certificate chain: HTTP and RTMPS speak TLS; read again on SIGHUP", NULL},
     {"tls-key", "FILE", NULL, "PEM private key", NULL},
@@ -304,12 +312,22 @@ static unsigned port_of(const struct address *a)
 
 static enum err open_webrtc(struct house *h, const char *program)
 {
+    const struct ice_options ice = {.list = config_text(h->options, "ice-server"),
+                                    .user = config_text(h->options, "turn-user"),
+                                    .password = config_text(h->options, "turn-password"),
+                                    .secret = config_text(h->options, "turn-secret")};
     const char *public_host = config_text(h->options, "webrtc-public");
-    const struct webrtc_options options = {
-        .net = h->net, .live = h->live, .public_host = public_host, .program = program};
+    const struct webrtc_options options = {.net = h->net,
+                                           .live = h->live,
+                                           .public_host = public_host,
+                                           .program = program,
+                                           .limit_loopback =
+                                               config_text(h->options, "limit-loopback") != NULL};
     bool any = h->webrtc_at.size == 0;
     enum err e;
 
+    if ((e = ice_servers_new(&h->ice_servers, &ice, h->why)) != ERR_OK)
+        return e;
     if (any)
         (void)address_parse(WEBRTC_AT, &h->webrtc_at);
     e = webrtc_open(&h->webrtc, &options, &h->webrtc_at);
@@ -345,6 +363,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .ladder = h->ladder,
                                       .booking = h->booking,
                                       .webrtc = h->webrtc,
+                                      .ice_servers = h->ice_servers,
                                       .tickets = h->tickets,
                                       .comments = h->comments,
                                       .comments_author_minute = h->author_minute,
@@ -394,6 +413,7 @@ static void close_house(struct house *h)
         net_stop(h->net);
     api_free(h->api);
     webrtc_close(h->webrtc);
+    ice_servers_free(h->ice_servers);
     comments_close(h->comments);
     bus_close(h->bus);
     ladder_close(h->ladder);

@@ -1,5 +1,5 @@
 /* media/live_picture.c - a live stream's pictures again, as a browser can show them as they come: no B-frames, no more than
- * 720 lines, encoded without looking ahead. */
+ * so many lines, encoded without looking ahead. */
 #include "media/av_int.h"
 
 #include "base/mem.h"
@@ -7,9 +7,7 @@
 #include <libavutil/opt.h>
 #include <stdlib.h>
 
-#define HEIGHT_MAX 720
-#define KEY_TICKS  (2 * CMAF_VIDEO_TIMESCALE)
-#define CRF        24
+#define CRF 24
 /* Bits a second at most, by picture size: what 720p of a stage takes, and its share for smaller ones. */
 #define BITS_A_PIXEL 3
 #define BITRATE_MIN  400000
@@ -20,6 +18,7 @@ struct live_picture {
     AVCodecContext *decoder, *encoder;
     struct scaler *scaler;
     struct rung rung;
+    uint32_t height_max, bits_max; /* bits_max 0: what suits the size */
     AVFrame *raw;
     AVPacket *packet;
     struct builder record;
@@ -46,12 +45,15 @@ static AVCodecContext *decoder_open(enum codec codec, struct bytes record)
     return d;
 }
 
-enum err live_picture_new(struct live_picture **out, enum codec codec, struct bytes record)
+enum err live_picture_new(struct live_picture **out, enum codec codec, struct bytes record,
+                          uint32_t height_max, uint32_t bits_max)
 {
     struct live_picture *p = mem_new(sizeof *p);
 
     *out = NULL;
     p->last_key = p->last_pts = INT64_MIN;
+    p->height_max = height_max ? height_max : LIVE_PICTURE_HEIGHT;
+    p->bits_max = bits_max;
     p->decoder = decoder_open(codec, record);
     p->raw = av_frame_alloc();
     p->packet = av_packet_alloc();
@@ -76,15 +78,15 @@ void live_picture_free(struct live_picture *p)
     free(p);
 }
 
-static void choose_size(struct rung *r, const AVFrame *f)
+static void choose_size(struct rung *r, const AVFrame *f, uint32_t height_max)
 {
-    int64_t height = f->height < HEIGHT_MAX ? f->height : HEIGHT_MAX;
+    int64_t height = f->height < (int64_t)height_max ? f->height : (int64_t)height_max;
 
     r->height = (uint32_t)height & ~1u;
     r->width = (uint32_t)(height * f->width / f->height) & ~1u;
 }
 
-static AVCodecContext *x264_open(const struct rung *r, const AVFrame *like)
+static AVCodecContext *x264_open(const struct rung *r, const AVFrame *like, uint32_t bits_max)
 {
     const AVCodec *codec = avcodec_find_encoder_by_name("libx264");
     AVCodecContext *c = codec ? avcodec_alloc_context3(codec) : NULL;
@@ -105,6 +107,8 @@ static AVCodecContext *x264_open(const struct rung *r, const AVFrame *like)
     c->thread_count = 2;
     c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
     c->rc_max_rate = bits > BITRATE_MIN ? bits : BITRATE_MIN;
+    if (bits_max > 0 && bits_max < c->rc_max_rate)
+        c->rc_max_rate = bits_max;
     c->rc_buffer_size = (int)(c->rc_max_rate / 2);
     av_opt_set(c->priv_data, "preset", PRESET, 0);
     av_opt_set(c->priv_data, "tune", "zerolatency", 0);
@@ -124,7 +128,7 @@ static bool prepare(struct live_picture *p, const AVFrame *f)
 
     if (f->width <= 0 || f->height < 2)
         return false;
-    choose_size(&wanted, f);
+    choose_size(&wanted, f, p->height_max);
     if (p->encoder != NULL && wanted.width == p->rung.width && wanted.height == p->rung.height)
         return true;
     avcodec_free_context(&p->encoder);
@@ -133,7 +137,7 @@ static bool prepare(struct live_picture *p, const AVFrame *f)
     p->rung = wanted;
     p->scaler = scaler_new(&wanted);
     p->last_key = INT64_MIN;
-    p->encoder = x264_open(&wanted, f);
+    p->encoder = x264_open(&wanted, f, p->bits_max);
     return p->encoder != NULL && record_of(p->encoder, CODEC_H264, &p->record) == ERR_OK;
 }
 
@@ -165,7 +169,7 @@ static bool encode(struct live_picture *p,
                 scaler_picture(p->scaler, p->raw, &scaled) == ERR_OK && (f = av_frame_clone(scaled)) != NULL;
 
     if (good) {
-        bool key = p->last_key == INT64_MIN || p->raw->pts - p->last_key >= KEY_TICKS;
+        bool key = p->last_key == INT64_MIN || p->raw->pts - p->last_key >= LIVE_PICTURE_KEY_TICKS;
 
         f->pts = p->last_pts = p->raw->pts;
         f->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;

@@ -176,10 +176,16 @@ void live_sound_free(struct live_sound *s); /* accepts NULL */
 void live_sound_add(struct live_sound *s, const struct sample *frame,
                     void (*made)(void *ctx, const struct sample *packet), void *ctx);
 
-/* Pictures as H.264 without B-frames, at most 720 lines of them, a keyframe every two seconds. */
+/* Pictures as H.264 without B-frames; the first of every two seconds is a keyframe: the one at or after LIVE_PICTURE_KEY_TICKS
+ * behind the keyframe before. */
 struct live_picture;
 
-must_check enum err live_picture_new(struct live_picture **out, enum codec codec, struct bytes record);
+#define LIVE_PICTURE_KEY_TICKS (2 * CMAF_VIDEO_TIMESCALE)
+#define LIVE_PICTURE_HEIGHT    720
+
+/* At most `height_max` lines (0: LIVE_PICTURE_HEIGHT) and `bits_max` a second (0: what suits the size). */
+must_check enum err live_picture_new(struct live_picture **out, enum codec codec, struct bytes record,
+                                     uint32_t height_max, uint32_t bits_max);
 void live_picture_free(struct live_picture *p); /* accepts NULL */
 /* Adds a sample; `made` gets every picture as it is done, in the order of pts. `record` (its avcC) is the same bytes for all of
  * one size. What cannot be decoded is left out. */

@@ -86,3 +86,15 @@ bool address_is_loopback(const struct address *a)
     return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
            (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127);
 }
+
+struct bytes address_host(const struct address *a)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a->socket;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a->socket;
+
+    if (a->socket.ss_family == AF_INET)
+        return bytes_of(&v4->sin_addr, sizeof v4->sin_addr);
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        return bytes_of(v6->sin6_addr.s6_addr + 12, 4);
+    return bytes_of(&v6->sin6_addr, 8);
+}

@@ -82,6 +82,8 @@ struct address {
 bool address_parse(const char *text, struct address *out);
 const char *address_text(const struct address *a, char text[ADDRESS_TEXT_SIZE]); /* with the port */
 bool address_is_loopback(const struct address *a);
+/* Whose it is, for counting: without its port; IPv6 by its network, for that is what a peer has all of. Lies in *a. */
+struct bytes address_host(const struct address *a);
 
 /* --- TLS --------------------------------------------------------------------------------------------- */
 

@@ -81,7 +81,7 @@ static enum err take(struct child *c, const struct companion_frame *f)
     }
     if (f->kind == COMPANION_TRACK) {
         live_picture_free(c->picture);
-        return live_picture_new(&c->picture, f->codec, f->payload);
+        return live_picture_new(&c->picture, f->codec, f->payload, f->height, f->rate);
     }
     if (is_sound(f->codec) && c->sound != NULL)
         live_sound_add(c->sound, &s, sound_made, c);

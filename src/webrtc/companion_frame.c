@@ -13,7 +13,7 @@ void companion_frame_write(struct builder *out, const struct companion_frame *f)
     builder_u8(out, f->keyframe);
     builder_u8(out, 0);
     builder_be32(out, f->rate);
-    builder_be32(out, 0);
+    builder_be32(out, f->height);
     builder_be64(out, (uint64_t)f->dts);
     builder_be64(out, (uint64_t)f->pts);
     builder_add(out, f->payload);
@@ -29,7 +29,7 @@ long companion_frame_parse(struct companion_frame *out, struct bytes in)
     out->keyframe = cursor_u8(&c) != 0;
     (void)cursor_u8(&c);
     out->rate = cursor_be32(&c);
-    (void)cursor_be32(&c);
+    out->height = cursor_be32(&c);
     out->dts = (int64_t)cursor_be64(&c);
     out->pts = (int64_t)cursor_be64(&c);
     if (c.short_of)

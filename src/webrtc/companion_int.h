@@ -19,7 +19,9 @@ struct companion_frame {
         COMPANION_SAMPLE
     } kind; /* a configuration (`codec`, `rate`), or a sample of it */
     enum codec codec;
-    uint32_t rate; /* of a sound's configuration */
+    uint32_t
+        rate; /* of a sound's configuration; of a picture's: bits a second at most, 0: what suits the size */
+    uint32_t height; /* of a picture's configuration: lines at most; 0: LIVE_PICTURE_HEIGHT */
     bool keyframe;
     int64_t dts, pts;
     struct bytes payload;

@@ -288,3 +288,8 @@ void dtls_goodbye(struct dtls *d)
     ERR_clear_error();
     SSL_shutdown(d->ssl);
 }
+
+void farewell_of(struct farewell *out, const struct dtls *d)
+{
+    farewell_begin(out, d->ssl);
+}

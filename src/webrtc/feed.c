@@ -14,8 +14,6 @@
 #include <stdlib.h>
 
 #define SOUND_RATE 48000
-/* Pieces of one picture: a keyframe of 8 MB. */
-#define PIECES_MAX 8192
 /* A viewer who catches up is looked at so often. */
 #define PUMP_MS 8
 /* An offer waits so long for a publisher who is about to send. */
@@ -27,9 +25,6 @@ METRIC_HISTOGRAM_OF(
     added_us, "matinee_webrtc_added_microseconds",
     "From a picture's last byte received to its last packet given to the kernel, over all viewers", "track",
     250, 500, 1000, 2000, 3000, 4000, 5000, 10000, 20000, 50000, 100000);
-METRIC(left_out, METRIC_COUNTER, "matinee_webrtc_pictures_left_out_total",
-       "B-frames not sent to WebRTC viewers");
-
 /* --- sending ------------------------------------------------------------------------------------------- */
 
 static void pump(void *ctx)
@@ -58,6 +53,9 @@ static void second(void *ctx)
 
     live_video_hurry(f->room->options.live, f->video);
     server_trim(f->room, now);
+    for (int i = 0; i < QUALITIES; i++)
+        pictures_second(&f->pictures[i]);
+    low_second(f, now);
     list_each(&f->viewers, at, after)
     {
         viewer_report(container_of(at, struct viewer, link), now);
@@ -94,63 +92,41 @@ static void follow_again(void *ctx)
 
     live_unfollow(f->follower);
     f->follower = live_follow(f->room->options.live, f->video, f->room->loop, told, f);
-    f->ring.key = RING_NONE;
-    f->shown_90k = INT64_MIN;
+    pictures_break(&f->pictures[QUALITY_FULL]);
     if (f->follower == NULL) /* it has ended meanwhile, and told the follower that was */
         feed_free(f);
 }
 
-/* Whether it comes after all that were sent, as a browser needs it. */
+/* A picture that comes too late for a browser's order is left out; where others depend on it, all are encoded anew. */
 static bool is_in_order(struct feed *f, const struct sample *s)
 {
-    if (s->keyframe || s->pts > f->shown_90k) {
-        f->shown_90k = s->pts;
+    struct pictures *p = &f->pictures[QUALITY_FULL];
+
+    if (pictures_in_order(p, s))
         return true;
-    }
-    metric_add(&left_out, 1);
     f->drops = true;
-    if (!f->encodes && h264_is_reference(&f->sets, s->payload)) {
+    if (!f->encodes && h264_is_reference(&p->sets, s->payload)) {
         f->encodes = true;
         timer_start(f->room->loop, &f->turn, 0, follow_again, f);
     }
     return false;
 }
 
-static void add_packets(struct feed *f, const struct sample *s, struct buffer *bytes,
-                        const struct rtp_piece *pieces, size_t count)
-{
-    int64_t now = clock_mono_ms();
-
-    if (s->keyframe)
-        f->ring.key = f->ring.next;
-    for (size_t i = 0; i < count; i++)
-        ring_add(&f->ring, &(struct ring_packet){.bytes = bytes,
-                                                 .at = pieces[i].at,
-                                                 .size = pieces[i].size,
-                                                 .marker = i + 1 == count,
-                                                 .timestamp = (uint32_t)s->pts + f->video_shift,
-                                                 .dts_ms = s->dts / 90,
-                                                 .added_ms = now});
-    ring_trim(&f->ring, now);
-}
-
 static void take_picture(struct feed *f, const struct sample *s)
 {
-    static _Thread_local struct rtp_piece pieces[PIECES_MAX];
-    struct builder bytes = {0};
-    struct buffer *cut;
-    long count;
+    struct pictures *p = &f->pictures[QUALITY_FULL];
 
-    f->awaits_key = f->awaits_key && !s->keyframe;
-    if (f->awaits_key || !is_in_order(f, s))
-        return;
-    count = rtp_cut(&f->sets, s->payload, s->keyframe, &bytes, pieces, PIECES_MAX);
-    cut = builder_finish(&bytes);
-    if (count < 0)
-        f->awaits_key = true; /* damaged, or larger than anybody's picture: what follows cannot be decoded */
-    else
-        add_packets(f, s, cut, pieces, (size_t)count);
-    buffer_unref(cut);
+    p->awaits_key = p->awaits_key && !s->keyframe;
+    if (!p->awaits_key && is_in_order(f, s))
+        pictures_add(p, s, f->video_shift);
+}
+
+void feed_wish(struct feed *f, struct viewer *v, enum quality wants)
+{
+    v->wants = wants;
+    v->held = false;
+    if (wants == QUALITY_LOW)
+        low_begin(f);
 }
 
 /* --- sound ----------------------------------------------------------------------------------------------- */
@@ -178,11 +154,8 @@ static void made(void *ctx, const struct companion_frame *c)
     if (c->codec == CODEC_OPUS && c->kind == COMPANION_SAMPLE) {
         take_sound(f, c->pts, c->payload);
     } else if (c->codec == CODEC_H264 && c->kind == COMPANION_TRACK) {
-        buffer_unref(f->made_record);
-        f->made_record = buffer_copy(c->payload);
-        if (h264_sets_parse(&f->sets, buffer_bytes(f->made_record)) != ERR_OK)
-            f->awaits_key = true;
-    } else if (c->codec == CODEC_H264 && f->made_record != NULL) {
+        pictures_made_record(&f->pictures[QUALITY_FULL], c->payload);
+    } else if (c->codec == CODEC_H264 && f->pictures[QUALITY_FULL].made_record != NULL) {
         take_picture(f, &s);
         feed_flush(f);
     }
@@ -266,9 +239,10 @@ static void take_track(struct feed *f, const struct followed *what)
     f->record[what->track] = buffer_ref(what->record);
     f->config[what->track] = what->config;
     if (what->track == TRACK_VIDEO) {
-        f->awaits_key = true;
+        f->pictures[QUALITY_FULL].awaits_key = true;
         f->encodes |= what->config.codec != CODEC_H264;
-        if (!f->encodes && h264_sets_parse(&f->sets, buffer_bytes(what->record)) != ERR_OK)
+        if (!f->encodes && !pictures_record(&f->pictures[QUALITY_FULL], buffer_bytes(what->record),
+                                            what->config.width, what->config.height))
             f->config[TRACK_VIDEO].codec = CODEC_NONE; /* live has parsed it; this does not happen */
     }
     if (f->companion[what->track] != NULL)
@@ -315,8 +289,8 @@ static void told(void *ctx, const struct followed *what)
         take_sample(f, what);
         break;
     case FOLLOWED_BREAK: /* who comes now waits for the publisher */
-        f->ring.key = RING_NONE;
-        f->awaits_key = true;
+        f->pictures[QUALITY_FULL].ring.key = RING_NONE;
+        f->pictures[QUALITY_FULL].awaits_key = true;
         f->anchored = false;
         break;
     case FOLLOWED_END:
@@ -331,6 +305,8 @@ static void told(void *ctx, const struct followed *what)
 struct offer {
     struct list link;
     struct buffer *text;
+    uint8_t host[16];
+    size_t host_size;
     webrtc_told *told;
     void *ctx;
 };
@@ -358,12 +334,17 @@ static void answer(struct feed *f, const struct offer *o)
                                        : f->drops ? "drops-b-frames"
                                                   : "none"};
     struct sdp_offer *offer = mem_new(sizeof *offer);
+    struct bytes host = bytes_of(o->host, o->host_size);
 
     r.e = refuse(f, &r.why);
     if (r.e == ERR_OK)
         r.e = sdp_offer_parse(offer, buffer_bytes(o->text), profile_of(f), &r.why);
+    if (r.e == ERR_OK && !gate_admits(f->room, host)) {
+        r.e = ERR_BUSY;
+        r.why = "there are too many WebRTC sessions; try again in a moment";
+    }
     if (r.e == ERR_OK) {
-        struct viewer *v = viewer_new(f, offer);
+        struct viewer *v = viewer_new(f, offer, host);
 
         r.body = viewer_answer(v);
         memcpy(r.session, v->id, sizeof r.session);
@@ -389,11 +370,13 @@ static void answer_offers(void *ctx)
         timer_start(f->room->loop, &f->rest, REST_MS, end, f);
 }
 
-void feed_offer(struct feed *f, struct bytes offer, webrtc_told *tell, void *ctx)
+void feed_offer(struct feed *f, struct bytes offer, struct bytes host, webrtc_told *tell, void *ctx)
 {
     struct offer *o = mem_new(sizeof *o);
 
     *o = (struct offer){.text = buffer_copy(offer), .told = tell, .ctx = ctx};
+    o->host_size = host.size < sizeof o->host ? host.size : sizeof o->host;
+    memcpy(o->host, host.at, o->host_size);
     list_init(&o->link);
     list_push(&f->offers, &o->link);
     if (f->known)
@@ -430,8 +413,8 @@ struct feed *feed_watch(struct webrtc *w, struct ulid video)
     f->sound_ssrc = (random[2] & ~3u) | 4;
     f->video_shift = random[3];
     f->sound_shift = random[4];
-    f->ring.key = RING_NONE;
-    f->shown_90k = INT64_MIN;
+    for (int i = 0; i < QUALITIES; i++)
+        pictures_begin(&f->pictures[i]);
     list_init(&f->viewers);
     list_init(&f->offers);
     map_put(w->feeds, key_of(&video), f);
@@ -443,10 +426,10 @@ static void free_later(void *ctx)
 {
     struct feed *f = ctx;
 
-    ring_drop(&f->ring);
+    for (int i = 0; i < QUALITIES; i++)
+        pictures_drop(&f->pictures[i]);
     for (int t = 0; t < TRACK_COUNT; t++)
         buffer_unref(f->record[t]);
-    buffer_unref(f->made_record);
     free(f);
 }
 
@@ -467,6 +450,7 @@ void feed_free(struct feed *f)
     timer_stop(&f->rest);
     timer_stop(&f->turn);
     end_companions(f);
+    low_end(f);
     live_unfollow(f->follower);
     map_remove(w->feeds, key_of(&f->video));
     loop_after_turn(w->loop, free_later, f);

@@ -3,6 +3,7 @@
 #define MATINEE_WEBRTC_ROOM_INT_H
 
 #include "base/map.h"
+#include "base/rate.h"
 #include "base/ulid.h"
 #include "webrtc/companion_int.h"
 #include "webrtc/webrtc_int.h"
@@ -40,6 +41,37 @@ void ring_add(struct ring *r, const struct ring_packet *p);
 void ring_trim(struct ring *r, int64_t now_ms);
 const struct ring_packet *ring_at(const struct ring *r, uint64_t index); /* from first to next */
 
+/* --- pictures.c ----------------------------------------------------------------------------------------- */
+
+/* A viewer is on one of these at a time. Both are on the feed's one timeline. */
+enum quality { QUALITY_FULL, QUALITY_LOW, QUALITIES };
+
+/* One rendition's pictures as packets. */
+struct pictures {
+    struct h264_sets sets;
+    struct buffer *made_record; /* where it is encoded anew */
+    uint32_t width, height;     /* 0: not known yet */
+    struct ring ring;
+    bool awaits_key;      /* pictures are left out up to the next keyframe */
+    int64_t shown_90k;    /* the furthest pts of a picture that was sent */
+    uint64_t bytes;       /* since the rate was taken last */
+    uint32_t bits_second; /* what it takes, over some seconds */
+};
+
+void pictures_begin(struct pictures *p);
+void pictures_drop(struct pictures *p);
+/* The publisher is gone, or it all comes once more: nobody joins before the next keyframe. */
+void pictures_break(struct pictures *p);
+/* What a decoder must know of what follows, an avcC. False: it is none. */
+must_check bool pictures_record(struct pictures *p, struct bytes record, uint32_t width, uint32_t height);
+/* The same of an encoder of ours; its bytes are copied. */
+void pictures_made_record(struct pictures *p, struct bytes record);
+/* Whether it comes after all that were sent, as a browser needs it; if so that is where it is now. */
+bool pictures_in_order(struct pictures *p, const struct sample *s);
+/* Cuts one into packets. `shift` is between pts and RTP's clock. */
+void pictures_add(struct pictures *p, const struct sample *s, uint32_t shift);
+void pictures_second(struct pictures *p); /* takes the rate */
+
 /* --- send.c ------------------------------------------------------------------------------------------- */
 
 #define OUTBOX_BYTES  2097152
@@ -72,14 +104,18 @@ struct numbering {
 #define VIEWER_ADDRESSES 4
 
 struct viewer {
-    struct list link; /* of its feed */
+    struct list link;    /* of its feed */
+    struct list waiting; /* the room's, until it plays */
+    uint8_t host[16];    /* address_host() of who asked */
+    uint8_t host_size;
     struct webrtc *room;
     struct feed *feed;
     char id[WEBRTC_SESSION_SIZE];
     char ufrag[12], password[28];
     enum { VIEWER_NEW, VIEWER_SHAKES, VIEWER_PLAYS, VIEWER_OVER } state;
-    struct sdp_offer *offer; /* until the keys are there */
-    struct dtls *dtls;       /* until the peer can't repeat its last flight any more */
+    struct sdp_offer *offer;  /* until the keys are there */
+    struct dtls *dtls;        /* until the peer can't repeat its last flight any more */
+    struct farewell farewell; /* by which its end is known afterwards */
     struct srtp srtp;
     struct timer timer; /* of the handshake */
     int64_t began_ms, heard_ms, shook_ms;
@@ -91,7 +127,13 @@ struct viewer {
     struct numbering video, sound;
     int rtx_type, playout_delay;
     uint32_t rtx_next;
-    uint64_t cursor; /* of the ring: the next to send; RING_NONE: waits for a keyframe */
+    enum quality has, wants; /* they differ until a keyframe comes at which they can be exchanged */
+    struct line line;
+    uint32_t sent_timestamp; /* of the last picture that was sent */
+    bool held; /* it waits for the other rendition's keyframe that stands at `held_at`, since then */
+    uint32_t held_at;
+    int64_t held_ms;
+    uint64_t cursor; /* of its rendition's ring: the next to send; RING_NONE: waits for a keyframe */
     bool paced;      /* it catches up, from pace_ms on, when pace_dts_ms was due */
     int64_t pace_ms, pace_dts_ms;
     int64_t repaired_ms, keyed_ms; /* the second in which `repairs` were; the last answer to a PLI */
@@ -113,8 +155,10 @@ struct webrtc {
     bool closed;
     struct map *by_id, *by_ufrag, *by_address, *feeds;
     size_t half_open;
-    size_t dropped;     /* SSL objects let go since the heap was last given back */
-    int64_t trimmed_ms; /* when that was */
+    struct list waiting;    /* those, the oldest first */
+    struct rate *strangers; /* STUN from where no true check has come */
+    size_t dropped;         /* SSL objects let go since the heap was last given back */
+    int64_t trimmed_ms;     /* when that was */
     struct outbox outbox;
     struct list connections; /* TCP */
 };
@@ -124,9 +168,15 @@ struct webrtc {
 void server_trim(struct webrtc *w, int64_t now_ms);
 void server_forget(struct webrtc *w, const struct viewer *v); /* closes its TCP connections, gently */
 
+/* gate.c */
+/* Whether one more session of this host may begin; another may have ended for it. */
+bool gate_admits(struct webrtc *w, struct bytes host);
+/* Whether a STUN message from here is to be read at all. */
+bool gate_hears(struct webrtc *w, const struct address *from);
+
 /* session.c */
-/* Makes a viewer of the feed of an offer, and prints the answer. */
-struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer);
+/* Makes a viewer of the feed of an offer that came from `host`, and prints the answer. */
+struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer, struct bytes host);
 struct buffer *viewer_answer(struct viewer *v);
 void viewer_etag(const struct viewer *v, char etag[WEBRTC_ETAG_SIZE]);
 /* Ends it, and tells the peer. It is freed at the end of the turn. */
@@ -148,6 +198,8 @@ bool viewer_send_pictures(struct viewer *v, int64_t now_ms);
 void viewer_send_sound(struct viewer *v, uint64_t index, uint32_t timestamp, struct bytes payload);
 /* Repeats one packet over RTX, if it is there and the viewer has not had too many. */
 void viewer_repair(struct viewer *v, uint64_t index, int64_t now_ms);
+/* The ring of the rendition that it has. */
+const struct ring *viewer_ring(const struct viewer *v);
 /* The ring's index of a number that was sent; RING_NONE where there is none. */
 uint64_t viewer_index_of(const struct viewer *v, uint16_t number);
 
@@ -168,11 +220,8 @@ struct feed {
     struct timer rest;     /* nobody watches: it ends in a moment */
     struct codec_config config[TRACK_COUNT];
     struct buffer *record[TRACK_COUNT];
-    struct h264_sets sets;      /* of what is sent */
-    struct buffer *made_record; /* where that is encoded anew */
-    struct ring ring;
-    bool awaits_key;                          /* pictures are left out up to the next keyframe */
-    int64_t shown_90k;                        /* the furthest pts of a picture that was sent */
+    struct pictures pictures[QUALITIES];
+    struct low *low;                          /* what makes the lower rendition; NULL: nobody wants it */
     bool drops;                               /* pictures that nothing depends on are left out */
     bool encodes;                             /* pictures are encoded anew */
     struct companion *companion[TRACK_COUNT]; /* what converts the sound, and the pictures; NULL: not now */
@@ -193,8 +242,22 @@ void feed_remove(struct feed *f, struct viewer *v);
 /* Sends everybody what is due. */
 void feed_flush(struct feed *f);
 /* Takes what an offer is to be answered with once it is known what the video is: now, or soon. */
-void feed_offer(struct feed *f, struct bytes offer, webrtc_told *tell, void *ctx);
+void feed_offer(struct feed *f, struct bytes offer, struct bytes host, webrtc_told *tell, void *ctx);
+/* Has this viewer's rendition changed to this one as soon as it can be. */
+void feed_wish(struct feed *f, struct viewer *v, enum quality wants);
 /* What the clock of a stream shows at this wall time, for sender reports. */
 uint32_t feed_timestamp(const struct feed *f, bool sound, int64_t wall_us);
+
+/* --- look.c ------------------------------------------------------------------------------------------------ */
+
+void look_print(struct builder *out, const struct feed *f); /* NULL: nobody watches */
+
+/* --- low.c ------------------------------------------------------------------------------------------------- */
+
+/* Begins the lower rendition where it is not made yet. It is there a moment later, or not at all: then viewers are told so. */
+void low_begin(struct feed *f);
+/* Ends it when nobody has wanted it for a while. Once a second. */
+void low_second(struct feed *f, int64_t now_ms);
+void low_end(struct feed *f); /* at once; where there is none, nothing */
 
 #endif

@@ -56,6 +56,12 @@ static void read_blocks(struct rtcp_heard *h, struct cursor *c, unsigned count)
         if (!h->has_loss || block.at[4] > h->loss)
             h->loss = block.at[4];
         h->has_loss = true;
+        if (h->block_count == RTCP_BLOCKS_MAX)
+            continue;
+        struct cursor source = cursor_of(block);
+
+        h->blocks[h->block_count].ssrc = cursor_be32(&source);
+        h->blocks[h->block_count++].loss = block.at[4];
     }
 }
 

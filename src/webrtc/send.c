@@ -13,6 +13,11 @@ METRIC(packets_repaired, METRIC_COUNTER, "matinee_webrtc_packets_repaired_total"
 METRIC(tcp_skips, METRIC_COUNTER, "matinee_webrtc_tcp_skips_total",
        "Times a viewer over TCP did not keep up and was sent on to the next keyframe");
 
+METRIC(lowered, METRIC_COUNTER, "matinee_webrtc_lowered_total",
+       "Times a WebRTC viewer was put on the lower rendition");
+METRIC(raised, METRIC_COUNTER, "matinee_webrtc_raised_total",
+       "Times a WebRTC viewer was put back on the full rendition");
+
 /* --- the outbox ---------------------------------------------------------------------------------------- */
 
 void outbox_flush(struct outbox *o)
@@ -37,6 +42,11 @@ static void outbox_add(struct outbox *o, const struct address *to, size_t size, 
         (struct udp_train){.to = &o->to[o->count], .at = o->bytes + o->size, .size = size, .piece = piece};
     o->count++;
     o->size += size;
+}
+
+const struct ring *viewer_ring(const struct viewer *v)
+{
+    return &v->feed->pictures[v->has].ring;
 }
 
 /* --- one packet ---------------------------------------------------------------------------------------- */
@@ -70,7 +80,7 @@ static void send_framed(struct viewer *v, const uint8_t *at, size_t size)
 
 static size_t picture_packet(struct viewer *v, uint64_t index, uint8_t *to)
 {
-    const struct ring_packet *p = ring_at(&v->feed->ring, index);
+    const struct ring_packet *p = ring_at(viewer_ring(v), index);
     const struct rtp_header h = {.marker = p->marker,
                                  .type = (uint8_t)v->video.type,
                                  .timestamp = p->timestamp,
@@ -79,6 +89,7 @@ static size_t picture_packet(struct viewer *v, uint64_t index, uint8_t *to)
 
     v->video.packets++;
     v->video.bytes += p->size;
+    v->sent_timestamp = p->timestamp;
     return protect(v, &h, number_of(&v->video, index), bytes_of(NULL, 0),
                    bytes_of(p->bytes->data + p->at, p->size), to);
 }
@@ -106,7 +117,7 @@ static void send_run(struct viewer *v, uint64_t from, uint64_t to)
 
     metric_add(&packets_sent, (long long)(to - from));
     while (from < to) {
-        size_t count = train_length(&v->feed->ring, from, to), size = 0, piece = 0;
+        size_t count = train_length(viewer_ring(v), from, to), size = 0, piece = 0;
         uint8_t *at = outbox_room(o);
 
         for (size_t i = 0; i < count; i++) {
@@ -125,10 +136,40 @@ static void send_run(struct viewer *v, uint64_t from, uint64_t to)
     }
 }
 
-/* Where the viewer may get to now. */
-static uint64_t limit_of(const struct viewer *v, int64_t now_ms)
+/* How far on RTP's clock, which goes round, `a` is behind `b`. */
+static int32_t later_by(uint32_t a, uint32_t b)
 {
-    const struct ring *r = &v->feed->ring;
+    return (int32_t)(a - b);
+}
+
+/* A viewer that is to change is held where the other rendition's next keyframe will stand, if that is known and it is not past: what is
+ * sent before it goes on to it without a picture twice. The encoder of the lower one says where by its habit. */
+static uint64_t hold(struct viewer *v, uint64_t to, int64_t now_ms)
+{
+    const struct ring *r = viewer_ring(v), *other = &v->feed->pictures[v->wants].ring;
+    uint64_t at = v->cursor;
+    uint32_t key;
+
+    if (v->wants != QUALITY_LOW || v->has == v->wants || other->key == RING_NONE || v->video.packets == 0)
+        return to;
+    key = ring_at(other, other->key)->timestamp + LIVE_PICTURE_KEY_TICKS;
+    if (later_by(key, v->sent_timestamp) <= 0)
+        return to;
+    while (at < to && later_by(ring_at(r, at)->timestamp, key) < 0)
+        at++;
+    if (at == to)
+        return to;
+    if (!v->held || v->held_at != key)
+        v->held_ms = now_ms;
+    v->held = true;
+    v->held_at = key;
+    return now_ms - v->held_ms > WEBRTC_HOLD_MS_MAX ? to : at;
+}
+
+/* Where the viewer may get to now. */
+static uint64_t limit_of(struct viewer *v, int64_t now_ms)
+{
+    const struct ring *r = viewer_ring(v);
     uint64_t to = r->next;
 
     if (v->paced) {
@@ -138,13 +179,14 @@ static uint64_t limit_of(const struct viewer *v, int64_t now_ms)
         while (to < r->next && ring_at(r, to)->dts_ms <= due)
             to++;
     }
+    to = hold(v, to, now_ms);
     return to - v->cursor > WEBRTC_TURN_PACKETS_MAX ? v->cursor + WEBRTC_TURN_PACKETS_MAX : to;
 }
 
 /* The numbers go on without a gap where packets are passed over: a gap would be asked for. */
 static void jump(struct viewer *v, uint64_t to, int64_t now_ms)
 {
-    const struct ring *r = &v->feed->ring;
+    const struct ring *r = viewer_ring(v);
 
     v->video.base += to - v->cursor;
     v->cursor = v->video.from = to;
@@ -156,7 +198,7 @@ static void jump(struct viewer *v, uint64_t to, int64_t now_ms)
 /* Puts a viewer who waits, or who was left behind, to the newest keyframe. False: there is none. */
 static bool find_key(struct viewer *v, int64_t now_ms)
 {
-    const struct ring *r = &v->feed->ring;
+    const struct ring *r = viewer_ring(v);
 
     if (v->cursor != RING_NONE && v->cursor >= r->first)
         return true;
@@ -170,14 +212,38 @@ static bool find_key(struct viewer *v, int64_t now_ms)
     return true;
 }
 
+/* Goes over to the rendition that it wants, where a keyframe of it is later than all that was sent. */
+static void cross(struct viewer *v, int64_t now_ms)
+{
+    const struct ring *other = &v->feed->pictures[v->wants].ring;
+
+    if (v->has == v->wants || other->key == RING_NONE ||
+        (v->video.packets > 0 && later_by(ring_at(other, other->key)->timestamp, v->sent_timestamp) <= 0))
+        return;
+    if (v->video.packets == 0) /* find_key() begins with it */
+        v->cursor = RING_NONE;
+    else if (v->cursor == RING_NONE)
+        v->cursor = v->video.base + v->video.packets;
+    v->has = v->wants;
+    v->held = false;
+    if (v->cursor != RING_NONE)
+        jump(v, other->key, now_ms);
+    if (v->has == QUALITY_LOW)
+        metric_add(&lowered, 1);
+    else
+        metric_add(&raised, 1);
+}
+
 /* A viewer over TCP who does not keep up is sent on to the next keyframe: old pictures are no use to anybody. */
-static bool tcp_keeps_up(struct viewer *v)
+static bool tcp_keeps_up(struct viewer *v, int64_t now_ms)
 {
     if (v->tcp == NULL || stream_queued(v->tcp) < WEBRTC_TCP_QUEUE_BYTES_MAX)
         return true;
     if (v->cursor != RING_NONE) {
         metric_add(&tcp_skips, 1);
         v->cursor = RING_NONE;
+        if (line_choked(&v->line, now_ms))
+            feed_wish(v->feed, v, QUALITY_LOW);
     }
     return false;
 }
@@ -186,14 +252,17 @@ bool viewer_send_pictures(struct viewer *v, int64_t now_ms)
 {
     uint64_t to;
 
-    if (v->state != VIEWER_PLAYS || v->video.type < 0 || !tcp_keeps_up(v) || !find_key(v, now_ms))
+    if (v->state != VIEWER_PLAYS || v->video.type < 0 || !tcp_keeps_up(v, now_ms))
+        return false;
+    cross(v, now_ms);
+    if (!find_key(v, now_ms))
         return false;
     to = limit_of(v, now_ms);
     send_run(v, v->cursor, to);
     v->cursor = to;
-    if (to == v->feed->ring.next)
+    if (to == viewer_ring(v)->next)
         v->paced = false;
-    return to < v->feed->ring.next;
+    return to < viewer_ring(v)->next;
 }
 
 void viewer_send_sound(struct viewer *v, uint64_t index, uint32_t timestamp, struct bytes payload)
@@ -232,7 +301,7 @@ uint64_t viewer_index_of(const struct viewer *v, uint16_t number)
     top = number_of(&v->video, v->cursor - 1);
     behind = (uint16_t)(top - number);
     index = v->cursor - 1 - behind;
-    return behind < v->cursor && index >= v->video.from && index >= v->feed->ring.first ? index : RING_NONE;
+    return behind < v->cursor && index >= v->video.from && index >= viewer_ring(v)->first ? index : RING_NONE;
 }
 
 static bool may_repair(struct viewer *v, int64_t now_ms)
@@ -246,7 +315,7 @@ static bool may_repair(struct viewer *v, int64_t now_ms)
 
 void viewer_repair(struct viewer *v, uint64_t index, int64_t now_ms)
 {
-    const struct ring_packet *p = ring_at(&v->feed->ring, index);
+    const struct ring_packet *p = ring_at(viewer_ring(v), index);
     const struct rtp_header h = {.marker = p->marker,
                                  .type = (uint8_t)v->rtx_type,
                                  .timestamp = p->timestamp,

@@ -37,8 +37,8 @@ static struct viewer *take_check(struct webrtc *w, struct bytes in, const struct
     struct stun s;
     struct viewer *v;
 
-    if (stun_parse(&s, in) != ERR_OK || s.type != STUN_BINDING_REQUEST || !s.fingerprint ||
-        (v = viewer_of_check(w, &s)) == NULL || !viewer_check(v, &s, in, from, tcp))
+    if (!gate_hears(w, from) || stun_parse(&s, in) != ERR_OK || s.type != STUN_BINDING_REQUEST ||
+        !s.fingerprint || (v = viewer_of_check(w, &s)) == NULL || !viewer_check(v, &s, in, from, tcp))
         return NULL;
     return v;
 }
@@ -163,6 +163,7 @@ struct ask {
     struct webrtc *room;
     struct ulid video;
     struct buffer *text;
+    struct address from; /* of an offer */
     char session[WEBRTC_SESSION_SIZE], etag[WEBRTC_ETAG_SIZE];
     webrtc_told *told;
     void *ctx;
@@ -196,12 +197,12 @@ static void offer_here(void *ctx)
 
     if (w->closed)
         refuse(a, ERR_CLOSED, "the server is shutting down; try again in a moment");
-    else if (map_count(w->by_id) >= WEBRTC_SESSIONS_MAX || w->half_open >= WEBRTC_HALF_OPEN_MAX)
+    else if (map_count(w->by_id) >= WEBRTC_SESSIONS_MAX)
         refuse(a, ERR_BUSY, "there are too many WebRTC sessions; try again in a moment");
     else if ((f = feed_watch(w, a->video)) == NULL)
         refuse(a, ERR_MISSING, "this video is not live");
     else
-        feed_offer(f, buffer_bytes(a->text), a->told, a->ctx);
+        feed_offer(f, buffer_bytes(a->text), address_host(&a->from), a->told, a->ctx);
     ask_free(a);
 }
 
@@ -272,9 +273,13 @@ static void delete_here(void *ctx)
     ask_free(a);
 }
 
-void webrtc_offer(struct webrtc *w, struct ulid video, struct bytes offer, webrtc_told *told, void *ctx)
+void webrtc_offer(struct webrtc *w, struct ulid video, const struct address *from, struct bytes offer,
+                  webrtc_told *told, void *ctx)
 {
-    loop_post(w->loop, offer_here, ask_new(w, video, offer, told, ctx));
+    struct ask *a = ask_new(w, video, offer, told, ctx);
+
+    a->from = *from;
+    loop_post(w->loop, offer_here, a);
 }
 
 void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, const char *etag,
@@ -285,6 +290,25 @@ void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, cons
     snprintf(a->session, sizeof a->session, "%s", session);
     snprintf(a->etag, sizeof a->etag, "%s", etag);
     loop_post(w->loop, patch_here, a);
+}
+
+static void look_here(void *ctx)
+{
+    struct ask *a = ctx;
+    struct feed *f = map_get(a->room->feeds, bytes_of(a->video.b, sizeof a->video.b));
+    struct builder out = {0};
+    struct webrtc_reply r = {.why = "", .adapts = "none"};
+
+    look_print(&out, f);
+    r.body = builder_finish(&out);
+    a->told(a->ctx, &r);
+    buffer_unref(r.body);
+    ask_free(a);
+}
+
+void webrtc_look(struct webrtc *w, struct ulid video, webrtc_told *told, void *ctx)
+{
+    loop_post(w->loop, look_here, ask_new(w, video, bytes_of(NULL, 0), told, ctx));
 }
 
 void webrtc_delete(struct webrtc *w, struct ulid video, const char *session, webrtc_told *told, void *ctx)
@@ -410,6 +434,8 @@ enum err webrtc_open(struct webrtc **out, const struct webrtc_options *options, 
     w->options = *options;
     w->loop = net_loop(options->net, net_loop_count(options->net) - 1);
     list_init(&w->connections);
+    list_init(&w->waiting);
+    w->strangers = rate_new(WEBRTC_STRANGERS_ADDRESS_MINUTE, WEBRTC_STRANGERS_BURST_SECONDS);
     w->by_id = map_new();
     w->by_ufrag = map_new();
     w->by_address = map_new();
@@ -491,6 +517,7 @@ void webrtc_close(struct webrtc *w)
     map_free(w->by_address);
     map_free(w->feeds);
     dtls_house_free(w->dtls);
+    rate_free(w->strangers);
     free(w->outbox.bytes);
     free(w);
 }

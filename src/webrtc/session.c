@@ -23,7 +23,11 @@ METRIC(unshaken, METRIC_COUNTER, "matinee_webrtc_handshakes_failed_total",
 METRIC_HISTOGRAM_OF(loss, "matinee_webrtc_loss_percent",
                     "What viewers say of packets lost since their last report", "way", 1, 2, 5, 10, 25, 50);
 METRIC(silent, METRIC_COUNTER, "matinee_webrtc_consents_expired_total",
-       "WebRTC viewers that were not heard of for 30 s");
+       "WebRTC viewers that were not heard of for 15 s");
+METRIC(sessions, METRIC_GAUGE, "matinee_webrtc_sessions",
+       "WebRTC sessions, those without a finished handshake too");
+METRIC(farewells, METRIC_COUNTER, "matinee_webrtc_farewells_total",
+       "WebRTC viewers that ended their session by DTLS close_notify or RTCP BYE");
 
 /* --- beginning ----------------------------------------------------------------------------------------- */
 
@@ -75,7 +79,7 @@ static void take_media(struct viewer *v, const struct sdp_offer *o)
 
 static void look_at_clock(void *ctx);
 
-struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer)
+struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer, struct bytes host)
 {
     struct viewer *v = mem_new(sizeof *v);
     struct webrtc *w = f->room;
@@ -83,6 +87,10 @@ struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer)
     v->room = w;
     v->feed = f;
     list_init(&v->link);
+    v->host_size = (uint8_t)(host.size < sizeof v->host ? host.size : sizeof v->host);
+    memcpy(v->host, host.at, v->host_size);
+    list_init(&v->waiting);
+    list_push(&w->waiting, &v->waiting);
     random_word(v->id, sizeof v->id - 1, FOR_URLS);
     new_credentials(v);
     v->offer = mem_new(sizeof *v->offer);
@@ -91,6 +99,7 @@ struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer)
     v->began_ms = v->heard_ms = loop_now_ms(w->loop);
     map_put(w->by_id, bytes_text(v->id), v);
     w->half_open++;
+    metric_add(&sessions, 1);
     timer_start(w->loop, &v->timer, WEBRTC_HALF_OPEN_MS_MAX, look_at_clock, v);
     feed_add(f, v);
     return v;
@@ -166,6 +175,7 @@ void viewer_end(struct viewer *v)
 
     if (v->state == VIEWER_OVER)
         return;
+    metric_add(&sessions, -1);
     if (v->state == VIEWER_PLAYS) {
         metric_add(&viewers, -1);
         say_bye(v);
@@ -173,6 +183,7 @@ void viewer_end(struct viewer *v)
     } else {
         metric_add(&unshaken, 1);
         w->half_open--;
+        list_remove(&v->waiting);
     }
     v->state = VIEWER_OVER;
     timer_stop(&v->timer);
@@ -295,10 +306,12 @@ static void begin_playing(struct viewer *v)
         viewer_end(v);
         return;
     }
+    farewell_of(&v->farewell, v->dtls);
     metric_add(&shaken, 1);
     metric_add(&viewers, 1);
     v->state = VIEWER_PLAYS;
     v->room->half_open--;
+    list_remove(&v->waiting);
     v->shook_ms = loop_now_ms(v->room->loop);
     free(v->offer);
     v->offer = NULL;
@@ -311,6 +324,8 @@ static void after_dtls(struct viewer *v, enum dtls_state state)
     int64_t wait_ms = dtls_wait_ms(v->dtls);
 
     if (state == DTLS_FAILED) {
+        if (v->state == VIEWER_PLAYS)
+            metric_add(&farewells, 1);
         viewer_end(v);
     } else if (v->state == VIEWER_SHAKES && state == DTLS_DONE) {
         begin_playing(v);
@@ -350,8 +365,12 @@ static void receive_dtls(struct viewer *v, struct bytes in)
         v->dtls = dtls_new(v->room->dtls, DTLS_SERVER, send_flight, v);
         v->state = VIEWER_SHAKES;
     }
-    if (v->dtls != NULL)
+    if (v->dtls != NULL) {
         after_dtls(v, dtls_receive(v->dtls, in));
+    } else if (farewell_is(&v->farewell, in)) {
+        metric_add(&farewells, 1);
+        viewer_end(v);
+    }
 }
 
 /* --- RTCP ------------------------------------------------------------------------------------------------ */
@@ -359,7 +378,7 @@ static void receive_dtls(struct viewer *v, struct bytes in)
 /* A picture cannot be decoded: what came since the keyframe is sent again, without stopping what comes. */
 static void give_keyframe(struct viewer *v)
 {
-    const struct ring *r = &v->feed->ring;
+    const struct ring *r = viewer_ring(v);
     int64_t now = loop_now_ms(v->room->loop);
 
     if (now - v->keyed_ms < WEBRTC_PLI_MS_MIN || r->key == RING_NONE || v->cursor == RING_NONE)
@@ -367,6 +386,14 @@ static void give_keyframe(struct viewer *v)
     v->keyed_ms = now;
     for (uint64_t i = r->key > v->video.from ? r->key : v->video.from; i < v->cursor; i++)
         viewer_repair(v, i, now);
+}
+
+/* Whether its line carries the full rendition: by what it says of the pictures, for sound is little, and repairs are few. */
+static void judge_line(struct viewer *v, const struct rtcp_heard *h, int64_t now_ms)
+{
+    for (size_t i = 0; i < h->block_count; i++)
+        if (h->blocks[i].ssrc == v->feed->video_ssrc && line_report(&v->line, h->blocks[i].loss, now_ms))
+            feed_wish(v->feed, v, v->line.low ? QUALITY_LOW : QUALITY_FULL);
 }
 
 static void hear(struct viewer *v, const struct rtcp_heard *h)
@@ -382,11 +409,14 @@ static void hear(struct viewer *v, const struct rtcp_heard *h)
     }
     if (h->has_loss)
         histogram_add(&loss, v->tcp ? "tcp" : "udp", h->loss * 100 / 256);
+    judge_line(v, h, now);
     if (h->keyframe_wanted)
         give_keyframe(v);
     outbox_flush(&v->room->outbox);
-    if (h->bye)
+    if (h->bye) {
+        metric_add(&farewells, 1);
         viewer_end(v);
+    }
 }
 
 static void receive_rtcp(struct viewer *v, struct bytes in)

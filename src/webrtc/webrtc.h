@@ -14,6 +14,7 @@ struct webrtc;
 struct webrtc_options {
     struct net *net;
     struct live *live;
+    bool limit_loopback;     /* limits of addresses are for loopback too */
     const char *public_host; /* announced instead of our own addresses; NULL: those */
     const char
         *program; /* our own executable, for the process that makes Opus and pictures without B-frames */
@@ -49,8 +50,9 @@ struct webrtc_reply {
 
 typedef void webrtc_told(void *ctx, const struct webrtc_reply *r);
 
-/* Begins a session. Any thread; `told` is called once, on the room's loop, within a second. */
-void webrtc_offer(struct webrtc *w, struct ulid video, struct bytes offer, webrtc_told *told, void *ctx);
+/* Begins a session for who asks `from` there. Any thread; `told` is called once, on the room's loop, within a second. */
+void webrtc_offer(struct webrtc *w, struct ulid video, const struct address *from, struct bytes offer,
+                  webrtc_told *told, void *ctx);
 
 /* What came for a session by PATCH: `etag` is what it says it knows, "*" for an ICE restart. A restart answers with the new
  * credentials as a body; candidates need no answer. */
@@ -58,6 +60,9 @@ void webrtc_patch(struct webrtc *w, struct ulid video, const char *session, cons
                   struct bytes fragment, webrtc_told *told, void *ctx);
 
 void webrtc_delete(struct webrtc *w, struct ulid video, const char *session, webrtc_told *told, void *ctx);
+
+/* Who watches this video, and in which rendition: `told` gets JSON as docs/api.md has it. */
+void webrtc_look(struct webrtc *w, struct ulid video, webrtc_told *told, void *ctx);
 
 /* --- viewers for benchmarks, crowd.c: all of it on one thread, which need be no loop's ----------------------- */
 

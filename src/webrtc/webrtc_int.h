@@ -6,12 +6,18 @@
  *   rtp.c      a picture cut into packets
  *   rtcp.c     reports written, and what viewers say read
  *   dtls.c     the handshake that makes the keys
+ *   farewell.c its keys for one thing: to know a true close_notify when the rest of DTLS is forgotten
  *   ring.c     a video's packets, made once for all viewers
- *   feed.c     a live video as packets: follower, ring, its viewers
+ *   pictures.c one rendition's pictures as packets: B-frames left out, cut, put into its ring
+ *   feed.c     a live video as packets: follower, renditions, its viewers
+ *   low.c      the lower rendition, encoded while somebody's line wants it
+ *   line.c     what a viewer's reports say of the line: when to go lower, and when to come back
  *   send.c     packets of a ring encrypted for one viewer, and gathered for the kernel
  *   session.c  a viewer: checks, handshake, reports, its end
  *   companion.c  the process that makes Opus, and pictures without B-frames; companion_child.c is its own side
  *   crowd.c    viewers for benchmarks
+ *   gate.c     floods: who is let in, who makes way, who is not read
+ *   look.c     who watches what, for the API
  *   server.c   the room, its socket, its sessions by id, ufrag and address
  *
  * All but the pure parts is on one loop, the room's. */
@@ -22,6 +28,7 @@
 #include "webrtc/webrtc.h"
 
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 
 /* --- stun.c (RFC 8489, RFC 8445 §7) ------------------------------------------------------------------- */
 
@@ -195,6 +202,7 @@ bool h264_is_reference(const struct h264_sets *sets, struct bytes unit);
 
 #define RTCP_REPORT_SIZE 72
 #define RTCP_LOST_MAX    256
+#define RTCP_BLOCKS_MAX  8 /* a viewer hears three streams */
 
 struct rtcp_report {
     uint32_t ssrc;
@@ -211,6 +219,11 @@ struct rtcp_heard {
     bool bye;
     bool has_loss;
     uint8_t loss; /* the worst of its receiver reports, in 1/256 */
+    size_t block_count;
+    struct {
+        uint32_t ssrc;
+        uint8_t loss; /* since its last report, in 1/256 */
+    } blocks[RTCP_BLOCKS_MAX];
     size_t lost_count;
     struct {
         uint32_t ssrc;
@@ -220,6 +233,25 @@ struct rtcp_heard {
 
 /* Reads a compound packet. ERR_BAD: malformed; what stood before the damage is not to be used. */
 must_check enum err rtcp_parse(struct rtcp_heard *out, struct bytes in);
+
+/* --- line.c --------------------------------------------------------------------------------------------- */
+
+/* A viewer's line as its reports tell it. Zeroed: nothing is known, and the best is thought. */
+struct line {
+    uint32_t mean;         /* loss, 1/256 in 1/16ths, over some reports */
+    unsigned bad, reports; /* bad ones in a row; all */
+    bool low;              /* it is thought not to carry the full rendition */
+    int64_t clean_ms;      /* since when it loses next to nothing */
+    int64_t raised_ms;     /* when it came back last */
+    int64_t patience_ms;   /* how long it has to be clean; 0: LINE_CLEAN_MS_MIN */
+};
+
+/* Takes one report's loss (RFC 3550 §6.4.1, fraction lost). True when `low` has changed. */
+bool line_report(struct line *l, uint8_t loss, int64_t now_ms);
+/* It did not take what was sent (TCP): it is low from now on. True when that is news. */
+bool line_choked(struct line *l, int64_t now_ms);
+/* The lower rendition cannot be had: it begins anew. */
+void line_forget(struct line *l);
 
 /* --- dtls.c (RFC 6347, RFC 5764) ------------------------------------------------------------------------ */
 
@@ -245,5 +277,20 @@ enum dtls_state dtls_tick(struct dtls *d); /* repeats what was lost */
 must_check enum err dtls_keys(struct dtls *d, const struct sdp_offer *o, struct srtp *out);
 /* Tells the peer that this is over. */
 void dtls_goodbye(struct dtls *d);
+
+/* --- farewell.c (RFC 5246 §6.3, §7.2.1; RFC 5288, RFC 7905) --------------------------------------------- */
+
+/* How the client's records are encrypted. An SSL object would know too, and holds 70 KB. */
+struct farewell {
+    uint8_t kind; /* 0: not known, and nothing is recognized */
+    uint8_t key[32], iv[12];
+};
+
+/* The client's side of what a finished handshake agreed on; kind is 0 where its cipher is none of ours. */
+void farewell_begin(struct farewell *out, const SSL *ssl);
+void farewell_of(struct farewell *out, const struct dtls *d); /* the same, dtls.c */
+/* Whether this datagram holds a true alert that ends the session: close_notify, or a fatal one. Whatever else it is, and
+ * whoever forged it: false. */
+bool farewell_is(const struct farewell *f, struct bytes datagram);
 
 #endif

@@ -81,6 +81,21 @@ for (const way of ['udp', 'tcp']) {
     });
 }
 
+test('the ICE servers of a Link field are taken as RTCPeerConnection wants them', LIMIT, async () => {
+    const page = await house.page('/');
+    const servers = await page.evaluate(async () => {
+        const {iceServers} = await import('/assets/whep.js');
+        const got = iceServers('<turn:t.example.net?transport=udp>; rel="ice-server"; username="17:viewer"; credential="a+b/c="; credential-type="password", '
+            + '<stun:s.example.net>; rel="ice-server", </v/1>; rel="next", <https://x.example/>; rel="ice-server"');
+
+        new RTCPeerConnection({iceServers: got}).close(); /* it throws at what it cannot take */
+        return [got, iceServers(null)];
+    });
+
+    assert.deepEqual(servers, [[{urls: 'turn:t.example.net?transport=udp', username: '17:viewer', credential: 'a+b/c='}, {urls: 'stun:s.example.net'}], []]);
+    await page.context().close();
+});
+
 test('DELETE ends the session, and the browser is told', LIMIT, async () => {
     const page = await house.page('/');
 

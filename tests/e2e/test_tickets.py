@@ -138,7 +138,7 @@ def test_nobody_gets_in_by_any_way_without_a_good_token(house, make_server, tmp_
 
 def admin_only(video):
     """What a viewer may not do with a ticket either."""
-    return {(m, p) for m, p in private(video) if m == 'DELETE' or '/renditions' in p or p.endswith(('/approve', '/export', '/import'))}
+    return {(m, p) for m, p in private(video) if m == 'DELETE' or '/renditions' in p or p.endswith(('/approve', '/export', '/import', '/webrtc'))}
 
 
 def test_a_ticket_opens_every_way_in(house):

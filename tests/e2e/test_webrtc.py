@@ -1,19 +1,25 @@
 """WebRTC by WHEP: aiortc as a viewer, and what strangers send to the port."""
 import asyncio
+import collections
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import random
 import re
+import shutil
 import socket
 import struct
+import subprocess
+import time
 import zlib
 
 import matinee
 import pytest
 
 aiortc = pytest.importorskip('aiortc')
+aioice = pytest.importorskip('aioice')
 
 SDP = {'Content-Type': 'application/sdp'}
 FRAGMENT = {'Content-Type': 'application/trickle-ice-sdpfrag'}
@@ -59,10 +65,10 @@ def whep_of(server, event):
 class Viewer:
     """An aiortc viewer; counts the frames it has decoded."""
 
-    def __init__(self):
-        self.pc = aiortc.RTCPeerConnection()
+    def __init__(self, ice_servers=()):
+        self.pc = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(list(ice_servers)))
         self.frames = {'video': 0, 'audio': 0}
-        self.stamps = []
+        self.stamps, self.sizes = [], []  # of pictures; each size once for as long as it lasts
         self.pc.addTransceiver('video', 'recvonly')
         self.pc.addTransceiver('audio', 'recvonly')
         self.tasks = []
@@ -77,6 +83,8 @@ class Viewer:
                 self.news.set()
                 if track.kind == 'video':
                     self.stamps.append(frame.pts)
+                    if self.sizes[-1:] != [(frame.width, frame.height)]:
+                        self.sizes.append((frame.width, frame.height))
         except aiortc.mediastreams.MediaStreamError:
             pass
 
@@ -127,6 +135,36 @@ def test_aiortc_plays_picture_and_sound_and_its_session_ends_with_delete(show):
         assert (await asyncio.to_thread(server.request, 'DELETE', viewer.session))[0] == 404
         assert server.metric('matinee_webrtc_viewers') == 0
         await viewer.close()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize('pictures', [5, 240], ids=['right after the handshake', 'when the handshake is forgotten'])
+def test_who_leaves_without_delete_is_gone_at_once(show, pictures):
+    server, _, path = show
+
+    async def scenario():
+        viewer = await Viewer().watch(server, path)
+        await viewer.until(lambda: viewer.frames['video'] > pictures, 'the picture')
+        await viewer.close()  # of the network it makes a DTLS close_notify, and nothing else
+        await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_sessions') == 0, 3, 'the end of the session')
+        assert server.metric('matinee_webrtc_farewells_total') == 1
+        assert server.metric('matinee_webrtc_consents_expired_total') == 0
+
+    play(scenario)
+
+
+def test_who_says_nothing_any_more_is_sent_nothing_after_fifteen_seconds(show):
+    server, _, path = show
+
+    async def scenario():
+        viewer, relay = await relayed(server, path, 0)
+        await viewer.until(lambda: viewer.frames['video'] > 5, 'the picture')
+        relay.black = True
+        await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_sessions') == 0, 17, 'the end of the session')
+        assert server.metric('matinee_webrtc_consents_expired_total') == 1
+        await viewer.close()
+        relay.transport.close()
 
     play(scenario)
 
@@ -398,10 +436,158 @@ def test_garbage_of_every_length_changes_nothing_for_who_watches(show):
     assert server.process.poll() is None
 
 
-def test_half_open_sessions_are_bounded_and_end_by_themselves(show):
+# As many half-open sessions of one address as there may be (WEBRTC_HALF_OPEN_ADDRESS_MAX), and offers of one at once.
+HALF_OPEN_ADDRESS, OFFERS_AT_ONCE = 500, 600
+
+
+def flood(server, path, count, source):
+    """So many offers of one address that nobody comes for: how often each status was answered."""
+    host, port = server.http.split('//')[1].split(':')
+    line = http.client.HTTPConnection(host, int(port), timeout=20, source_address=(source, 0))
+    answers = collections.Counter()
+    for _ in range(count):
+        line.request('POST', path, OFFER, SDP)
+        answer = line.getresponse()
+        answer.read()
+        answers[answer.status] += 1
+    line.close()
+    return answers
+
+
+def test_ten_thousand_half_open_sessions_are_bounded_and_keep_nobody_out(show):
     server, _, path = show
-    answers = [server.request('POST', path, OFFER, SDP) for _ in range(2001)]
-    assert {status for status, _, _ in answers[:1990]} == {201}
-    assert answers[-1][0] == 503 and answers[-1][1]['Retry-After']
-    matinee.until(lambda: server.metric('matinee_webrtc_handshakes_failed_total') >= 2000, 40, 'the end of those who never came')
-    assert server.request('POST', path, OFFER, SDP)[0] == 201
+
+    async def scenario():
+        for n in range(10):  # ten addresses: of all of loopback each is one
+            answers = await asyncio.to_thread(flood, server, path, 1000, f'127.0.1.{n + 1}')
+            assert answers == {201: 1000}
+            assert server.metric('matinee_webrtc_sessions') <= min(2000, (n + 1) * HALF_OPEN_ADDRESS)
+        assert server.metric('matinee_webrtc_half_open_pushed_out_total') >= 8000
+        viewer = await Viewer().watch(server, path)
+        await viewer.until(lambda: viewer.frames['video'] > 5, 'the picture, among two thousand who never come')
+        await asyncio.to_thread(flood, server, path, 600, '127.0.1.1')
+        seen = viewer.frames['video']
+        await viewer.until(lambda: viewer.frames['video'] > seen + 5, 'the picture, still')
+        await viewer.close()
+
+    play(scenario)
+    matinee.until(lambda: server.metric('matinee_webrtc_sessions') == 0, 40, 'the end of those who never came')
+
+
+def test_one_address_begins_so_many_sessions_a_minute_and_others_are_let_in(make_server):
+    server = make_server('--segment', '2', '--webrtc', '127.0.0.1:0', '--limit-loopback')
+    event = server.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180', '--bitrate', '300k')
+    path = whep_of(server, event)
+    answers = flood(server, path, 900, '127.0.1.1')
+    assert set(answers) == {201, 429} and OFFERS_AT_ONCE <= answers[201] < 900
+    assert flood(server, path, 1, '127.0.1.2') == {201: 1}
+    matinee.end_process(publisher)
+
+
+def test_strangers_who_send_without_end_are_not_even_read_and_a_viewer_beside_them_is(make_server):
+    server = make_server('--segment', '2', '--webrtc', '127.0.0.1:0', '--limit-loopback')
+    event = server.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180', '--bitrate', '300k')
+    path = whep_of(server, event)
+
+    async def scenario():
+        viewer = await Viewer().watch(server, path)
+        await viewer.until(lambda: viewer.frames['video'] > 5, 'the picture')
+
+        def throw():
+            port = credentials(viewer.pc.remoteDescription.sdp)[2]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.bind(('127.0.0.1', 0))
+                s.connect(port)
+                while server.metric('matinee_webrtc_datagrams_unread_total') < 1000:
+                    for _ in range(1000):
+                        s.send(stun('nobody:them', 'x' * 27))
+
+        await asyncio.to_thread(throw)
+        seen = viewer.frames['video']
+        await viewer.until(lambda: viewer.frames['video'] > seen + 5 * 30, 'the picture, still', 15)  # and its consent
+        await viewer.close()
+
+    play(scenario)
+    matinee.end_process(publisher)
+
+
+# --- relays ----------------------------------------------------------------------------------------------------------------
+
+
+def links(headers):
+    """The ICE servers of an answer: {URI: {parameter: value}}."""
+    return {uri: dict(re.findall(r'; ([\w-]+)="([^"]*)"', words))
+            for uri, words in re.findall(r'<([^>]*)>([^<]*)', headers.get('Link', ''))}
+
+
+def test_ice_servers_are_told_with_their_passwords_in_the_answer_and_before(make_server):
+    server = make_server('--webrtc', '127.0.0.1:0', '--ice-server', 'turn:turn.example.net:3478?transport=udp,stun:stun.example.net',
+                         '--turn-user', 'viewer', '--turn-password', 'secret/1')
+    event = server.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180', '--bitrate', '300k')
+    path = whep_of(server, event)
+    for method, body, status in (('POST', OFFER, 201), ('OPTIONS', None, 204)):
+        got, headers, text = server.request(method, path, body, SDP)
+        assert got == status, text
+        assert 'Link' in headers['Access-Control-Expose-Headers']
+        assert links(headers) == {
+            'turn:turn.example.net:3478?transport=udp': {
+                'rel': 'ice-server', 'username': 'viewer', 'credential': 'secret/1', 'credential-type': 'password'},
+            'stun:stun.example.net': {'rel': 'ice-server'}}
+    status, headers, _ = server.request('OPTIONS', path, headers={'Access-Control-Request-Method': 'OPTIONS'})
+    assert status == 204 and 'OPTIONS' in headers['Access-Control-Allow-Methods']
+    assert server.request('OPTIONS', '/v/01ARZ3NDEKTSV4RRFFQ69G5FAV/whep')[0] == 404
+    matinee.end_process(publisher)
+
+
+@pytest.mark.parametrize('words, why', [
+    (('--ice-server', 'http://x'), '--ice-server wants'), (('--ice-server', 'turn:x'), 'wants --turn-secret'),
+    (('--ice-server', 'stun:x>; rel=y'), '--ice-server wants'),
+    (('--ice-server', 'turn:x', '--turn-user', 'a"b', '--turn-password', 'p'), 'visible ASCII')])
+def test_what_cannot_be_told_as_an_ice_server_is_refused_at_the_start(make_server, words, why):
+    with pytest.raises(AssertionError, match=re.escape(why)):
+        make_server(*words)
+
+
+def coturn(folder, *words):
+    """A TURN server that relays on loopback: its address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    process = subprocess.Popen(
+        ['turnserver', '-n', '-L', '127.0.0.1', '-E', '127.0.0.1', '-p', str(port), '--allow-loopback-peers', '--cli-password=x',
+         '--no-tls', '--no-dtls', '--no-cli', '-r', 'matinee', '--userdb', str(folder / 'turn.db'), '--pidfile', str(folder / 'turn.pid'),
+         '--log-file', 'stdout', *words], stdin=subprocess.DEVNULL, stdout=open(folder / 'turn.log', 'wb'), stderr=subprocess.STDOUT)
+    return process, port
+
+
+@pytest.mark.skipif(shutil.which('turnserver') is None, reason='coturn is not installed')
+def test_a_viewer_whose_only_way_is_a_relay_plays_with_the_password_that_it_is_told(make_server, tmp_path, monkeypatch):
+    kwargs = aiortc.rtcicetransport.connection_kwargs
+    monkeypatch.setattr(aiortc.rtcicetransport, 'connection_kwargs',
+                        lambda servers: {**kwargs(servers), 'transport_policy': aioice.ice.TransportPolicy.RELAY})
+    relay, port = coturn(tmp_path, '--use-auth-secret', '--static-auth-secret=hush')
+    server = make_server('--segment', '2', '--webrtc', '127.0.0.1:0', '--ice-server', f'turn:127.0.0.1:{port}?transport=udp',
+                         '--turn-secret', 'hush')
+    event = server.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180', '--bitrate', '300k')
+    path = whep_of(server, event)
+    status, headers, _ = server.request('OPTIONS', path)
+    (uri, said), = links(headers).items()
+    assert status == 204 and int(said['username'].split(':')[0]) > time.time() + 3600
+
+    async def scenario():
+        viewer = Viewer([aiortc.RTCIceServer(uri, said['username'], said['credential'])])
+        await viewer.watch(server, path)
+        assert set(re.findall(r' typ (\w+)', viewer.pc.localDescription.sdp)) == {'relay'}
+        await viewer.until(lambda: viewer.frames['video'] > 30 and viewer.frames['audio'] > 30, 'picture and sound by the relay')
+        await viewer.close()
+
+    try:
+        play(scenario)
+    finally:
+        matinee.end_process(publisher)
+        relay.terminate()
+        relay.wait(10)

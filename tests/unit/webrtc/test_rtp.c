@@ -177,6 +177,9 @@ static void what_was_lost_is_read_with_the_numbers_behind_it(void **state)
 
     assert_int_equal(rtcp_parse(&h, bytes_of(in, sizeof in)), ERR_OK);
     assert_true(h.has_loss && h.loss == 64);
+    assert_int_equal(h.block_count, 1);
+    assert_int_equal(h.blocks[0].ssrc, 9);
+    assert_int_equal(h.blocks[0].loss, 64);
     assert_true(h.keyframe_wanted);
     assert_false(h.bye);
     assert_int_equal(h.lost_count, 4);
