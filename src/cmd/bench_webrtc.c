@@ -17,15 +17,19 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #define SETTLE_MS  3000
 #define CHUNK_SIZE 4096 /* OBS's */
 /* Handshakes are over, and their SSL objects let go (DTLS_LINGER_MS). */
-#define CALM_MS      7000
-#define VIEWERS_MAX  2000
-#define BUCKETS_MAX  16
-#define METRIC_TITLE "matinee_webrtc_added_microseconds_bucket{track=\"video\",le=\""
+#define CALM_MS            7000
+#define VIEWERS_MAX        2000
+#define BUCKETS_MAX        16
+#define ALONE_MS           8000
+#define ALONE_PICTURES_MAX 1024
+#define SENT_MAX           4096 /* pictures whose sending is noted */
+#define METRIC_TITLE       "matinee_webrtc_added_microseconds_bucket{track=\"video\",le=\""
 
 struct sizes {
     long viewers, seconds;
@@ -34,7 +38,7 @@ struct sizes {
 
 struct result {
     double packets_s, packets_cpu_s, cpu_share, kilobytes, added_p50_ms, added_p99_ms, first_p50_ms,
-        first_p95_ms;
+        first_p95_ms, alone_p50_ms, alone_p99_ms;
     uint64_t lost;
 };
 
@@ -103,13 +107,59 @@ static double percentile_ms(const struct buckets *before, const struct buckets *
     return 0;
 }
 
+/* --- from the publisher to one viewer ------------------------------------------------------------------------ */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Both count in the same clock; a picture comes before the next is sent, or it is held to be that one, and late by a picture less. */
+static size_t ages(const struct load_script *script, const int64_t *whole_us, size_t count, double *ms)
+{
+    size_t sent = 0, known = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        while (sent + 1 < script->sent_room && script->sent_us[sent + 1] != 0 &&
+               script->sent_us[sent + 1] <= whole_us[i])
+            sent++;
+        if (script->sent_us[sent] != 0 && script->sent_us[sent] <= whole_us[i])
+            ms[known++] = (double)(whole_us[i] - script->sent_us[sent]) / 1000;
+    }
+    return known;
+}
+
+/* With the first viewer alone in the house. */
+static bool watch_alone(const struct load_script *script, struct crowd *c, bool quick, struct result *out)
+{
+    int64_t *whole_us = mem_new(ALONE_PICTURES_MAX * sizeof *whole_us);
+    double *ms = mem_new(ALONE_PICTURES_MAX * sizeof *ms);
+    struct crowd_count seen;
+    size_t count;
+
+    crowd_watch(c, 0, whole_us, ALONE_PICTURES_MAX);
+    crowd_run(c, quick ? 1000 : ALONE_MS);
+    crowd_counted(c, 0, &seen);
+    crowd_watch(c, 0, NULL, 0);
+    count = ages(script, whole_us, seen.pictures, ms);
+    if (count > 0) {
+        qsort(ms, count, sizeof *ms, by_value);
+        out->alone_p50_ms = ms[count / 2];
+        out->alone_p99_ms = ms[count * 99 / 100];
+    }
+    free(whole_us);
+    free(ms);
+    return count > 0 || failed("the only viewer got no picture");
+}
+
 /* --- the viewers ------------------------------------------------------------------------------------------ */
 
 /* The first viewer's price is that of the feed, its ring and its companion: memory is measured behind him. */
-static bool seat_all(const struct bench_server *s, const char *path, struct crowd *c, size_t count,
-                     double *idle_kb)
+static bool seat(const struct bench_server *s, const char *path, struct crowd *c, size_t from, size_t to)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = from; i < to; i++) {
         struct buffer *offer = crowd_offer(c, i);
         char *answer = bench_server_ask(s->http, "POST", path, "application/sdp", buffer_bytes(offer));
         bool good = answer != NULL && crowd_answer(c, i, answer);
@@ -119,8 +169,6 @@ static bool seat_all(const struct bench_server *s, const char *path, struct crow
         if (!good)
             return failed("the server gave no answer that a viewer can use");
         crowd_run(c, i > 0 ? 10 : SETTLE_MS);
-        if (i == 0)
-            *idle_kb = bench_server_pss_kb(s);
     }
     return true;
 }
@@ -141,22 +189,20 @@ static void count_all(const struct crowd *c, size_t count, struct crowd_count *s
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static bool watch(const struct bench_server *s, const char *path, const struct sizes *z, struct result *out)
+static bool watch(const struct bench_server *s, const struct load_script *script, const char *path,
+                  const struct sizes *z, struct result *out)
 {
     size_t count = (size_t)z->viewers, playing;
     struct crowd *c = crowd_new(count);
     double *first_ms = mem_new(count * sizeof *first_ms), idle_kb = 0;
     struct crowd_count before, after;
     struct buckets added_before, added_after;
-    bool good = c != NULL && seat_all(s, path, c, count, &idle_kb);
+    bool good = c != NULL && seat(s, path, c, 0, 1) && watch_alone(script, c, z->quick, out);
 
+    if (good) {
+        idle_kb = bench_server_pss_kb(s);
+        good = seat(s, path, c, 1, count);
+    }
     if (good) {
         crowd_run(c, CALM_MS);
         out->kilobytes = (bench_server_pss_kb(s) - idle_kb) / (double)(count > 1 ? count - 1 : 1);
@@ -200,7 +246,7 @@ static bool measure(const struct load_script *script, const char *dir, const str
     if (good && (loaded = load_start(&load, script, server.urls, server.url_count))) {
         load_run(&load, SETTLE_MS);
         path = whep_path(&server, &load);
-        good = path != NULL ? watch(&server, path, z, out) : failed("no video began");
+        good = path != NULL ? watch(&server, script, path, z, out) : failed("no video began");
         if (load_stop(&load) > 0)
             good = failed("the publisher's connection broke");
     }
@@ -220,12 +266,21 @@ static bool run_all(const struct sizes *z, const char *dir, const char *out)
     if (load_script_make(&script, why) != ERR_OK)
         return failed(why);
     script.chunk_size = CHUNK_SIZE;
-    good = measure(&script, dir, z, &r);
+    script.sent_room = SENT_MAX;
+    script.sent_us = mmap(NULL, SENT_MAX * sizeof *script.sent_us, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    good = script.sent_us != MAP_FAILED && measure(&script, dir, z, &r);
+    if (script.sent_us != MAP_FAILED)
+        munmap(script.sent_us, SENT_MAX * sizeof *script.sent_us);
     load_script_drop(&script);
     if (!good)
         return false;
     t.column_count = 3;
     bench_add_row(&t, (const char *const[]){"one stream of 1 Mbit/s and Opus", "measured", "target", NULL});
+    bench_add_row(&t, (const char *const[]){"one viewer alone: RTMP to WebRTC p50, ms",
+                                            bench_number(r.alone_p50_ms, 2), "1", NULL});
+    bench_add_row(&t, (const char *const[]){"one viewer alone: RTMP to WebRTC p99, ms",
+                                            bench_number(r.alone_p99_ms, 2), "", NULL});
     bench_add_row(&t, (const char *const[]){"viewers", bench_number((double)z->viewers, 0), "", NULL});
     bench_add_row(&t, (const char *const[]){"packets a second", bench_number(r.packets_s, 0), "", NULL});
     bench_add_row(&t, (const char *const[]){"packets per CPU-second", bench_number(r.packets_cpu_s, 0),
@@ -244,6 +299,7 @@ static bool run_all(const struct sizes *z, const char *dir, const char *out)
                                             bench_number(r.first_p95_ms, 0), "", NULL});
     bench_table_print(&t);
     puts(
+        "\nRTMP to WebRTC: from before the publisher writes a picture to the socket until its last packet is read by the viewer"
         "\nlatency: from a picture's last byte read to its last packet given to the kernel, over all viewers; by buckets");
     return bench_table_csv(&t, out, "webrtc");
 }

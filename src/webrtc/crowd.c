@@ -33,6 +33,8 @@ struct spectator {
     bool keyed;
     int64_t asked_us, first_us, checked_ms;
     struct heard video, audio;
+    int64_t *whole_us; /* crowd_watch() */
+    size_t pictures, room;
 };
 
 struct crowd {
@@ -195,6 +197,26 @@ static void count(struct heard *h, uint16_t number)
     h->packets++;
 }
 
+/* One is whole. */
+static void picture(struct spectator *s)
+{
+    int64_t now_us = clock_mono_us();
+
+    if (s->first_us == 0)
+        s->first_us = now_us;
+    if (s->pictures < s->room)
+        s->whole_us[s->pictures++] = now_us;
+}
+
+void crowd_watch(struct crowd *c, size_t who, int64_t *whole_us, size_t room)
+{
+    struct spectator *s = &c->all[who];
+
+    s->whole_us = whole_us;
+    s->room = room;
+    s->pictures = 0;
+}
+
 static void take(struct spectator *s, struct bytes in)
 {
     struct cursor c = cursor_of(in);
@@ -213,8 +235,8 @@ static void take(struct spectator *s, struct bytes in)
         take_dtls(s, in);
     } else if (!c.short_of && ssrc == s->video.ssrc && (type < 192 || type > 223)) {
         count(&s->video, number);
-        if (s->first_us == 0 && type & 0x80) /* a picture is whole */
-            s->first_us = clock_mono_us();
+        if (type & 0x80)
+            picture(s);
     } else if (!c.short_of && ssrc == s->audio.ssrc && (type < 192 || type > 223)) {
         count(&s->audio, number);
     }
@@ -266,5 +288,6 @@ void crowd_counted(const struct crowd *c, size_t who, struct crowd_count *out)
     *out = (struct crowd_count){.packets = s->video.packets + s->audio.packets,
                                 .lost = s->video.lost + s->audio.lost,
                                 .sounds = s->audio.packets,
+                                .pictures = s->pictures,
                                 .first_us = s->first_us > 0 ? s->first_us - s->asked_us : -1};
 }

@@ -74,8 +74,12 @@ struct buffer *crowd_offer(struct crowd *c, size_t who); /* the caller's referen
 must_check bool crowd_answer(struct crowd *c, size_t who, const char *answer); /* false: it can't be read */
 void crowd_run(struct crowd *c, int64_t ms);                                   /* receives for so long */
 
+/* From now on the times (monotonic, us) at which a viewer's pictures are whole go into whole_us, the first `room` of them. */
+void crowd_watch(struct crowd *c, size_t who, int64_t *whole_us, size_t room);
+
 struct crowd_count {
     uint64_t packets, lost, sounds; /* so many of the packets were sound */
+    size_t pictures;                /* since crowd_watch() */
     int64_t first_us;               /* from the offer to its first whole picture; -1: none yet */
 };
 
