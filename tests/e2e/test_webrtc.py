@@ -205,6 +205,24 @@ def test_b_frames_are_dropped_where_that_suffices_and_encoded_away_where_not(hou
     matinee.end_process(publisher)
 
 
+@pytest.mark.parametrize('codec', ['libx265', 'libaom-av1'])
+def test_what_browsers_do_not_take_over_webrtc_is_encoded_for_them(house, tmp_path, codec):
+    event = house.make_event()
+    more = ['-cpu-used', '8', '-usage', 'realtime'] if codec == 'libaom-av1' else ['-x265-params', 'log-level=none']
+    publisher = matinee.publish(matinee.clip(tmp_path / 'c.mp4', 24, codec=codec, more=more), event['url'])
+    path = whep_of(house, event)
+
+    async def scenario():
+        viewer = await Viewer().watch(house, path)
+        assert viewer.headers['Matinee-Adapts'] == 'encodes'
+        await viewer.until(lambda: viewer.frames['video'] > 45 and viewer.frames['audio'] > 45, 'picture and sound')
+        assert viewer.stamps == sorted(set(viewer.stamps)), 'pictures come in the order they are shown'
+        await viewer.close()
+
+    play(scenario)
+    matinee.end_process(publisher)
+
+
 # What five seconds of picture (30 a second, most of one packet) and sound (50 a second) come to, and some reports.
 BLACK_DATAGRAMS = 420
 
