@@ -15,9 +15,10 @@ size_t rtp_header_write(uint8_t to[RTP_HEADER_SIZE_MAX], const struct rtp_header
     put_be32(to + 8, h->ssrc);
     if (h->playout_delay == 0)
         return RTP_HEADER_SIZE;
-    /* RFC 8285 §4.2; from 0 ms on, and to 400 at most where the network wants it (units of 10 ms, 12 bits each) */
+    /* RFC 8285 §4.2; from 0 ms on, and to 600 at most where the network wants it (units of 10 ms, 12 bits each). At 500 and less
+     * Chromium shows pictures as they come, and no longer with their sound. */
     put_be32(to + 12, 0xBEDE0001);
-    put_be32(to + 16, (uint32_t)(h->playout_delay << 4 | 2) << 24 | 40);
+    put_be32(to + 16, (uint32_t)(h->playout_delay << 4 | 2) << 24 | 60);
     return RTP_HEADER_SIZE_MAX;
 }
 
