@@ -587,6 +587,52 @@ static void a_key_is_not_refused_for_want_of_what_it_has_got_itself(void **state
     }
 }
 
+static _Atomic unsigned wishes_read;
+
+static enum err read_wishes_counted(struct rows *r, void *tx, struct board *b, bool lock)
+{
+    wishes_read++;
+    return between.really->read_wishes(r, tx, b, lock);
+}
+
+static enum booking_answer take_by(struct office *o, struct ulid inventory, const char *key, struct ulid *id)
+{
+    struct booking_call c = {.inventory = inventory, .quantity = 1, .idempotency_key = key};
+    enum booking_answer a = reserve(o, &c);
+
+    *id = c.reservation.id;
+    booking_call_free(&c);
+    return a;
+}
+
+/* A look costs a database a trip: a new key costs none, a repeated one is found all the same, and who repeats keys is expected to. */
+static void a_key_is_looked_for_where_it_may_be_there(void **state)
+{
+    struct office o;
+
+    EVERY_LOCKING(o)
+    {
+        struct ulid pool = make_pool(&o, 2), first, again, second;
+
+        meddle_in(&o, pool);
+        between.kind.read_wishes = read_wishes_counted;
+        wishes_read = 0;
+        assert_int_equal(take_by(&o, pool, "one", &first), BOOKED);
+        assert_int_equal(wishes_read, 0);
+        assert_int_equal(take_by(&o, pool, "one", &again), BOOKED_BEFORE);
+        assert_true(ulid_equal(first, again));
+        assert_true(wishes_read > 0);
+        wishes_read = 0;
+        assert_int_equal(take_by(&o, pool, "two", &second), BOOKED);
+        assert_int_equal(wishes_read, 1);
+        atomic_store(&o.booking->wary, 0);
+        assert_int_equal(take_by(&o, pool, "one", &again), BOOKED_BEFORE); /* of a pool that is sold out */
+        assert_true(ulid_equal(first, again));
+        assert_int_equal(take_by(&o, pool, "three", &again), BOOKED_SOLD_OUT);
+        counts(&o, pool, 2, 0);
+    }
+}
+
 static void the_best_seats_are_together(void **state)
 {
     struct office o;
@@ -774,6 +820,7 @@ int main(void)
         cmocka_unit_test(if_match_holds_for_the_whole_inventory_until_the_commit),
         cmocka_unit_test(a_key_is_not_refused_for_want_of_what_it_has_got_itself),
         cmocka_unit_test(the_best_seats_are_together),
+        cmocka_unit_test(a_key_is_looked_for_where_it_may_be_there),
         cmocka_unit_test(impossible_wishes_are_refused_by_name),
         cmocka_unit_test(seats_sold_elsewhere_cost_a_batch_one_round_more),
         cmocka_unit_test(a_damaged_row_is_no_harm_to_others_in_the_same_transaction),
