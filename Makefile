@@ -1,6 +1,6 @@
 # The front doors of matinee. Each installs what it needs first (tools/setup) and says so.
 #   make run      builds, starts the server, publishes the demo and prints the page to open
-#   make check    every test            make lint   every linter
+#   make check    the tests             make lint   every linter
 .DEFAULT_GOAL := build
 JOBS ?= $(shell nproc)
 export JOBS
@@ -14,6 +14,10 @@ run: build
 
 check: setup-check
 	@python3 tools/ci.py check
+
+# What waits for long, or needs much that is installed; CI runs it too.
+check-long: setup-check setup-long
+	@python3 tools/ci.py long
 
 lint: setup-lint
 	@python3 tools/ci.py lint
@@ -44,13 +48,13 @@ soak-booking: build setup-check
 	@exec python3 tests/soak/booking.py $(SOAK_ARGS)
 
 bench: build setup-check
-	@set -e; for name in http ingest ladder llhls; do build/matinee bench $$name; done; bench/booking.py; bench/comments.py
+	@set -e; for name in http ingest ladder llhls webrtc; do build/matinee bench $$name; done; bench/booking.py; bench/comments.py
 
 # Lays out the C files as make lint wants them.
 format: setup-lint
 	@git ls-files -z --cached --others --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' | xargs -0 clang-format -i
 
-setup-build setup-check setup-lint:
+setup-build setup-check setup-long setup-lint:
 	@tools/setup $(@:setup-%=%)
 
 clean:
@@ -60,5 +64,5 @@ clean:
 clean-data:
 	rm -rf data
 
-.PHONY: build run check lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-lint \
+.PHONY: build run check check-long lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-long setup-lint \
 	clean clean-data

@@ -3,6 +3,7 @@
 
     ci.py all              everything .ci/run stands for
     ci.py check            what `make check` runs
+    ci.py long             what `make check-long` runs: tests that wait for long, or need much that is installed
     ci.py lint             what `make lint` runs
     ci.py STEP [STEP...]   single steps, by the names of `ci.py list`
 
@@ -193,20 +194,37 @@ def pytest(log, name, *options):
 
 
 def step_e2e(log):
+    return e2e(log, 'e2e', 'not long')
+
+
+def step_e2e_long(log):
+    return e2e(log, 'e2e-long', 'long')
+
+
+def e2e(log, name, which):
     """Several files of tests at once, for most of them wait; those that look at a clock or at the machine's load alone."""
     if not glob.glob(str(ROOT / 'tests' / 'e2e' / '**' / 'test_*.py'), recursive=True):
         return NONE
     build(log, 'build', 'matinee')
-    counts = [pytest(log, 'e2e', '-m', 'not alone', '-n', min(JOBS, 4), '--dist', 'loadfile'), pytest(log, 'e2e-alone', '-m', 'alone')]
+    counts = [pytest(log, name, '-m', f'{which} and not alone', '-n', min(JOBS, 4), '--dist', 'loadfile'),
+              pytest(log, f'{name}-alone', '-m', f'{which} and alone')]
     return Count(*map(sum, zip(*counts)))
 
 
 def step_browser(log):
-    tests = sorted(glob.glob(str(ROOT / 'tests' / 'browser' / '*.test.mjs')))
+    return browser(log, 'browser', '*.test.mjs')
+
+
+def step_browser_long(log):
+    return browser(log, 'browser-long', '*.long.mjs')
+
+
+def browser(log, name, pattern):
+    tests = sorted(glob.glob(str(ROOT / 'tests' / 'browser' / pattern)))
     if not tests:
         return NONE
     build(log, 'build', 'matinee')
-    report = LOGS / 'browser.tap'
+    report = LOGS / f'{name}.tap'
     report.unlink(missing_ok=True)
     status = log.run('node', '--test', '--test-reporter=spec', '--test-reporter-destination=stdout',
                      '--test-reporter=tap', f'--test-reporter-destination={report}', *tests)
@@ -335,14 +353,15 @@ STEPS = {
     'format': (step_format, 2), 'rooms': (step_rooms, 1), 'banned': (step_banned, 1), 'scripts': (step_scripts, 2),
     'cppcheck': (step_cppcheck, 5), 'tidy': (step_tidy, 10),
     'build': (step_build, 8), 'unit': (step_unit, 8), 'asan': (step_asan, 10), 'tsan': (step_tsan, 10),
-    'e2e': (step_e2e, 20), 'browser': (step_browser, 12),
+    'e2e': (step_e2e, 15), 'browser': (step_browser, 12), 'e2e_long': (step_e2e_long, 15), 'browser_long': (step_browser_long, 12),
     'clang': (step_clang, 8), 'fuzz': (step_fuzz, 15), 'bench': (step_bench, 8),
 }
 GROUPS = {
     'lint': ['format', 'rooms', 'banned', 'scripts', 'cppcheck', 'tidy'],
     'check': ['build', 'unit', 'asan', 'tsan', 'e2e', 'browser'],
 }
-GROUPS['all'] = GROUPS['lint'] + GROUPS['check'] + ['clang', 'fuzz', 'bench']
+GROUPS['long'] = ['e2e_long', 'browser_long']
+GROUPS['all'] = GROUPS['lint'] + GROUPS['check'] + GROUPS['long'] + ['clang', 'fuzz', 'bench']
 
 
 def words(count):

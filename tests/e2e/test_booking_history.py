@@ -168,6 +168,7 @@ def test_followers_of_one_server_see_what_another_sells(make_server, mariadb):
         assert json.loads(feed.readline()[6:])['key'] == 'A-2'
 
 
+@pytest.mark.long
 def test_many_large_reservations_at_once_fit_into_the_packets_of_the_database(make_server, mariadb):
     allowed = mariadb.run('SELECT @@GLOBAL.max_allowed_packet')[0][0]
     mariadb.run('SET GLOBAL max_allowed_packet = 524288')

@@ -226,6 +226,7 @@ def test_a_wrong_option_is_said_in_one_line(tmp_path, words):
 
 # --- NATS: workers of their own -------------------------------------------------------------------------
 
+@pytest.mark.long
 def test_two_workers_over_nats_make_a_ladder_while_one_is_killed_and_nats_is_restarted(make_server, nats):
     server = make_server('--segment', '2', '--ladder', LADDER, '--workers', '0', '--queue', nats.url)
     storage = f'file:{server.data}/store'

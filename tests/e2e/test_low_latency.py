@@ -293,6 +293,7 @@ def laddered(make_server):
         matinee.end_process(publisher)
 
 
+@pytest.mark.long
 def test_parts_of_made_renditions_keep_every_rule(laddered):
     master = Fetch(laddered.base)('master.m3u8').text
     assert playlists(master) == ['source/steady.m3u8', '144p/playlist.m3u8', 'audio/steady.m3u8']
@@ -312,6 +313,7 @@ def seconds_of(playlist):
     return sum(s for _, s, _ in playlist.segments) + sum(float(p['DURATION']) for p in playlist.open)
 
 
+@pytest.mark.long
 def test_who_follows_a_made_rendition_by_its_parts_is_a_chunk_behind_the_source(laddered):
     fetch = Fetch(laddered.base)
     now = Playlist(fetch('144p/playlist.m3u8').text)
@@ -329,6 +331,7 @@ def test_who_follows_a_made_rendition_by_its_parts_is_a_chunk_behind_the_source(
     assert part.status == 200 and part.body[4:8] == b'moof'
 
 
+@pytest.mark.long
 def test_a_rendition_that_lags_leaves_the_master_and_keeps_nobody_waiting(laddered):
     fetch = Fetch(laddered.base)
     now = Playlist(fetch('144p/playlist.m3u8').text)
@@ -357,6 +360,7 @@ def test_a_rendition_that_lags_leaves_the_master_and_keeps_nobody_waiting(ladder
     matinee.until(lambda: '144p/playlist.m3u8' in playlists(fetch('master.m3u8').text), 30, 'it being back')
 
 
+@pytest.mark.long
 def test_what_lies_about_of_an_open_segment_is_gone_after_a_crash(make_server):
     server = make_server('--segment', '6', '--ladder', '144p', '--grace', '1')
     event = server.make_event('crash')

@@ -18,10 +18,10 @@ def play(url, environment, *steps, seconds=120):
     return [line.split(': ', 1)[1] for line in done.stdout.splitlines()]
 
 
-@pytest.fixture(scope='module', params=s3_servers.SERVERS)
+@pytest.fixture(scope='module', params=[p if p == 's3rver' else pytest.param(p, marks=pytest.mark.long) for p in s3_servers.SERVERS])
 def s3(request, tmp_path_factory):
     kind = s3_servers.SERVERS[request.param]
-    assert kind.is_here(), f'{request.param} is missing; tools/setup check installs it'
+    assert kind.is_here(), f'{request.param} is missing; tools/setup long installs it'
     server = kind(tmp_path_factory.mktemp('s3') / request.param)
     try:
         yield server.start()

@@ -10,6 +10,8 @@ import pytest
 import s3_bad
 from test_crash import lost_frames
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def bad():

@@ -154,6 +154,7 @@ def test_who_leaves_without_delete_is_gone_at_once(show, pictures):
     play(scenario)
 
 
+@pytest.mark.long
 def test_who_says_nothing_any_more_is_sent_nothing_after_fifteen_seconds(show):
     server, _, path = show
 
@@ -472,6 +473,7 @@ def flood(server, path, count, source):
     return answers
 
 
+@pytest.mark.long
 def test_ten_thousand_half_open_sessions_are_bounded_and_keep_nobody_out(show):
     server, _, path = show
 

@@ -15,7 +15,7 @@ from test_webrtc import Viewer, whep_of
 
 WHY_NOT = Street.possible()
 
-pytestmark = [pytest.mark.alone, pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))]
+pytestmark = [pytest.mark.alone, pytest.mark.long, pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))]
 
 
 @pytest.fixture
