@@ -217,18 +217,6 @@ async function confirm() {
     drawDesk();
 }
 
-/* A booking that opens a show: where. Asked for once; a fresh token each time the page is drawn anew is not needed. */
-async function loadTicket() {
-    const held = mine;
-
-    if (held?.state !== 'confirmed' || held.ticket !== undefined)
-        return;
-    held.ticket = null;
-    held.ticket = await call('POST', `/reservations/${held.id}/token`).catch(() => null);
-    if (held.ticket && held === mine)
-        drawDesk();
-}
-
 async function giveBack() {
     await call('DELETE', `/reservations/${mine.id}`);
     forget();
@@ -392,7 +380,6 @@ function drawDesk() {
     else
         drawChoice(inside);
     desk.replaceChildren(inside);
-    loadTicket();
     if (typing)
         $('#customer')?.focus();
 }

@@ -411,7 +411,7 @@ static void get(struct call *c)
     enum err e = booking_reservation(c->api->options.booking, c->id, &r);
 
     if (e == ERR_OK)
-        reply_reservation(c, 200, &r);
+        reply_with_ticket(c, 200, &r, r.state == RESERVATION_CONFIRMED ? door_ticket(c, &r, c->token) : NULL);
     else
         reply_unseen(c, e, "reservation");
     reservation_view_free(&r);
