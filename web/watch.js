@@ -244,20 +244,11 @@ function show() {
     const wanted = event.state === 'live' || chosen || !playing ? video : playing;
 
     if (wanted && event.videos.includes(wanted) && (event.state !== 'scheduled' || chosen)) {
-        const rising = wanted !== playing && event.state === 'live' && wanted === event.video && !videos.get(wanted)?.segments;
-
-        if (rising) {
-            drop('before live', before);
-            if (playing) {
-                playing = null;
-                player.unload();
-            }
-        } else if (wanted !== playing) {
-            start(wanted);
-        }
-        if (over && playing && !player.isLive())
+        if (wanted !== playing)
+            start(wanted); /* it waits for the first picture by itself */
+        if (over && !player.isLive())
             drop('after', after);
-        else if (!rising)
+        else
             lift();
     } else {
         if (playing) {

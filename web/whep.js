@@ -109,14 +109,15 @@ export class Whep {
 
     close() {
         removeEventListener('pagehide', this.leaving);
-        this.#end();
-        this.pc.close();
+        this.#end().finally(() => this.pc.close()); /* closing ends the session too, and there would be none to DELETE */
     }
 
     /* Tells the server, so that it does not send to nobody until the session times out. */
-    #end() {
-        if (this.url)
-            fetch(this.url, {method: 'DELETE', keepalive: true}).catch(() => {}); /* then it times out */
+    async #end() {
+        const url = this.url;
+
         this.url = null;
+        if (url)
+            await fetch(url, {method: 'DELETE', keepalive: true}).catch(() => {}); /* then it times out */
     }
 }
