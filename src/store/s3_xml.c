@@ -36,7 +36,7 @@ static void on_start(void *ctx, const XML_Char *name, const XML_Char **attribute
     const char *local = local_name(name);
     size_t size = strlen(local), slash = r->path_size > 0;
 
-    if (r->path_size + slash + size >= sizeof r->path) {
+    if (size == 0 || r->path_size + slash + size >= sizeof r->path) { /* an element has a name */
         stop(r);
         return;
     }
