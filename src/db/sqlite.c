@@ -91,11 +91,11 @@ static enum err from_sqlite(int code)
 
 /* Keys that clients choose are random: each of a commit's rows changes a page of its own in their index, and pages go into the
  * WAL whole. Small ones cost less (those of a file that is there already stay as they are); smaller still, and rows would no
- * longer fit. The WAL may be 16 MB: a page that is changed again and again goes into the file once for it. */
+ * longer fit. The WAL may be 32 MB: a page that is changed again and again goes into the file once for it, and not one commit in a hundred waits for that. */
 static enum err open_connection(const char *file, struct connection *out)
 {
     static const char pragmas[] =
-        "PRAGMA page_size=2048; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=8000;"
+        "PRAGMA page_size=2048; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=16000;"
         "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;"
         "PRAGMA cache_size=-4000;";
     int code = sqlite3_open_v2(file, &out->sqlite,
