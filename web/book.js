@@ -289,7 +289,7 @@ function drawMine(desk) {
         desk.append(h('h2', {}, 'Held for you'), h('p', {class: 'countdown', role: 'timer', 'aria-label': 'Time left'}, countdown(ends, Date.now())),
             h('ul', {class: 'basket'}, summary(mine.units)), action('Confirm', 'button-main', 'check', confirm), action('Give back', 'button-plain', null, giveBack));
     else if (state === 'confirmed')
-        desk.append(h('div', {class: 'stub'}, h('p', {class: 'stub-word'}, 'Admit'), h('h2', {}, inventory.name), h('ul', {class: 'basket'}, summary(mine.units)), h('p', {class: 'stub-name'}, mine.customer), h('p', {class: 'mono stub-id'}, mine.id)),
+        desk.append(h('div', {class: 'admission'}, h('p', {class: 'admission-word'}, 'Admit'), h('h2', {}, inventory.name), h('ul', {class: 'basket'}, summary(mine.units)), h('p', {class: 'admission-name'}, mine.customer), h('p', {class: 'mono admission-id'}, mine.id)),
             h('p', {class: 'hint'}, 'Confirmed. This number is the key to your booking: keep it.'),
             ...(mine.ticket ? [h('a', {class: 'button button-main', href: mine.ticket.watchUrl}, icon('play'), 'Open the show')] : []), action('Book another', 'button-plain', 'plus', forget), action('Cancel the booking', 'button-plain', null, giveBack));
     else

@@ -55,7 +55,7 @@ test('seats are chosen, held over a reload, and confirmed', LIMIT, async () => {
     await page.locator('.basket', {hasText: 'row L, seat 12'}).waitFor();
     await picture(page, 'book-held');
     await page.getByRole('button', {name: 'Confirm'}).click();
-    await page.locator('.stub').waitFor();
+    await page.locator('.admission').waitFor();
     await picture(page, 'book-confirmed');
     const seen = await house.call('GET', `/inventories/${hall.id}`);
 

@@ -22,7 +22,7 @@ test('who books and confirms watches the show, and nobody else', LIMIT, async ()
     await stranger.getByLabel('Name', {exact: true}).fill('Ada Lovelace');
     await stranger.getByRole('button', {name: /Hold for/}).click();
     await stranger.getByRole('button', {name: 'Confirm'}).click();
-    await stranger.locator('.stub').waitFor();
+    await stranger.locator('.admission').waitFor();
     await picture(stranger, 'ticket-confirmed');
     await stranger.getByRole('link', {name: 'Open the show'}).click();
     await plays(stranger, 2);
