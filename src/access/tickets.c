@@ -168,15 +168,16 @@ static struct ticket_key *signing_key(struct ticket_keys *k)
 }
 
 /* When the newest key was made that has signed alone for so long that all of its elders' tokens have expired. */
-#define OLDEST_IN_USE "(SELECT COALESCE(MAX(created_at), 0) FROM token_keys WHERE created_at < ?)"
+#define OLDEST_IN_USE "SELECT COALESCE(MAX(created_at), 0) FROM token_keys WHERE created_at < ?"
 
 static enum err look_for_keys(struct tickets *t)
 {
     struct ticket_keys read = {.count = 0}, old;
-    enum err e = db_read(t->db,
-                         "SELECT id, secret, created_at FROM token_keys WHERE created_at >= " OLDEST_IN_USE
-                         " ORDER BY created_at, id",
-                         DB_VALUES(db_int(clock_wall_ms() - SETTLE_MS - KEEP_MS)), read_key, &read);
+    enum err e =
+        db_read(t->db,
+                "SELECT id, secret, created_at FROM token_keys WHERE created_at >= (" OLDEST_IN_USE ")"
+                " ORDER BY created_at, id",
+                DB_VALUES(db_int(clock_wall_ms() - SETTLE_MS - KEEP_MS)), read_key, &read);
 
     if (e != ERR_OK || read.count == 0) {
         keys_free(&read);
@@ -204,8 +205,8 @@ static bool read_time(void *ctx, const struct db_row *r)
 static enum err drop_old_keys(struct db *tx, int64_t now_ms)
 {
     int64_t oldest_ms = 0;
-    enum err e = db_read(tx, "SELECT COALESCE(MAX(created_at), 0) FROM token_keys WHERE created_at < ?",
-                         DB_VALUES(db_int(now_ms - SETTLE_MS - KEEP_MS)), read_time, &oldest_ms);
+    enum err e =
+        db_read(tx, OLDEST_IN_USE, DB_VALUES(db_int(now_ms - SETTLE_MS - KEEP_MS)), read_time, &oldest_ms);
 
     return e != ERR_OK ? e
                        : db_run(tx, "DELETE FROM token_keys WHERE created_at < ?",
