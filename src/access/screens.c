@@ -88,9 +88,10 @@ static bool make_room(struct taking *t)
     end_gone(t);
     if (t->rule.count == 0 || t->count < t->rule.count)
         return true;
-    t->answer = t->rule.refuse ? SCREEN_FULL : SCREEN_TAKEN_OVER;
-    if (t->rule.refuse || !is_new)
+    if (t->rule.refuse || !is_new) {
+        t->answer = t->rule.refuse ? SCREEN_FULL : SCREEN_TAKEN_OVER;
         return false;
+    }
     while (t->count >= t->rule.count)
         end_screen(t, 0);
     return true;

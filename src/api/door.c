@@ -145,14 +145,15 @@ static json_t *ticket_json(struct call *c, const struct pass *p, const struct ti
     struct ticket unbound;
 
     /* The link may be copied: whoever opens it elsewhere is a screen of their own. */
+    ulid_text(p->event, event);
+    ulid_text(p->id, pass);
     snprintf(shown, sizeof shown, "%s", token);
     if (rule.count > 0 && !ulid_is_zero(t->session))
         tickets_issue(c->api->options.tickets, p->id, p->event, (struct ulid){{0}}, &unbound, shown);
     return json_pack("{s:s,s:s,s:s,s:o,s:i}", "token", token, "expiresAt",
-                     clock_text(t->expires_s * 1000, expires), "eventId", ulid_text(p->event, event),
-                     "watchUrl",
+                     clock_text(t->expires_s * 1000, expires), "eventId", event, "watchUrl",
                      json_sprintf("%s/watch/%s#%s=%s", c->origin, event, p->is_link ? "link" : "ticket",
-                                  p->is_link ? ulid_text(p->id, pass) : shown),
+                                  p->is_link ? pass : shown),
                      "renewSeconds", rule.count > 0 ? SCREEN_RENEW_SECONDS : TICKET_RENEW_SECONDS);
 }
 
