@@ -1,4 +1,4 @@
-/* access/access_int.h - tokens as text: pure, and without a clock. */
+/* access/access_int.h - tokens as text: pure, and without a clock; and what the files about tickets share. */
 #ifndef MATINEE_ACCESS_ACCESS_INT_H
 #define MATINEE_ACCESS_ACCESS_INT_H
 
@@ -25,5 +25,16 @@ void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET
 
 /* What a token of one of the keys says; false where none of them has signed it. */
 bool ticket_read(struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out);
+
+/* --- tickets.c, for screens.c and links.c --------------------------------------------------------------- */
+
+struct db *tickets_db(const struct tickets *t);
+/* Writes that tokens of a pass or session are refused that were issued until then; and takes note of it here, once it is written. */
+must_check enum err revocation_write(struct db *tx, struct ulid id, int64_t at_ms);
+void revocation_note(struct tickets *t, struct ulid id, int64_t at_ms);
+
+/* The row of a pass, made where there is none and locked to the end of the transaction: whoever counts what belongs to it
+ * is alone meanwhile. */
+must_check enum err pass_lock(struct db *tx, struct ulid pass, struct ulid reservation);
 
 #endif

@@ -93,12 +93,12 @@ static void sign(struct ticket_key *k, struct bytes what, char signature[SIGNATU
 void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET_TEXT_SIZE])
 {
     char claims[CLAIMS_SIZE], body[CLAIMS_SIZE / 3 * 4 + 4], signature[SIGNATURE_SIZE + 2];
-    char reservation[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
+    char pass[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
     int size;
 
     snprintf(claims, sizeof claims,
              "{\"sub\":\"%s\",\"event\":\"%s\",\"sid\":\"%s\",\"iat\":%lld,\"nbf\":%lld,\"exp\":%lld}",
-             ulid_text(t->reservation, reservation), ulid_text(t->event, event),
+             ulid_text(t->pass, pass), ulid_text(t->event, event),
              ulid_text(t->session, session), (long long)t->issued_s, (long long)t->issued_s,
              (long long)t->expires_s);
     to_base64url(bytes_text(claims), body);
@@ -145,7 +145,7 @@ static bool read_claims(struct bytes claims, struct ticket *out)
 {
     int64_t not_before;
 
-    return take_id(&claims, "{\"sub\":\"", &out->reservation) &&
+    return take_id(&claims, "{\"sub\":\"", &out->pass) &&
            take_id(&claims, "\",\"event\":\"", &out->event) &&
            take_id(&claims, "\",\"sid\":\"", &out->session) &&
            take_time(&claims, "\",\"iat\":", &out->issued_s) &&

@@ -1,4 +1,4 @@
-/* access/tickets.c - the keys that sign tokens, and the reservations whose tokens are refused. */
+/* access/tickets.c - the keys that sign tokens, and the passes and sessions whose tokens are refused. */
 #include "access/access_int.h"
 
 #include "base/clock.h"
@@ -38,7 +38,7 @@ struct tickets {
     struct db *db;
     pthread_mutex_t lock; /* over all that follows; held for microseconds */
     struct ticket_keys keys;
-    struct map *revoked; /* by reservation: until when, in ms, as a pointer's value */
+    struct map *revoked; /* by pass or session: until when, in ms, as a pointer's value */
     pthread_cond_t wake;
     bool stopping;
     pthread_t thread;
@@ -104,36 +104,51 @@ static enum err look_for_revoked(struct tickets *t)
     return e;
 }
 
+enum err revocation_write(struct db *tx, struct ulid id, int64_t at_ms)
+{
+    char text[ULID_TEXT_SIZE];
+    enum err e = db_run(tx, "DELETE FROM token_revocations WHERE reservation_id = ? OR revoked_at < ?",
+                        DB_VALUES(db_str(ulid_text(id, text)), db_int(at_ms - KEEP_MS)), NULL);
+
+    return e != ERR_OK ? e
+                       : db_run(tx, "INSERT INTO token_revocations (reservation_id, revoked_at) VALUES (?,?)",
+                                DB_VALUES(db_str(text), db_int(at_ms)), NULL);
+}
+
+void revocation_note(struct tickets *t, struct ulid id, int64_t at_ms)
+{
+    pthread_mutex_lock(&t->lock);
+    note_revoked(t->revoked, name_of(&id), at_ms);
+    pthread_mutex_unlock(&t->lock);
+}
+
 struct revoking {
-    struct ulid reservation;
+    struct ulid id;
     int64_t at_ms;
 };
 
 static enum err write_revoked(void *ctx, struct db *tx)
 {
     const struct revoking *r = ctx;
-    char id[ULID_TEXT_SIZE];
-    enum err e = db_run(tx, "DELETE FROM token_revocations WHERE reservation_id = ? OR revoked_at < ?",
-                        DB_VALUES(db_str(ulid_text(r->reservation, id)), db_int(r->at_ms - KEEP_MS)), NULL);
 
-    return e != ERR_OK ? e
-                       : db_run(tx, "INSERT INTO token_revocations (reservation_id, revoked_at) VALUES (?,?)",
-                                DB_VALUES(db_str(id), db_int(r->at_ms)), NULL);
+    return revocation_write(tx, r->id, r->at_ms);
 }
 
-enum err tickets_revoke(struct tickets *t, struct ulid reservation)
+enum err tickets_revoke(struct tickets *t, struct ulid id)
 {
-    struct revoking r = {reservation, clock_wall_ms()};
+    struct revoking r = {id, clock_wall_ms()};
     enum err e = db_write(t->db, write_revoked, &r);
 
     if (e == ERR_EXISTS) /* another server does the same at this moment */
         e = ERR_OK;
-    if (e != ERR_OK)
-        return e;
-    pthread_mutex_lock(&t->lock);
-    note_revoked(t->revoked, name_of(&reservation), r.at_ms);
-    pthread_mutex_unlock(&t->lock);
-    return ERR_OK;
+    if (e == ERR_OK)
+        revocation_note(t, id, r.at_ms);
+    return e;
+}
+
+struct db *tickets_db(const struct tickets *t)
+{
+    return t->db;
 }
 
 /* --- keys ---------------------------------------------------------------------------------------------- */
@@ -238,14 +253,14 @@ enum err tickets_rotate(struct tickets *t)
 
 /* --- tokens -------------------------------------------------------------------------------------------- */
 
-void tickets_issue(struct tickets *t, struct ulid reservation, struct ulid event, struct ulid session,
+void tickets_issue(struct tickets *t, struct ulid pass, struct ulid event, struct ulid session,
                    struct ticket *out, char text[TICKET_TEXT_SIZE])
 {
     int64_t now_s = clock_wall_ms() / 1000;
 
-    *out = (struct ticket){.reservation = reservation,
+    *out = (struct ticket){.pass = pass,
                            .event = event,
-                           .session = ulid_is_zero(session) ? ulid_secret() : session,
+                           .session = session,
                            .issued_s = now_s,
                            .expires_s = now_s + TICKET_SECONDS};
     pthread_mutex_lock(&t->lock);
@@ -253,8 +268,26 @@ void tickets_issue(struct tickets *t, struct ulid reservation, struct ulid event
     pthread_mutex_unlock(&t->lock);
 }
 
-/* `revoked_at_ms` 0: never. */
-static enum ticket_verdict judge(const struct ticket *ticket, struct ulid event, int64_t revoked_at_ms)
+/* Until when tokens of a pass and of a session are refused; 0: none is. */
+struct refused_until {
+    int64_t pass_ms, session_ms;
+};
+
+/* With the lock held. */
+static struct refused_until refused_until(const struct tickets *t, const struct ticket *ticket)
+{
+    return (struct refused_until){revoked_ms(t->revoked, name_of(&ticket->pass)),
+                                  revoked_ms(t->revoked, name_of(&ticket->session))};
+}
+
+static enum ticket_verdict judge_revoked(const struct ticket *ticket, struct refused_until until)
+{
+    if (ticket->issued_s * 1000 <= until.pass_ms)
+        return TICKET_REVOKED;
+    return ticket->issued_s * 1000 <= until.session_ms ? TICKET_TAKEN_OVER : TICKET_GOOD;
+}
+
+static enum ticket_verdict judge(const struct ticket *ticket, struct ulid event, struct refused_until until)
 {
     int64_t now_s = clock_wall_ms() / 1000;
 
@@ -264,24 +297,36 @@ static enum ticket_verdict judge(const struct ticket *ticket, struct ulid event,
         return TICKET_EARLY;
     if (!ulid_equal(ticket->event, event))
         return TICKET_OTHER;
-    return ticket->issued_s * 1000 <= revoked_at_ms ? TICKET_REVOKED : TICKET_GOOD;
+    if (ulid_is_zero(ticket->session))
+        return TICKET_NO_SCREEN;
+    return judge_revoked(ticket, until);
 }
 
 enum ticket_verdict tickets_check(struct tickets *t, struct bytes text, struct ulid event, struct ticket *out)
 {
+    struct refused_until until = {0, 0};
     struct ticket ticket;
-    int64_t at_ms = 0;
     bool ours;
 
     pthread_mutex_lock(&t->lock);
     if ((ours = ticket_read(t->keys.at, t->keys.count, text, &ticket)))
-        at_ms = revoked_ms(t->revoked, name_of(&ticket.reservation));
+        until = refused_until(t, &ticket);
     pthread_mutex_unlock(&t->lock);
     if (!ours)
         return TICKET_FOREIGN;
     if (out != NULL)
         *out = ticket;
-    return judge(&ticket, event, at_ms);
+    return judge(&ticket, event, until);
+}
+
+bool tickets_may_stay(struct tickets *t, const struct ticket *ticket)
+{
+    struct refused_until until;
+
+    pthread_mutex_lock(&t->lock);
+    until = refused_until(t, ticket);
+    pthread_mutex_unlock(&t->lock);
+    return judge_revoked(ticket, until) == TICKET_GOOD;
 }
 
 /* --- looking, and the beginning and the end ------------------------------------------------------------ */

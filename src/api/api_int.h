@@ -143,9 +143,26 @@ bool door_token(const struct http_exchange *x, char token[TICKET_TEXT_SIZE], boo
 const struct refusal *door_refuses(struct api *a, const struct video_view *v, const char *token);
 /* Keeps the token in cookies for the files and the calls of this video, whose own URLs never carry it. */
 void door_set_cookie(struct http_exchange *x, struct ulid video, const char *token);
-/* {token, expiresAt, watchUrl} for a confirmed reservation; NULL where its inventory belongs to no event. `held` (may be NULL) is a
- * token that the caller has already: its screen goes on. Any thread; quick. */
-json_t *door_ticket(struct call *c, const struct reservation_view *r, const char *held);
+/* What lets one person in to an event: a confirmed reservation, or a link that its buyer gave away. */
+struct pass {
+    struct ulid id, event;
+    bool is_link;
+};
+
+/* {token, expiresAt, eventId, watchUrl, renewSeconds} for a confirmed reservation; NULL where its inventory belongs to no event.
+ * Where screens are counted the token opens nothing, and gets a screen; else it goes on with the session of the token that the caller
+ * sent. Any thread; quick. */
+json_t *door_ticket(struct call *c, const struct reservation_view *r);
+/* The same for a screen that watches. NULL: it has replied why not. Blocks. */
+json_t *door_screen(struct call *c, const struct pass *p);
+
+/* By what somebody got in to c->view, for as long as they are there: once a cancellation, a takeover or the event's own rule have put
+ * an end to that, they may not stay. Any thread; quick. */
+struct stay;
+struct stay *door_stay_new(struct call *c);
+bool door_may_stay(const struct stay *s);
+void door_stay_free(struct stay *s); /* accepts NULL */
+
 /* Before a reservation is cancelled its tokens are refused. Blocks. */
 must_check enum err door_close(struct api *a, struct ulid reservation);
 
@@ -158,7 +175,8 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 /* --- the routes -------------------------------------------------------------------------------------- */
 
-extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
+extern const struct route inventory_routes[], reservation_routes[], ticket_routes[],
+    event_routes[], video_routes[],
     rendition_routes[], whep_routes[], upload_routes[], comment_routes[], comment_feed_routes[],
     comment_rule_routes[], comment_move_routes[], comment_post_routes[],
     operation_routes[]; /* ended by a NULL pattern */

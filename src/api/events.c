@@ -75,13 +75,15 @@ static json_t *event_json(const struct call *c, const struct event_view *v)
         json_array_append_new(videos, json_string(ulid_text(v->videos[i], video)));
     ulid_text(v->id, id);
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
+        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o}", "id", id, "title", v->title, "access",
         v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
         time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
         publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
         v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos", videos,
         "inventory",
-        ulid_is_zero(v->inventory) ? json_null() : json_string(ulid_text(v->inventory, inventory)), "health",
+        ulid_is_zero(v->inventory) ? json_null() : json_string(ulid_text(v->inventory, inventory)), "screens",
+        v->screens.count == 0 ? json_null() : json_integer(v->screens.count), "newScreen",
+        v->screens.refuse ? "refuse" : "takeover", "health",
         health_json(&v->health, v->has_video ? ladder_shed(c->api->options.ladder, v->videos[0]) : 0),
         "upload", upload_json(&v->upload));
 }
@@ -169,12 +171,50 @@ static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **
     return false;
 }
 
-static bool read_change(struct call *c, struct event_change *out)
+static bool read_screens(struct call *c, uint32_t *count, const uint32_t **out)
 {
-    static const char *const allowed[] = {"title", "startsAt", "access", "inventory", NULL};
+    const json_t *value = json_object_get(c->body, "screens");
+
+    *count = (uint32_t)json_integer_value(value);
+    *out = value != NULL ? count : NULL;
+    if (value == NULL || json_is_null(value) ||
+        (json_is_integer(value) && json_integer_value(value) >= 1 &&
+         json_integer_value(value) <= SCREENS_MAX))
+        return true;
+    call_problem(c, 422, "bad-field",
+                 "'screens' wants a whole number from 1 to %d, or null for any number: on how many screens a ticket "
+                 "may be watched at once.",
+                 SCREENS_MAX);
+    return false;
+}
+
+static bool read_new_screen(struct call *c, const bool **out)
+{
+    static const bool refuse = true, takeover = false;
+    const json_t *value = json_object_get(c->body, "newScreen");
+    const char *text = json_string_value(value);
+
+    *out = NULL;
+    if (value == NULL)
+        return true;
+    if (text != NULL && strcmp(text, "refuse") == 0)
+        *out = &refuse;
+    else if (text != NULL && strcmp(text, "takeover") == 0)
+        *out = &takeover;
+    else
+        call_problem(c, 422, "bad-field", "'newScreen' wants \"takeover\" or \"refuse\".");
+    return *out != NULL;
+}
+
+/* `screens` is where the number is kept. */
+static bool read_change(struct call *c, struct event_change *out, uint32_t *screens)
+{
+    static const char *const allowed[] = {"title",   "startsAt",  "access", "inventory",
+                                          "screens", "newScreen", NULL};
 
     return body_only(c, allowed) && body_text(c, "title", EVENT_TITLE_CODEPOINTS_MAX, &out->title) &&
-           read_access(c, &out->access) && read_start(c, &out->starts_at_ms);
+           read_access(c, &out->access) && read_start(c, &out->starts_at_ms) &&
+           read_screens(c, screens, &out->screens) && read_new_screen(c, &out->refuse_screens);
 }
 
 /* --- routes ------------------------------------------------------------------------------------------ */
@@ -189,9 +229,10 @@ static void create(struct call *c)
     struct event_change what;
     char key[ACCESS_KEY_SIZE];
     struct ulid inventory;
+    uint32_t screens;
     enum err e;
 
-    if (!read_change(c, &what))
+    if (!read_change(c, &what, &screens))
         return;
     if (what.title == NULL) {
         call_problem(c, 422, "bad-field", "'title' is missing: what is the event called?");
@@ -240,9 +281,10 @@ static void change(struct call *c)
 {
     struct event_change what;
     struct ulid inventory;
+    uint32_t screens;
     enum err e;
 
-    if (!read_change(c, &what) || !read_inventory(c, &inventory, &what.inventory))
+    if (!read_change(c, &what, &screens) || !read_inventory(c, &inventory, &what.inventory))
         return;
     if ((e = live_event_change(c->api->options.live, c->id, &what)) != ERR_OK)
         call_error(c, e, "event");

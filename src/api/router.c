@@ -49,7 +49,7 @@ static const char *method_name(enum http_method m)
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
     static const struct route *const tables[] = {
-        event_routes,        video_routes,        rendition_routes,    upload_routes,       inventory_routes,
+        event_routes,        video_routes,        rendition_routes, upload_routes, ticket_routes,       inventory_routes,
         reservation_routes,  comment_feed_routes, comment_move_routes, comment_post_routes, comment_routes,
         comment_rule_routes, operation_routes,    whep_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;

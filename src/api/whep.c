@@ -110,9 +110,21 @@ static void offered(void *ctx, const struct webrtc_reply *r)
     call_send_later(c);
 }
 
+static bool may_stay(void *ctx)
+{
+    return door_may_stay(ctx);
+}
+
+static void left(void *ctx)
+{
+    door_stay_free(ctx);
+}
+
 static void offer(struct call *c)
 {
-    webrtc_offer(c->api->options.webrtc, c->id, http_peer(c->x), http_body(c->x), offered, c);
+    const struct webrtc_stay stay = {may_stay, left, door_stay_new(c)};
+
+    webrtc_offer(c->api->options.webrtc, c->id, http_peer(c->x), http_body(c->x), stay, offered, c);
 }
 
 /* --- OPTIONS /v/{video}/whep: what a client has to know before its offer (RFC 9725 §4.6) --------------------- */

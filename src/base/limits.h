@@ -325,6 +325,8 @@
 #define COMMENT_SLOW_LAST        50
 /* Entries that it may be behind by then without missing any. */
 #define COMMENT_SLOW_BEHIND_MAX 256
+/* How often a feed asks whether its reader may still listen: a cancelled ticket ends within a segment. */
+#define STAY_LOOK_MS 2000
 /* Proxies cut a connection that is silent for a minute, many of them sooner. */
 #define COMMENT_HEARTBEAT_MS 15000
 /* Comments of one window; what is beyond them is in the list. A window of 20,000 comments/s would be 60 MB. */
