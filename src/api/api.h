@@ -8,6 +8,7 @@
 #include "http/http.h"
 #include "ladder/ladder.h"
 #include "live/live.h"
+#include "relay/relay.h"
 #include "store/store.h"
 #include "webrtc/webrtc.h"
 
@@ -23,6 +24,7 @@ struct api_options {
     struct ice_servers *ice_servers; /* that WHEP viewers are told; NULL: none */
     struct tickets *tickets;
     struct comments *comments;
+    struct relay *relay;
     uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
     bool limit_loopback;
     const char *admin_token;

@@ -33,6 +33,7 @@ enum route_flags {
     ROUTE_JSON = 4,     /* wants a JSON object as its body */
     ROUTE_OPEN = 8,     /* other origins' pages may read it */
     ROUTE_LATER = 32,   /* `run` hands the call on; whoever has its reply calls call_send_later() */
+    ROUTE_RELAYS = 128, /* of the video that is parameter 0: where that is live on another server, this answers */
     ROUTE_STREAMS = 16, /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
 };
 
@@ -122,6 +123,11 @@ bool call_may_watch(struct call *c);
 bool call_is_limited(const struct call *c);
 /* 429, and when to try again. */
 void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what);
+
+/* --- elsewhere.c: what another server has ---------------------------------------------------------------- */
+
+/* Has the exchange answered by the server at `base`. `shared`: the caller has let the viewer in; otherwise that server does. */
+void relay_exchange(struct api *a, struct http_exchange *x, const char *base, const char *token, bool shared);
 
 /* --- ice_servers.c ------------------------------------------------------------------------------------ */
 

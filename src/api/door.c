@@ -88,9 +88,10 @@ const struct refusal *door_refuses(struct api *a, const struct video_view *v, co
                               "/api/v1/reservations/{id}/token, whose answer has one for this screen."},
         [TICKET_REVOKED] = {403, "ticket-revoked",
                             "The reservation of this ticket was cancelled, or its token replaced."},
-        [TICKET_TAKEN_OVER] = {403, "taken-over",
-                               "This ticket is being watched on another screen now. To watch here instead, ask for "
-                               "a token without sending the old one."},
+        [TICKET_TAKEN_OVER] =
+            {403, "taken-over",
+             "This ticket is being watched on another screen now. To watch here instead, ask for "
+             "a token without sending the old one."},
     };
     enum ticket_verdict verdict;
 
@@ -162,8 +163,8 @@ static struct ulid held_session(struct call *c, const struct pass *p)
 {
     struct ticket t;
 
-    if (c->token != NULL && tickets_check(c->api->options.tickets, bytes_text(c->token), p->event, &t) !=
-                                TICKET_FOREIGN &&
+    if (c->token != NULL &&
+        tickets_check(c->api->options.tickets, bytes_text(c->token), p->event, &t) != TICKET_FOREIGN &&
         ulid_equal(t.pass, p->id))
         return t.session;
     return (struct ulid){{0}};
@@ -196,14 +197,16 @@ json_t *door_ticket(struct call *c, const struct reservation_view *r)
 static void reply_no_screen(struct call *c, enum screen_answer answer, struct screen_rule rule)
 {
     if (answer == SCREEN_FULL)
-        call_problem(c, 409, "screens-full",
-                     "This ticket is being watched on %u screen%s, and is good for no more. Close the show there: "
-                     "its place is free %d s later.",
-                     rule.count, rule.count == 1 ? "" : "s", SCREEN_HOLD_SECONDS);
+        call_problem(
+            c, 409, "screens-full",
+            "This ticket is being watched on %u screen%s, and is good for no more. Close the show there: "
+            "its place is free %d s later.",
+            rule.count, rule.count == 1 ? "" : "s", SCREEN_HOLD_SECONDS);
     else
-        call_problem(c, 409, "taken-over",
-                     "This ticket is being watched on another screen now. To watch here instead, ask for a token "
-                     "without sending the old one.");
+        call_problem(
+            c, 409, "taken-over",
+            "This ticket is being watched on another screen now. To watch here instead, ask for a token "
+            "without sending the old one.");
     call_field(c, "Retry-After", "%d", answer == SCREEN_FULL ? SCREEN_HOLD_SECONDS : 1);
 }
 

@@ -75,8 +75,8 @@ static json_t *event_json(const struct call *c, const struct event_view *v)
         json_array_append_new(videos, json_string(ulid_text(v->videos[i], video)));
     ulid_text(v->id, id);
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o}", "id", id, "title", v->title, "access",
-        v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
+        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o}", "id", id, "title", v->title,
+        "access", v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
         time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
         publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
         v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos", videos,
@@ -181,10 +181,11 @@ static bool read_screens(struct call *c, uint32_t *count, const uint32_t **out)
         (json_is_integer(value) && json_integer_value(value) >= 1 &&
          json_integer_value(value) <= SCREENS_MAX))
         return true;
-    call_problem(c, 422, "bad-field",
-                 "'screens' wants a whole number from 1 to %d, or null for any number: on how many screens a ticket "
-                 "may be watched at once.",
-                 SCREENS_MAX);
+    call_problem(
+        c, 422, "bad-field",
+        "'screens' wants a whole number from 1 to %d, or null for any number: on how many screens a ticket "
+        "may be watched at once.",
+        SCREENS_MAX);
     return false;
 }
 

@@ -224,10 +224,10 @@ static void end(struct call *c)
 }
 
 const struct route whep_routes[] = {
-    {HTTP_POST, "/v/{}/whep", ROUTE_LATER, check_offer, offer},
-    {HTTP_OPTIONS, "/v/{}/whep", 0, may_ask, tell_options},
+    {HTTP_POST, "/v/{}/whep", ROUTE_LATER | ROUTE_RELAYS, check_offer, offer},
+    {HTTP_OPTIONS, "/v/{}/whep", ROUTE_RELAYS, may_ask, tell_options},
     {HTTP_GET, "/api/v1/videos/{}/webrtc", ROUTE_ADMIN | ROUTE_LATER, check_look, look},
-    {HTTP_PATCH, "/v/{}/whep/{}", ROUTE_LATER, check_fragment, patch},
-    {HTTP_DELETE, "/v/{}/whep/{}", ROUTE_LATER, check_session, end},
+    {HTTP_PATCH, "/v/{}/whep/{}", ROUTE_LATER | ROUTE_RELAYS, check_fragment, patch},
+    {HTTP_DELETE, "/v/{}/whep/{}", ROUTE_LATER | ROUTE_RELAYS, check_session, end},
     {0, NULL, 0, NULL, NULL},
 };

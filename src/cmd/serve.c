@@ -17,6 +17,7 @@
 #include "ladder/ladder.h"
 #include "live/live.h"
 #include "queue/queue.h"
+#include "relay/relay.h"
 #include "rtmp/rtmp.h"
 #include "store/store.h"
 #include "webrtc/webrtc.h"
@@ -54,6 +55,7 @@ struct house {
     struct live *live;
     struct queue *queue;
     struct ladder *ladder;
+    struct relay *relay;
     struct workers *workers;
     long worker_count, cache_mb;
     uint32_t author_minute, address_minute; /* limits of comments */
@@ -91,6 +93,9 @@ static struct option serve_options[] = {
     {"cache", "MB", "2048", "copies on this disk of what was read from a store elsewhere", NULL},
     {"database", "URL", NULL,
      "all rows: sqlite:FILE or mysql://USER:PASSWORD@HOST/NAME [sqlite:DATA/matinee.db]", NULL},
+    {"advertise", "URL", NULL,
+     "where other servers over the same database reach this one's HTTP: http://HOST:PORT [the address of --http]",
+     NULL},
     {"comments", "URL", NULL, "comments without SQL: redis://[USER:PASSWORD@]HOST:PORT [the database]", NULL},
     {"limits", "LIST", NULL,
      "comments a minute, of one author and of one address: author=60,address=1200; 0: no limit", NULL},
@@ -145,6 +150,24 @@ static bool read_limits(struct house *h)
     return true;
 }
 
+static bool check_advertised(struct house *h)
+{
+    const char *url = config_text(h->options, "advertise");
+    size_t scheme = url == NULL                        ? 0
+                    : strncmp(url, "http://", 7) == 0  ? 7
+                    : strncmp(url, "https://", 8) == 0 ? 8
+                                                       : 0;
+    bool good = url == NULL ||
+                (scheme > 0 && url[scheme] != '\0' &&
+                 strcspn(url + scheme, "/?#@ ") == strlen(url + scheme) && strlen(url) < LIVE_URL_SIZE);
+
+    if (!good)
+        snprintf(h->why, sizeof h->why,
+                 "--advertise wants the address of this server's HTTP like http://10.0.0.2:8080, not '%.60s'",
+                 url);
+    return good;
+}
+
 /* Everything that can be wrong with the words themselves, before anything is touched. */
 static bool check_options(struct house *h, struct live_options *live)
 {
@@ -167,7 +190,7 @@ static bool check_options(struct house *h, struct live_options *live)
         snprintf(h->why, sizeof h->why, "TLS wants both --tls-cert FILE and --tls-key FILE");
         return false;
     }
-    if (!read_limits(h))
+    if (!read_limits(h) || !check_advertised(h))
         return false;
     live->segment_ms = segment * 1000;
     live->grace_ms = grace * 1000;
@@ -354,6 +377,8 @@ static enum err open_doors(struct house *h, const char *program)
         e = explain(h, "rtmps", rtmp_server_start(&h->rtmps, h->net, &h->rtmps_at, h->tls, h->live));
     if (e == ERR_OK)
         e = open_webrtc(h, program);
+    if (e == ERR_OK)
+        e = relay_open(&h->relay, h->why);
     if (e != ERR_OK)
         return e;
     h->api =
@@ -366,6 +391,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .ice_servers = h->ice_servers,
                                       .tickets = h->tickets,
                                       .comments = h->comments,
+                                      .relay = h->relay,
                                       .comments_author_minute = h->author_minute,
                                       .comments_address_minute = h->address_minute,
                                       .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
@@ -374,6 +400,22 @@ static enum err open_doors(struct house *h, const char *program)
                                       .rtmp_port = port_of(&h->rtmp_at),
                                       .rtmps_port = port_of(&h->rtmps_at)});
     return explain(h, "http", http_server_start(&h->http, h->net, &h->http_at, h->tls, api_handler(h->api)));
+}
+
+/* Tells other servers over the same database where this one is. */
+static enum err join_others(struct house *h)
+{
+    const char *given = config_text(h->options, "advertise");
+    char text[ADDRESS_TEXT_SIZE];
+    char *url = given ? mem_string(given)
+                      : mem_printf("http%s://%s", h->tls ? "s" : "", address_text(&h->http_at, text));
+    enum err e = live_join(h->live, url);
+
+    if (e != ERR_OK)
+        snprintf(h->why, sizeof h->why, "this server could not be made known to others in the database: %s",
+                 err_text(e));
+    free(url);
+    return e;
 }
 
 static void announce(const struct house *h)
@@ -409,9 +451,11 @@ static void close_house(struct house *h)
     comments_stop(h->comments);
     if (h->store != NULL)
         store_stop(h->store);
+    relay_stop(h->relay);
     if (h->net != NULL)
         net_stop(h->net);
     api_free(h->api);
+    relay_close(h->relay);
     webrtc_close(h->webrtc);
     ice_servers_free(h->ice_servers);
     comments_close(h->comments);
@@ -482,7 +526,7 @@ int cmd_serve(int argc, char **argv)
     block_signals(&signals);
     if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live, program) != ERR_OK ||
         open_ladder(&h, program) != ERR_OK || open_comments(&h) != ERR_OK ||
-        open_doors(&h, program) != ERR_OK)
+        open_doors(&h, program) != ERR_OK || join_others(&h) != ERR_OK)
         goto out;
     announce(&h);
     wait_for_signal(&h, &signals);
