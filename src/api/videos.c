@@ -61,7 +61,7 @@ static json_t *video_json(const struct video_view *v)
                              video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
                              "renditions", renditions, "segments", (int)v->segment_count);
 
-    if (v->live && !v->imported) /* whatever its codec: what browsers do not take is converted */
+    if (v->live && !v->away && !v->imported) /* whatever its codec: what browsers do not take is converted */
         json_object_set_new(json, "whep", json_sprintf("/v/%s/whep", id));
     return json;
 }

@@ -82,7 +82,7 @@ static bool check_offer(struct call *c)
         call_problem(c, 415, "not-sdp", "Send an SDP offer as 'Content-Type: application/sdp'.");
     } else if (http_body(c->x).size > WHEP_OFFER_BYTES_MAX) {
         call_problem(c, 413, "too-large", "An offer has at most %d bytes.", WHEP_OFFER_BYTES_MAX);
-    } else if (!c->view->live || c->view->imported) {
+    } else if (!c->view->live || c->view->away || c->view->imported) {
         call_problem(c, 404, "not-live", "This video is not live; it is there over HLS and DASH.");
     } else {
         return true;

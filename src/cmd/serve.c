@@ -513,7 +513,7 @@ int cmd_serve(int argc, char **argv)
     sigset_t signals;
     int status = 2;
 
-    if (config_read(h.options, true, &argc, argv, h.why) != ERR_OK || !check_options(&h, &live))
+    if (config_read(h.options, "serve", &argc, argv, h.why) != ERR_OK || !check_options(&h, &live))
         goto out;
     if (argc > 0) {
         snprintf(h.why, sizeof h.why, "'%.60s' is not expected here; see 'matinee serve --help'", argv[0]);

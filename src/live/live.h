@@ -337,7 +337,8 @@ struct video_view {
     atomic_uint references;
     struct ulid id, event;
     enum event_access access;
-    bool live;     /* false: ended */
+    bool live; /* false: ended */
+    bool away; /* live on another server: its edge is not here, and what is here is what that has stored */
     bool imported; /* it was uploaded, and is live while it is imported: nobody waits for its edge */
     int64_t created_at_ms;
     uint32_t target_duration_s; /* 0 while there is no segment */

@@ -94,6 +94,7 @@ static struct video_view *view_new(const struct video *v, const struct segment *
     view->event = v->event->id;
     view->access = v->event->access;
     view->live = v->live || v->away;
+    view->away = v->away;
     view->imported = v->upload_bytes > 0;
     view->created_at_ms = v->created_at_ms;
     view->target_duration_s = v->target_duration_s;

@@ -174,7 +174,6 @@ static struct sight look(struct rider *rider)
     struct sight s;
 
     pthread_mutex_lock(&rider->relay->lock);
-    rider->called = false;
     s = (struct sight){f->has_head, f->done, f->failed, f->grows, NULL, f->count - rider->sent};
     s.pieces = mem_new((s.count + 1) * sizeof(struct buffer *));
     for (size_t i = 0; i < s.count; i++)
@@ -304,6 +303,9 @@ static void ride(void *ctx)
 {
     struct rider *rider = ctx;
 
+    pthread_mutex_lock(&rider->relay->lock);
+    rider->called = false;
+    pthread_mutex_unlock(&rider->relay->lock);
     if (rider->over)
         free(rider);
     else
