@@ -14,7 +14,7 @@ const SHAKA = 'shaka-player/dist/shaka-player.compiled-es2021.js';
  * apart. Over WebRTC that is more than the 80 ms that are aimed at: with the playout-delay that the server asks for Chromium shows pictures
  * as they come, and they do not wait for the sound, which is converted on the way. */
 export const SKEW_MS_MAX = 80;
-const WHEP_SKEW_MS_MAX = 250;
+const WHEP_SKEW_MS_MAX = 120;
 
 export const PLAYERS = {
     'hls.js, HLS': {p50_ms_max: 2000, script: 'hls.js/dist/hls.min.js', start: (base) => {
