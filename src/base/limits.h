@@ -237,6 +237,13 @@
 #define EDGE_FRESH_MS_MAX 500
 /* How often a loop looks for requests that have waited too long. */
 #define EDGE_TICK_MS 500
+/* How long an edge may go by the word that a viewer is admitted, or a video still there: a cancelled ticket ends within one
+ * segment of 10 s, and an edge asks the origin so seldom for each viewer. */
+#define EDGE_ADMISSION_SECONDS 5
+/* How much older than its lifetime a text may be handed out while a newer one is fetched. Live: with it a player is told of less
+ * than the shortest hold-back; of a recording nothing changes but by hand. */
+#define EDGE_STALE_LIVE_SECONDS  1
+#define EDGE_STALE_ENDED_SECONDS 60
 /* What one reader of a growing segment may leave unread before it gets no more: some seconds of the highest quality. */
 #define EDGE_UNREAD_BYTES_MAX 8388608
 
