@@ -387,4 +387,17 @@
 /* Lines published at once: as JSON, with their tabs and ends escaped, below HTTP_BODY_BYTES_MAX. */
 #define ADMIN_LINES_BYTES_MAX 786432
 
+/* --- edge-check --------------------------------------------------------------------------------------- */
+
+/* An answer in memory: a segment of 10 s at 50 Mbit/s. */
+#define EDGE_CHECK_BYTES_MAX ((size_t)67108864)
+/* What waits for a coming part waits for EDGE_WAIT_MS_MAX at most; an edge may add its own. */
+#define EDGE_CHECK_CONNECT_MS_MAX 10000L
+#define EDGE_CHECK_ANSWER_MS_MAX  45000L
+/* What a playlist may be kept for: matinee says 1 and 60; beyond these a player would lose the live edge, or an editor patience. */
+#define EDGE_CHECK_LIVE_SECONDS_MAX  2
+#define EDGE_CHECK_ENDED_SECONDS_MAX 300
+/* A deleted video is gone everywhere within one segment. */
+#define EDGE_CHECK_PURGE_MS_MAX ((int64_t)10000)
+
 #endif

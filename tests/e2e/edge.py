@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 
@@ -70,6 +71,13 @@ class Nginx:
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         matinee.until(lambda: self.process.poll() is not None or answers(self.port), 20, 'nginx listening')
         assert self.process.poll() is None, (self.folder / 'error.log').read_text()
+
+    def reload(self):
+        """Other workers, by the configuration as it is now."""
+        error_log = self.folder / 'error.log'
+        before = error_log.read_text().count('gracefully shutting down')
+        self.process.send_signal(signal.SIGHUP)
+        matinee.until(lambda: error_log.read_text().count('gracefully shutting down') >= before + 2, 20, 'the old workers leaving')
 
     def close(self):
         if self.process.poll() is None:
