@@ -9,8 +9,10 @@ import edge
 import matinee
 import pytest
 
-from low_latency import Fetch, check_dash, check_hls
+from low_latency import Fetch, check_hls
 from test_tickets import bearer, buy
+
+pytestmark = pytest.mark.alone  # looks at a clock
 
 EDGES = {'nginx': edge.Nginx, 'varnish': edge.Varnish}
 
@@ -96,16 +98,40 @@ def test_nginx_speaks_http_2_over_tls(house, front):
     assert verdicts['tls'] == 'pass' and failed(verdicts) == set() and status == 0
 
 
-@pytest.mark.parametrize('kind', EDGES)
-def test_players_of_a_live_show_find_every_rule_kept_behind_an_edge(house, front, kind):
-    base = f'{front(kind).http}/v/{house.live}'
+def test_a_low_latency_player_finds_every_rule_kept_behind_varnish(house, front):
+    """Not behind nginx: who waits there for what another has asked for looks again every half second."""
+    base = f"{front('varnish').http}/v/{house.live}"
     verdicts = check_hls(lambda: Fetch(base), 8)
     print(verdicts)
     assert verdicts.failures() == {}
-    if kind == 'varnish':  # nginx cannot share what still grows
-        verdicts = check_dash(lambda: Fetch(base), 8)
-        print(verdicts)
-        assert verdicts.failures() == {}
+
+
+def open_segment(house):
+    """A path that grows for a second at least."""
+    text = matinee.until(lambda: re.search(r'HINT:TYPE=PART,URI="(\d+)\.[0-3]\.m4s"', house.get(f'/v/{house.live}/source/playlist.m3u8').decode()),
+                         what='a segment that has just begun')
+    return f'/v/{house.live}/source/{text[1]}.m4s'
+
+
+def test_varnish_shares_a_segment_while_it_grows(house, front):
+    """Low-latency DASH: all who follow it read one answer of the origin, and before it is whole."""
+    varnish = front('varnish')
+    path = open_segment(house)
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        got = list(pool.map(lambda _: Fetch(varnish.http)(path), range(10)))
+    assert {answer.status for answer in got} == {200}
+    assert len({answer.headers['Matinee-Answer'] for answer in got}) == 1
+    assert len({answer.body for answer in got}) == 1
+    assert all(answer.ended - answer.pieces[0][0] > .1 for answer in got)
+
+
+def test_nginx_gives_who_follows_a_growing_segment_a_stream_of_his_own(house, front):
+    nginx = front('nginx')
+    path = open_segment(house)
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        got = list(pool.map(lambda _: Fetch(nginx.http)(path), range(5)))
+    assert {answer.status for answer in got} == {200}
+    assert len({answer.body for answer in got}) == 1
 
 
 def test_a_dash_player_behind_nginx_reads_a_live_show(house, front):

@@ -1,0 +1,53 @@
+/* cmd/bench_edge_int.h - between the files of `matinee bench edge`:
+ *
+ *   bench_edge.c        the show, the measurements and what is printed
+ *   bench_edge_nginx.c  edges and a shield: one nginx with many servers, each with a cache of its own, by the rules of deploy/edge
+ *   bench_edge_crowd.c  the viewers
+ *
+ * Everything shares the machine. */
+#ifndef MATINEE_CMD_BENCH_EDGE_INT_H
+#define MATINEE_CMD_BENCH_EDGE_INT_H
+
+#include "cmd/bench_house_int.h"
+
+#include <stddef.h>
+
+#define EDGES_MAX 64
+#define LISTS_MAX 4
+
+/* --- bench_edge_nginx.c --------------------------------------------------------------------------------- */
+
+struct bench_nginx {
+    pid_t pid;
+    unsigned edges;
+    int port; /* of all: edge i is at 127.0.1.i+1, the shield at 127.0.2.1 */
+};
+
+/* Starts it in `folder`, with the rules in `rules`; with more than one edge a shield stands between them and the origin. False: it
+ * was said why not. */
+must_check bool bench_nginx_open(struct bench_nginx *out, const char *folder, const char *rules,
+                                 const char *origin, const char *key, unsigned edges);
+void bench_nginx_close(struct bench_nginx *n);
+void bench_nginx_address(const struct bench_nginx *n, unsigned edge, char out[64]);
+
+/* --- bench_edge_crowd.c --------------------------------------------------------------------------------- */
+
+struct edge_crowd {
+    const struct bench_nginx *nginx;
+    const char *video;
+    const char *lists[LISTS_MAX]; /* "source", "audio", … */
+    size_t list_count;
+    unsigned viewers;
+    /* Set by edge_crowd_run() for what came after the warming up: */
+    uint64_t answers, refused, objects, bytes;
+    float *late_ms; /* of each answer, behind the first of the same object; the caller's to free */
+    size_t late_count;
+};
+
+/* Viewers on a connection each, by turns at the edges and the playlists. Each waits for a playlist with the next part, fetches the
+ * part, and so on; who is late goes on with the newest. After `warm_s` calls begin(ctx), and end(ctx) `seconds` later. False: a
+ * connection broke or an edge fell silent, and it was said. */
+must_check bool edge_crowd_run(struct edge_crowd *c, double warm_s, double seconds, void (*begin)(void *ctx),
+                               void (*end)(void *ctx), void *ctx);
+
+#endif
