@@ -178,9 +178,13 @@ sub vcl_deliver {
         }
         return (restart);
     }
-    # What the origin lets an edge keep is the viewer's own again when it leaves us.
-    if (resp.http.Matinee-Access == "ticket" && !req.http.Matinee-Edge) {
-        set resp.http.Cache-Control = regsub(resp.http.Cache-Control, "^public", "private");
+    # What the origin lets an edge keep is the viewer's own again when it leaves us, and stale-while-revalidate is not for browsers.
+    # Another edge is told what we were told.
+    if (!req.http.Matinee-Edge && resp.http.Cache-Control) {
+        set resp.http.Cache-Control = regsub(resp.http.Cache-Control, ", stale-while-revalidate=\d+$", "");
+        if (resp.http.Matinee-Access == "ticket") {
+            set resp.http.Cache-Control = regsub(resp.http.Cache-Control, "^public", "private");
+        }
     }
     if (req.http.Edge-Step == "admitted" && req.http.Edge-Given && req.url ~ "^/v/") {
         set resp.http.Set-Cookie = "matinee-ticket=" + req.http.Edge-Given + "; Path=" +

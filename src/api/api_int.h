@@ -191,7 +191,8 @@ const char *cache_scope(const struct video_view *v);
 bool keep_is_edge(const struct api *a, const struct http_exchange *x);
 /* Adds a number that no other answer has: whoever gets the same one twice got it from a cache. */
 void keep_number(struct api *a, struct http_exchange *x);
-/* Adds Cache-Control, the keys by which the video is purged, and the number. `stale`: the seconds of stale-while-revalidate. */
+/* Adds Cache-Control, the keys by which the video is purged, and the number. `stale`: the seconds of stale-while-revalidate, for
+ * caches that serve a crowd. */
 void keep_forever(struct api *a, struct http_exchange *x, const struct video_view *v);
 void keep_for(struct api *a, struct http_exchange *x, const struct video_view *v, unsigned seconds,
               unsigned stale);

@@ -24,11 +24,10 @@ void keep_number(struct api *a, struct http_exchange *x)
               (unsigned long long)atomic_fetch_add_explicit(&a->answers, 1, memory_order_relaxed));
 }
 
-/* What all answers about a video say: the names by which it is purged (Fastly and Varnish; Cloudflare), and its number. */
-static const char *name(struct api *a, struct http_exchange *x, const struct video_view *v)
+/* What all answers about a video say: the names by which it is purged (Fastly and Varnish; Cloudflare), and their number. */
+static void name(struct api *a, struct http_exchange *x, const struct video_view *v)
 {
     char video[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE];
-    bool is_shared = v->access == ACCESS_PUBLIC || keep_is_edge(a, x);
 
     ulid_text(v->id, video);
     ulid_text(v->event, event);
@@ -37,21 +36,33 @@ static const char *name(struct api *a, struct http_exchange *x, const struct vid
     if (v->access == ACCESS_TICKET)
         http_add(x, "Matinee-Access", "ticket");
     keep_number(a, x);
-    return is_shared ? "public" : "private";
+}
+
+static bool is_shared(struct api *a, const struct http_exchange *x, const struct video_view *v)
+{
+    return v->access == ACCESS_PUBLIC || keep_is_edge(a, x);
 }
 
 void keep_forever(struct api *a, struct http_exchange *x, const struct video_view *v)
 {
-    http_addf(x, "Cache-Control", "%s, max-age=31536000, immutable", name(a, x, v));
+    name(a, x, v);
+    http_addf(x, "Cache-Control", "%s, max-age=31536000, immutable",
+              is_shared(a, x, v) ? "public" : "private");
 }
 
+/* stale-while-revalidate is for caches that serve a crowd. A browser would take it, too, and be a poll behind with every manifest:
+ * it is told by the field that only CDNs read (RFC 9213), or to an edge, which does not pass it on. */
 void keep_for(struct api *a, struct http_exchange *x, const struct video_view *v, unsigned seconds,
               unsigned stale)
 {
-    const char *scope = name(a, x, v);
+    bool shared = is_shared(a, x, v);
 
-    if (stale > 0)
-        http_addf(x, "Cache-Control", "%s, max-age=%u, stale-while-revalidate=%u", scope, seconds, stale);
-    else
-        http_addf(x, "Cache-Control", "%s, max-age=%u", scope, seconds);
+    name(a, x, v);
+    if (stale > 0 && keep_is_edge(a, x)) {
+        http_addf(x, "Cache-Control", "public, max-age=%u, stale-while-revalidate=%u", seconds, stale);
+        return;
+    }
+    http_addf(x, "Cache-Control", "%s, max-age=%u", shared ? "public" : "private", seconds);
+    if (stale > 0 && shared)
+        http_addf(x, "CDN-Cache-Control", "public, max-age=%u, stale-while-revalidate=%u", seconds, stale);
 }

@@ -34,11 +34,11 @@ struct bench {
     char folder[256];
 };
 
-/* What the origin had been asked when a measurement began, and when it ended. */
+/* What the origin had been asked at each moment. */
 struct asked {
     const struct bench *bench;
-    double media[2], admissions[2], cpu_us[2];
-    int64_t at_us[2];
+    double media[EDGE_MOMENTS], admissions[EDGE_MOMENTS], cpu_us[EDGE_MOMENTS];
+    int64_t at_us[EDGE_MOMENTS];
 };
 
 static bool failed(const char *what)
@@ -116,8 +116,9 @@ static double metric(const char *text, const char *name)
     return value;
 }
 
-static void look(struct asked *a, int when)
+static void look(void *ctx, int when)
 {
+    struct asked *a = ctx;
     char http[64];
     char *text;
 
@@ -128,16 +129,6 @@ static void look(struct asked *a, int when)
     a->admissions[when] = text ? metric(text, "matinee_edge_admissions_total") : 0;
     a->cpu_us[when] = bench_cpu_us(a->bench->house.pid);
     free(text);
-}
-
-static void begin(void *ctx)
-{
-    look(ctx, 0);
-}
-
-static void end(void *ctx)
-{
-    look(ctx, 1);
 }
 
 static int by_size(const void *a, const void *b)
@@ -156,23 +147,32 @@ struct result {
     double per_object, per_second, p50_ms, p99_ms;
 };
 
+static double between(const double at[EDGE_MOMENTS], int from)
+{
+    return at[EDGE_OVER] - at[from];
+}
+
 static void report(struct bench_table *t, struct edge_crowd *c, const struct asked *a, struct result *out)
 {
-    double seconds = (double)(a->at_us[1] - a->at_us[0]) / 1e6, media = a->media[1] - a->media[0];
-    double admissions = a->admissions[1] - a->admissions[0];
+    double seconds = (double)(a->at_us[EDGE_OVER] - a->at_us[EDGE_BEGUN]) / 1e6;
+    double asked = between(a->media, EDGE_BEGUN) + between(a->admissions, EDGE_BEGUN);
+    char viewers[16], edges[16];
 
     qsort(c->late_ms, c->late_count, sizeof *c->late_ms, by_size);
-    *out = (struct result){c->objects > 0 ? media / (double)c->objects : 0, (media + admissions) / seconds,
+    *out = (struct result){between(a->media, EDGE_EMPTY) / (double)c->objects, asked / seconds,
                            part_of(c, .5), part_of(c, .99)};
-    bench_add_row(t, (const char *[]){bench_number(c->viewers, 0), bench_number(c->nginx->edges, 0),
-                                      bench_number((double)c->answers / seconds, 0),
+    snprintf(viewers, sizeof viewers, "%u", c->viewers);
+    snprintf(edges, sizeof edges, "%u", c->nginx->edges);
+    bench_add_row(t, (const char *[]){viewers, edges, bench_number((double)c->answers / seconds, 0),
                                       bench_number((double)c->refused, 0), bench_number(out->per_object, 3),
                                       bench_number(out->per_second, 1),
-                                      bench_number((a->cpu_us[1] - a->cpu_us[0]) / 1e4 / seconds, 1),
+                                      bench_number(between(a->cpu_us, EDGE_BEGUN) / 1e4 / seconds, 1),
                                       bench_number(out->p50_ms, 0), bench_number(out->p99_ms, 0), NULL});
     printf(
-        "%u viewers at %u edges: %.0f objects, %.0f requests for them and %.0f for admission at the origin in %.1f s\n",
-        c->viewers, c->nginx->edges, (double)c->objects, media, admissions, seconds);
+        "%u viewers at %u edges: %.0f objects, %.0f requests for them at the origin; in %.1f s %.0f for media and %.0f for "
+        "admission\n",
+        c->viewers, c->nginx->edges, (double)c->objects, between(a->media, EDGE_EMPTY), seconds,
+        between(a->media, EDGE_BEGUN), between(a->admissions, EDGE_BEGUN));
     fflush(stdout);
 }
 
@@ -187,7 +187,7 @@ static bool measure(const struct bench *b, struct bench_table *t, unsigned viewe
                                .viewers = viewers};
     struct asked asked = {.bench = b};
     bool done = bench_nginx_open(&nginx, b->folder, b->rules, b->house.http, KEY, edges) &&
-                edge_crowd_run(&crowd, seconds < 6 ? 3 : 8, seconds, begin, end, &asked);
+                edge_crowd_run(&crowd, seconds < 6 ? 3 : 8, seconds, look, &asked);
 
     if (done)
         report(t, &crowd, &asked, out);

@@ -29,7 +29,6 @@ enum { PLAIN, RELOAD, PART };
 struct known {
     struct object next; /* of a playlist: the reload that comes after it */
     int64_t first_us;
-    bool counted;
 };
 
 struct viewer {
@@ -64,6 +63,7 @@ static struct known *known_of(struct run *r, const struct object *o)
     if (k == NULL) {
         k = mem_new(sizeof *k);
         map_put(r->objects, key, k);
+        r->c->objects++;
     }
     return k;
 }
@@ -73,7 +73,6 @@ static struct known *known_of(struct run *r, const struct object *o)
 static bool ask(struct run *r, struct viewer *v, const struct object *o)
 {
     const char *video = r->c->video, *list = r->c->lists[o->list];
-    struct known *k = known_of(r, o);
     char text[512], path[256];
 
     if (o->kind == PART)
@@ -85,11 +84,10 @@ static bool ask(struct run *r, struct viewer *v, const struct object *o)
         snprintf(path, sizeof path, "/v/%s/%s/playlist.m3u8", video, list);
     int size = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", path);
 
-    if (r->counts && !k->counted) {
-        k->counted = true;
-        r->c->objects++;
-    }
     v->asked = *o;
+    if (o->kind == PLAIN) /* whose copies live for a second: it is another object then */
+        v->asked.segment = (uint32_t)(clock_mono_ms() / 1000);
+    (void)known_of(r, &v->asked);
     v->have = v->whole = v->head_size = 0;
     return send(v->fd, text, (size_t)size, MSG_NOSIGNAL) == size || failed("a request cannot be sent");
 }
@@ -245,8 +243,8 @@ static void disperse(struct run *r)
     free(r->in);
 }
 
-bool edge_crowd_run(struct edge_crowd *c, double warm_s, double seconds, void (*begin)(void *ctx),
-                    void (*end)(void *ctx), void *ctx)
+bool edge_crowd_run(struct edge_crowd *c, double warm_s, double seconds, void (*moment)(void *ctx, int which),
+                    void *ctx)
 {
     struct run r = {.c = c,
                     .viewers = mem_new(c->viewers * sizeof *r.viewers),
@@ -256,12 +254,13 @@ bool edge_crowd_run(struct edge_crowd *c, double warm_s, double seconds, void (*
     bool done;
 
     c->late_ms = mem_new(LATE_MAX * sizeof *c->late_ms);
+    moment(ctx, EDGE_EMPTY);
     done = gather(&r) && watch(&r, warm_s);
     if (done) {
-        begin(ctx);
+        moment(ctx, EDGE_BEGUN);
         r.counts = true;
         done = watch(&r, seconds);
-        end(ctx);
+        moment(ctx, EDGE_OVER);
     }
     disperse(&r);
     return done;

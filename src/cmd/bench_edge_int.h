@@ -38,16 +38,21 @@ struct edge_crowd {
     const char *lists[LISTS_MAX]; /* "source", "audio", … */
     size_t list_count;
     unsigned viewers;
-    /* Set by edge_crowd_run() for what came after the warming up: */
-    uint64_t answers, refused, objects, bytes;
+    /* Set by edge_crowd_run(): what anybody asked for, from the start; */
+    uint64_t objects;
+    /* and what came after the warming up: */
+    uint64_t answers, refused, bytes;
     float *late_ms; /* of each answer, behind the first of the same object; the caller's to free */
     size_t late_count;
 };
 
+/* Moments of a run: nobody has asked for anything yet; all watch, and it counts; it is over. */
+enum { EDGE_EMPTY, EDGE_BEGUN, EDGE_OVER, EDGE_MOMENTS };
+
 /* Viewers on a connection each, by turns at the edges and the playlists. Each waits for a playlist with the next part, fetches the
- * part, and so on; who is late goes on with the newest. After `warm_s` calls begin(ctx), and end(ctx) `seconds` later. False: a
- * connection broke or an edge fell silent, and it was said. */
-must_check bool edge_crowd_run(struct edge_crowd *c, double warm_s, double seconds, void (*begin)(void *ctx),
-                               void (*end)(void *ctx), void *ctx);
+ * part, and so on; who is late goes on with the newest. Calls moment(ctx, …) at each of them. False: a connection broke or an edge
+ * fell silent, and it was said. */
+must_check bool edge_crowd_run(struct edge_crowd *c, double warm_s, double seconds,
+                               void (*moment)(void *ctx, int which), void *ctx);
 
 #endif

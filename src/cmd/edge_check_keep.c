@@ -156,26 +156,27 @@ enum verdict edge_rule_lifetimes(struct edge_check *c)
     return v;
 }
 
-/* Whatever it says: is it true? The first question after the time may still get the old copy, and has it renewed. */
+/* Whatever it says: is it true? Some seconds later the question may still get the old copy, if it has it renewed; not twice. */
 enum verdict edge_rule_freshness(struct edge_check *c)
 {
-    struct edge_reply first, again;
-    long age, stale;
+    struct edge_reply first, later, again;
     enum verdict v;
+    bool renewed;
 
     if (!c->is_live)
         return edge_say(c, EDGE_SKIP, "would take minutes on a video that has ended");
     edge_fetch(c, &(struct edge_ask){.path = c->playlist}, &first);
-    age = edge_seconds(first.cache_control, "max-age");
-    stale = edge_seconds(first.cache_control, "stale-while-revalidate");
-    age = age < 0 || age > EDGE_CHECK_LIVE_SECONDS_MAX ? EDGE_CHECK_LIVE_SECONDS_MAX : age;
-    stale = stale < 0 || stale > EDGE_CHECK_LIVE_SECONDS_MAX ? 0 : stale;
-    (void)poll(NULL, 0, (int)(1000 * (age + stale) + 1500));
+    (void)poll(NULL, 0, EDGE_CHECK_STALE_MS);
+    edge_fetch(c, &(struct edge_ask){.path = c->playlist}, &later);
+    (void)poll(NULL, 0, EDGE_CHECK_RENEWED_MS);
     edge_fetch(c, &(struct edge_ask){.path = c->playlist}, &again);
-    v = edge_say(c, again.status == 200 && strcmp(first.number, again.number) != 0 ? EDGE_PASS : EDGE_FAIL,
-                 "%ld s later a live playlist is %s", age + stale + 1,
-                 strcmp(first.number, again.number) != 0 ? "another" : "still the same copy");
+    renewed = again.status == 200 && strcmp(first.number, again.number) != 0;
+    v = edge_say(
+        c, renewed ? EDGE_PASS : EDGE_FAIL, "a live playlist is %s after %.1f s, and %s after %.1f s",
+        strcmp(first.number, later.number) != 0 ? "new" : "the same copy", EDGE_CHECK_STALE_MS / 1000.0,
+        renewed ? "new" : "the same copy", (EDGE_CHECK_STALE_MS + EDGE_CHECK_RENEWED_MS) / 1000.0);
     edge_reply_free(&first);
+    edge_reply_free(&later);
     edge_reply_free(&again);
     return v;
 }
