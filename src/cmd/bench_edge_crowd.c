@@ -198,12 +198,12 @@ static bool gather(struct run *r)
         struct viewer *v = &r->viewers[i];
         struct epoll_event e = {.events = EPOLLIN, .data.ptr = v};
 
-        bench_nginx_address(c->nginx, i % c->nginx->edges, at);
+        bench_edges_address(c->edges, i % c->edges->count, at);
         v->fd = bench_connect(at);
         if (v->fd < 0 || epoll_ctl(r->epoll, EPOLL_CTL_ADD, v->fd, &e) != 0)
             return failed("a connection cannot be made: see ulimit -n");
         if (!ask(r, v,
-                 &(struct object){.list = (uint32_t)(i / c->nginx->edges % c->list_count), .kind = PLAIN}))
+                 &(struct object){.list = (uint32_t)(i / c->edges->count % c->list_count), .kind = PLAIN}))
             return false;
     }
     return true;

@@ -2,6 +2,7 @@
  *
  *   bench_edge.c        the show, the measurements and what is printed
  *   bench_edge_nginx.c  edges and a shield: one nginx with many servers, each with a cache of its own, by the rules of deploy/edge
+ *   bench_edge_varnish.c  one edge that is Varnish
  *   bench_edge_crowd.c  the viewers
  *
  * Everything shares the machine. */
@@ -17,23 +18,29 @@
 
 /* --- bench_edge_nginx.c --------------------------------------------------------------------------------- */
 
-struct bench_nginx {
+struct bench_edges {
     pid_t pid;
-    unsigned edges;
+    unsigned count;
     int port; /* of all: edge i is at 127.0.1.i+1, the shield at 127.0.2.1 */
 };
 
 /* Starts it in `folder`, with the rules in `rules`; with more than one edge a shield stands between them and the origin. False: it
  * was said why not. */
-must_check bool bench_nginx_open(struct bench_nginx *out, const char *folder, const char *rules,
+must_check bool bench_nginx_open(struct bench_edges *out, const char *folder, const char *rules,
                                  const char *origin, const char *key, unsigned edges);
-void bench_nginx_close(struct bench_nginx *n);
-void bench_nginx_address(const struct bench_nginx *n, unsigned edge, char out[64]);
+/* The same of one edge, with Varnish. */
+must_check bool bench_varnish_open(struct bench_edges *out, const char *folder, const char *rules,
+                                   const char *origin, const char *key);
+/* A port that nobody has just now; and waiting until somebody has. False: the process ended before that, or did not get ready. */
+int bench_free_port(void);
+must_check bool bench_edges_await(const struct bench_edges *n);
+void bench_edges_close(struct bench_edges *n);
+void bench_edges_address(const struct bench_edges *n, unsigned edge, char out[64]);
 
 /* --- bench_edge_crowd.c --------------------------------------------------------------------------------- */
 
 struct edge_crowd {
-    const struct bench_nginx *nginx;
+    const struct bench_edges *edges;
     const char *video;
     const char *lists[LISTS_MAX]; /* "source", "audio", … */
     size_t list_count;

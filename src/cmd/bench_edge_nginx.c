@@ -24,7 +24,7 @@ static bool failed(const char *what)
     return false;
 }
 
-static int free_port(void)
+int bench_free_port(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
@@ -38,7 +38,7 @@ static int free_port(void)
     return port;
 }
 
-void bench_nginx_address(const struct bench_nginx *n, unsigned edge, char out[64])
+void bench_edges_address(const struct bench_edges *n, unsigned edge, char out[64])
 {
     snprintf(out, 64, "127.0.1.%u:%d", edge + 1, n->port);
 }
@@ -59,7 +59,7 @@ static void print_server(FILE *f, const char *at, const char *zone, const char *
             at, zone, upstream);
 }
 
-static void print_config(FILE *f, const struct bench_nginx *n, const char *folder, const char *origin,
+static void print_config(FILE *f, const struct bench_edges *n, const char *folder, const char *origin,
                          const char *key)
 {
     static const char *const kinds[] = {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"};
@@ -75,13 +75,13 @@ static void print_config(FILE *f, const struct bench_nginx *n, const char *folde
     fprintf(f, "  map \"\" $edge_key { default \"%s\"; }\n  include edge-http.conf;\n", key);
     fprintf(f, "  upstream origin { server %s; keepalive 64; }\n", origin);
     fprintf(f, "  upstream shield { server 127.0.2.1:%d; keepalive 256; }\n", n->port);
-    for (unsigned i = 0; i < n->edges; i++) {
+    for (unsigned i = 0; i < n->count; i++) {
         snprintf(zone, sizeof zone, "edge%u", i);
-        bench_nginx_address(n, i, at);
+        bench_edges_address(n, i, at);
         print_zone(f, folder, zone);
-        print_server(f, at, zone, n->edges > 1 ? "shield" : "origin");
+        print_server(f, at, zone, n->count > 1 ? "shield" : "origin");
     }
-    if (n->edges > 1) {
+    if (n->count > 1) {
         snprintf(at, sizeof at, "127.0.2.1:%d", n->port);
         print_zone(f, folder, "shield");
         print_server(f, at, "shield", "origin");
@@ -90,7 +90,7 @@ static void print_config(FILE *f, const struct bench_nginx *n, const char *folde
 }
 
 /* The rules are read where they are; nginx looks for what is included beside its configuration. */
-static bool write_config(const struct bench_nginx *n, const char *folder, const char *rules,
+static bool write_config(const struct bench_edges *n, const char *folder, const char *rules,
                          const char *origin, const char *key)
 {
     static const char *const names[] = {"edge-http.conf", "edge-server.conf"};
@@ -116,7 +116,7 @@ static bool write_config(const struct bench_nginx *n, const char *folder, const 
     return done;
 }
 
-static bool spawn(struct bench_nginx *n, const char *folder)
+static bool spawn(struct bench_edges *n, const char *folder)
 {
     char *config = mem_printf("%s/nginx.conf", folder), *errors = mem_printf("%s/error.log", folder);
     char *const words[] = {
@@ -136,30 +136,36 @@ static bool spawn(struct bench_nginx *n, const char *folder)
     return n->pid > 0;
 }
 
-bool bench_nginx_open(struct bench_nginx *n, const char *folder, const char *rules, const char *origin,
-                      const char *key, unsigned edges)
+bool bench_edges_await(const struct bench_edges *n)
 {
-    char *own = mem_printf("%s/nginx-%u", folder, edges), at[64];
     int waited_ms = 0, fd = -1;
-    bool done;
+    char at[64];
 
-    *n = (struct bench_nginx){.pid = -1, .edges = edges, .port = free_port()};
-    bench_nginx_address(n, 0, at);
-    done = mkdir(own, 0755) == 0 && write_config(n, own, rules, origin, key) && spawn(n, own);
-    while (done && (fd = bench_connect(at)) < 0 && waited_ms < READY_MS &&
-           waitpid(n->pid, NULL, WNOHANG) == 0) {
-        poll(NULL, 0, 50); /* nginx says nothing when it is ready */
+    bench_edges_address(n, 0, at);
+    while ((fd = bench_connect(at)) < 0 && waited_ms < READY_MS && waitpid(n->pid, NULL, WNOHANG) == 0) {
+        poll(NULL, 0, 50); /* neither says when it is ready */
         waited_ms += 50;
     }
     if (fd >= 0)
         close(fd);
-    else
+    return fd >= 0;
+}
+
+bool bench_nginx_open(struct bench_edges *n, const char *folder, const char *rules, const char *origin,
+                      const char *key, unsigned edges)
+{
+    char *own = mem_printf("%s/nginx-%u", folder, edges);
+    bool done;
+
+    *n = (struct bench_edges){.pid = -1, .count = edges, .port = bench_free_port()};
+    done = mkdir(own, 0755) == 0 && write_config(n, own, rules, origin, key) && spawn(n, own);
+    if (done && !bench_edges_await(n))
         done = failed("nginx did not start: apt-get install nginx");
     free(own);
     return done;
 }
 
-void bench_nginx_close(struct bench_nginx *n)
+void bench_edges_close(struct bench_edges *n)
 {
     if (n->pid <= 0)
         return;

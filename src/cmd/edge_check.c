@@ -108,7 +108,6 @@ int cmd_edge_check(int argc, char **argv)
     curl_global_init(CURL_GLOBAL_DEFAULT);
     c.curl = curl_easy_init();
     c.token = config_text(options, "ticket");
-    status = 1;
     if (edge_look(&c, argv[0]) == ERR_OK)
         status = check_all(&c, argv[0]) > 0 ? 1 : 0;
     else
