@@ -14,11 +14,14 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define EVENTS       512
 #define PATIENCE_MS  20000
 #define ANSWER_BYTES 1048576
 #define LATE_MAX     8000000
+/* A playlist, unpacked. */
+#define TEXT_BYTES 65536
 
 /* What is asked for; the whole of it is the key, so it has no holes. */
 struct object {
@@ -82,7 +85,8 @@ static bool ask(struct run *r, struct viewer *v, const struct object *o)
                  list, o->segment, o->part);
     else
         snprintf(path, sizeof path, "/v/%s/%s/playlist.m3u8", video, list);
-    int size = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", path);
+    int size = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: bench\r\n%s\r\n", path,
+                        o->kind != PART ? "Accept-Encoding: gzip\r\n" : "");
 
     v->asked = *o;
     if (o->kind == PLAIN) /* whose copies live for a second: it is another object then */
@@ -94,13 +98,39 @@ static bool ask(struct run *r, struct viewer *v, const struct object *o)
 
 /* --- answers ----------------------------------------------------------------------------------------- */
 
-static void read_next(struct known *k, const struct object *o, const char *text)
+/* The text of an answer, packed or not, into `text`; false: it is neither. */
+static bool unpack(const char *head, const char *body, size_t size, char text[TEXT_BYTES])
+{
+    const char *encoding = strcasestr(head, "\r\ncontent-encoding: gzip");
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)body,
+                  .avail_in = (uInt)size,
+                  .next_out = (Bytef *)text,
+                  .avail_out = TEXT_BYTES - 1};
+    bool done;
+
+    if (encoding == NULL || encoding > body) {
+        snprintf(text, TEXT_BYTES, "%.*s", (int)size, body);
+        return true;
+    }
+    if (inflateInit2(&z, 15 + 16) != Z_OK) /* gzip's frame */
+        return false;
+    done = inflate(&z, Z_FINISH) == Z_STREAM_END;
+    text[TEXT_BYTES - 1 - z.avail_out] = '\0';
+    inflateEnd(&z);
+    return done;
+}
+
+/* What comes after the playlist `o`, out of an answer that came in one piece. */
+static void read_next(struct known *k, const struct object *o, const char *answer, size_t size)
 {
     static const char hint[] = "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"";
-    const char *at = strstr(text, hint);
-    char *end;
+    const char *body = strstr(answer, "\r\n\r\n"), *at = NULL;
+    char text[TEXT_BYTES], *end;
 
     k->next = (struct object){.list = o->list, .kind = PLAIN};
+    if (strncmp(answer, "HTTP/1.1 ", 9) == 0 && body != NULL &&
+        unpack(answer, body + 4, size - (size_t)(body + 4 - answer), text))
+        at = strstr(text, hint);
     if (at == NULL)
         return;
     k->next.kind = RELOAD;
@@ -181,7 +211,7 @@ static bool take(struct run *r, struct viewer *v)
     struct known *k = known_of(r, &v->asked);
 
     if (v->good && v->asked.kind != PART && (v->asked.kind == PLAIN || k->next.kind != RELOAD))
-        read_next(k, &v->asked, r->in);
+        read_next(k, &v->asked, r->in, (size_t)size);
     return go_on(r, v);
 }
 
