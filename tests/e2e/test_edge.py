@@ -200,6 +200,54 @@ def test_varnish_forgets_by_surrogate_key(house, front):
     assert number() != before
 
 
+# --- what the origin says -------------------------------------------------------------------------------------------
+
+def told(house, path, **headers):
+    _, answered, _ = house.request('GET', path, headers={name.replace('_', '-'): value for name, value in headers.items()})
+    return answered
+
+
+def test_the_origin_tells_caches_how_long_and_by_which_name(house, front):
+    base = f'/v/{house.live}/source'
+    event = house.json(f'/api/v1/videos/{house.live}')['eventId']
+    segment, text = told(house, f'{base}/000000.m4s'), told(house, f'{base}/playlist.m3u8')
+    assert segment['Cache-Control'] == 'public, max-age=31536000, immutable'
+    assert text['Cache-Control'] == 'public, max-age=1'
+    assert text['CDN-Cache-Control'] == 'public, max-age=1, stale-while-revalidate=3'
+    assert told(house, f'{base}/playlist.m3u8', Matinee_Edge=edge.KEY)['Cache-Control'] == text['CDN-Cache-Control']
+    for answer in (segment, text):
+        assert answer['Surrogate-Key'] == f'video-{house.live} event-{event}'
+        assert answer['Cache-Tag'] == f'video-{house.live},event-{event}'
+        assert answer['Access-Control-Allow-Origin'] == '*' and answer['ETag']
+    assert text['Vary'] == 'Accept-Encoding'
+    numbers = [told(house, f'{base}/000000.m4s')['Matinee-Answer'] for _ in range(5)]
+    assert len(set(numbers)) == 5
+    for kind in EDGES:  # browsers would be a poll behind with it
+        assert told(house, f'{front(kind).http}{base}/playlist.m3u8')['Cache-Control'] == 'public, max-age=1'
+
+
+def test_a_ticketed_show_is_the_viewer_s_own_but_to_an_edge_with_the_key(house):
+    token = buy(house, house.inventory, 'own')['ticket']['token']
+    for file in ('master.m3u8', 'source/playlist.m3u8', 'source/000000.m4s'):
+        path = f'/v/{house.ticketed}/{file}'
+        own, shared = (told(house, path, Authorization=f'Bearer {token}', Matinee_Edge=key) for key in ('', edge.KEY))
+        assert own['Cache-Control'].startswith('private') and own['CDN-Cache-Control'] is None
+        assert shared['Cache-Control'].startswith('public') and shared['Matinee-Access'] == 'ticket'
+        assert told(house, f'{path}?token={token}')['Set-Cookie'] and told(house, f'{path}?token={token}', Matinee_Edge=edge.KEY)['Set-Cookie'] is None
+
+
+def test_admission_is_the_door_s_word(house):
+    path = f'/api/v1/videos/{house.ticketed}/admission'
+    token = buy(house, house.inventory, 'word')['ticket']['token']
+    asked = lambda path, **headers: house.request('GET', path, headers=headers)[0]  # noqa: E731
+    assert asked(path) == 401 and asked(path, Authorization='Bearer x') == 403
+    assert asked(path, Authorization=f'Bearer {token}') == asked(f'{path}?token={token}') == asked(path, Cookie=f'matinee-ticket={token}') == 204
+    assert asked(f'/api/v1/videos/{house.live}/admission') == 204
+    assert asked('/api/v1/videos/01ARZ3NDEKTSV4RRFFQ69G5FAV/admission') == 404
+    assert told(house, path, Authorization=f'Bearer {token}')['Cache-Control'] == 'private, max-age=5'
+    assert told(house, path)['Cache-Control'] == 'no-store'
+
+
 # --- what is broken on purpose is found -----------------------------------------------------------------------------
 
 ORIGIN_KEY = r'proxy_cache_key "\$uri";'
