@@ -12,8 +12,6 @@ import pytest
 from low_latency import Fetch, check_hls
 from test_tickets import bearer, buy
 
-pytestmark = pytest.mark.alone  # looks at a clock
-
 EDGES = {'nginx': edge.Nginx, 'varnish': edge.Varnish}
 
 
@@ -98,6 +96,7 @@ def test_nginx_speaks_http_2_over_tls(house, front):
     assert verdicts['tls'] == 'pass' and failed(verdicts) == set() and status == 0
 
 
+@pytest.mark.alone
 def test_a_low_latency_player_finds_every_rule_kept_behind_varnish(house, front):
     """Not behind nginx: who waits there for what another has asked for looks again every half second."""
     base = f"{front('varnish').http}/v/{house.live}"
@@ -113,6 +112,7 @@ def open_segment(house):
     return f'/v/{house.live}/source/{text[1]}.m4s'
 
 
+@pytest.mark.alone
 def test_varnish_shares_a_segment_while_it_grows(house, front):
     """Low-latency DASH: all who follow it read one answer of the origin, and before it is whole."""
     varnish = front('varnish')
