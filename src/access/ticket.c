@@ -98,9 +98,8 @@ void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET
 
     snprintf(claims, sizeof claims,
              "{\"sub\":\"%s\",\"event\":\"%s\",\"sid\":\"%s\",\"iat\":%lld,\"nbf\":%lld,\"exp\":%lld}",
-             ulid_text(t->pass, pass), ulid_text(t->event, event),
-             ulid_text(t->session, session), (long long)t->issued_s, (long long)t->issued_s,
-             (long long)t->expires_s);
+             ulid_text(t->pass, pass), ulid_text(t->event, event), ulid_text(t->session, session),
+             (long long)t->issued_s, (long long)t->issued_s, (long long)t->expires_s);
     to_base64url(bytes_text(claims), body);
     size = snprintf(text, TICKET_TEXT_SIZE, "%s.%s", k->head, body);
     sign(k, bytes_of(text, (size_t)size), signature);
@@ -145,8 +144,7 @@ static bool read_claims(struct bytes claims, struct ticket *out)
 {
     int64_t not_before;
 
-    return take_id(&claims, "{\"sub\":\"", &out->pass) &&
-           take_id(&claims, "\",\"event\":\"", &out->event) &&
+    return take_id(&claims, "{\"sub\":\"", &out->pass) && take_id(&claims, "\",\"event\":\"", &out->event) &&
            take_id(&claims, "\",\"sid\":\"", &out->session) &&
            take_time(&claims, "\",\"iat\":", &out->issued_s) &&
            take_time(&claims, ",\"nbf\":", &not_before) && take_time(&claims, ",\"exp\":", &out->expires_s) &&

@@ -22,6 +22,7 @@ struct api_options {
     struct webrtc *webrtc;
     struct ice_servers *ice_servers; /* that WHEP viewers are told; NULL: none */
     struct tickets *tickets;
+    struct staff *staff;
     struct comments *comments;
     uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
     bool limit_loopback;

@@ -27,7 +27,12 @@ struct route {
 };
 
 enum route_flags {
-    ROUTE_ADMIN = 1,    /* wants the admin token */
+    ROUTE_ADMIN =
+        1, /* wants the admin's token, or that of a role below, whose own the event of the path is */
+    ROUTE_PRODUCER = 128,
+    ROUTE_MODERATOR = 256,
+    ROUTE_BOX_OFFICE = 512,
+    ROUTE_NEW = 1024,   /* it makes something: there is no event yet whose own it would be */
     ROUTE_BLOCKS = 2,   /* runs on a pool thread */
     ROUTE_STORE = 64,   /* runs on a thread that may wait for the store */
     ROUTE_JSON = 4,     /* wants a JSON object as its body */
@@ -60,9 +65,11 @@ struct call {
     char *parameters[CALL_PARAMETERS_MAX]; /* of the path */
     char *origin;                          /* "http://host:port" as the client called us */
     bool is_admin, has_credentials;
-    char *token;  /* a viewer's, from wherever it was given; NULL: none */
-    json_t *body; /* ROUTE_JSON */
-    char *text;   /* the route's own, freed with the call */
+    struct ulid staff; /* whose API token it is, and */
+    enum role role;    /* ROLE_NONE: nobody's */
+    char *token;       /* a viewer's, from wherever it was given; NULL: none */
+    json_t *body;      /* ROUTE_JSON */
+    char *text;        /* the route's own, freed with the call */
     struct loop *loop;
     /* What checks read for runs: */
     struct ulid id, after;
@@ -117,6 +124,15 @@ bool call_limit(struct call *c);
 bool call_view(struct call *c);
 /* Whether this request may see the video c->view; otherwise replies 401 or 403. */
 bool call_may_watch(struct call *c);
+
+/* --- roles.c ------------------------------------------------------------------------------------------ */
+
+/* Reads who calls. On the loop. */
+void call_read_role(struct call *c);
+/* Whether the route is for the caller; otherwise replies 401 or 403. */
+bool call_check_role(struct call *c);
+/* Whether the caller is an admin, or has one of `wanted` (enum role) for the event. */
+bool call_is_staff(const struct call *c, unsigned wanted, struct ulid event);
 
 /* Whether limits of addresses are for this caller. */
 bool call_is_limited(const struct call *c);
@@ -175,11 +191,10 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 /* --- the routes -------------------------------------------------------------------------------------- */
 
-extern const struct route inventory_routes[], reservation_routes[], ticket_routes[],
-    event_routes[], video_routes[],
-    rendition_routes[], whep_routes[], upload_routes[], comment_routes[], comment_feed_routes[],
-    comment_rule_routes[], comment_move_routes[], comment_post_routes[],
-    operation_routes[]; /* ended by a NULL pattern */
+extern const struct route inventory_routes[], reservation_routes[], ticket_routes[], event_routes[],
+    video_routes[], rendition_routes[], whep_routes[], upload_routes[], comment_routes[],
+    comment_feed_routes[], comment_rule_routes[], token_routes[], comment_move_routes[],
+    comment_post_routes[], operation_routes[]; /* ended by a NULL pattern */
 
 /* The comments of videos that were deleted go too, and with an event (may be NULL) its rules. Blocks. */
 void comments_forget(struct api *a, const struct ulid *event, const struct ulid *videos, size_t count);

@@ -240,7 +240,7 @@ bool call_may_watch(struct call *c)
 {
     const struct refusal *r;
 
-    if (c->view->access == ACCESS_PUBLIC || c->is_admin)
+    if (c->view->access == ACCESS_PUBLIC || call_is_staff(c, ROLE_PRODUCER | ROLE_MODERATOR, c->view->event))
         return true;
     r = door_refuses(c->api, c->view, c->token);
     if (r != NULL)

@@ -239,7 +239,7 @@ static enum outcome judge(struct post *p, bool may_block)
                              .author = p->author,
                              .data = p->data,
                              .may_block = may_block,
-                             .is_producer = c->is_admin};
+                             .is_producer = call_is_staff(c, ROLE_PRODUCER | ROLE_MODERATOR, c->view->event)};
     enum comment_verdict v;
     enum err e = comments_judge(c->api->options.comments, &k, &v);
 

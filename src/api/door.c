@@ -71,6 +71,16 @@ void door_set_cookie(struct http_exchange *x, struct ulid video, const char *tok
 
 /* --- whether it opens ---------------------------------------------------------------------------------- */
 
+/* Who works at the event has no ticket. */
+static bool is_staff(struct api *a, const struct video_view *v, const char *token)
+{
+    struct ulid id;
+    enum role role;
+
+    return staff_check(a->options.staff, bytes_text(token), &id, &role) &&
+           staff_may(a->options.staff, id, ROLE_PRODUCER | ROLE_MODERATOR, v->event);
+}
+
 const struct refusal *door_refuses(struct api *a, const struct video_view *v, const char *token)
 {
     static const struct refusal none = {
@@ -88,32 +98,37 @@ const struct refusal *door_refuses(struct api *a, const struct video_view *v, co
                               "/api/v1/reservations/{id}/token, whose answer has one for this screen."},
         [TICKET_REVOKED] = {403, "ticket-revoked",
                             "The reservation of this ticket was cancelled, or its token replaced."},
-        [TICKET_TAKEN_OVER] = {403, "taken-over",
-                               "This ticket is being watched on another screen now. To watch here instead, ask for "
-                               "a token without sending the old one."},
+        [TICKET_TAKEN_OVER] =
+            {403, "taken-over",
+             "This ticket is being watched on another screen now. To watch here instead, ask for "
+             "a token without sending the old one."},
     };
     enum ticket_verdict verdict;
 
     if (token == NULL)
         return &none;
     verdict = tickets_check(a->options.tickets, bytes_text(token), v->event, NULL);
-    return verdict == TICKET_GOOD ? NULL : &refusals[verdict];
+    if (verdict == TICKET_GOOD || (verdict == TICKET_FOREIGN && is_staff(a, v, token)))
+        return NULL;
+    return &refusals[verdict];
 }
 
 /* --- whether it still does ----------------------------------------------------------------------------- */
 
 struct stay {
     struct api *api;
-    struct ulid video;
-    bool is_staff, has_ticket;
+    struct ulid video, event;
+    bool is_admin, has_ticket; /* by the token that lies in a file, or */
     struct ticket ticket;
+    struct ulid staff; /* an API token; zero: none */
 };
 
 struct stay *door_stay_new(struct call *c)
 {
     struct stay *s = mem_new(sizeof *s);
 
-    *s = (struct stay){.api = c->api, .video = c->view->id, .is_staff = c->is_admin};
+    *s = (struct stay){.api = c->api, .video = c->view->id, .event = c->view->event, .staff = c->staff};
+    s->is_admin = c->is_admin && ulid_is_zero(c->staff);
     s->has_ticket = c->token != NULL && tickets_check(c->api->options.tickets, bytes_text(c->token),
                                                       c->view->event, &s->ticket) == TICKET_GOOD;
     return s;
@@ -126,8 +141,10 @@ bool door_may_stay(const struct stay *s)
     bool is_open = v == NULL || v->access == ACCESS_PUBLIC;
 
     video_view_unref(v);
-    if (is_open || s->is_staff)
+    if (is_open || s->is_admin)
         return true;
+    if (!ulid_is_zero(s->staff))
+        return staff_may(s->api->options.staff, s->staff, ROLE_PRODUCER | ROLE_MODERATOR, s->event);
     return s->has_ticket && tickets_may_stay(s->api->options.tickets, &s->ticket);
 }
 
@@ -162,8 +179,8 @@ static struct ulid held_session(struct call *c, const struct pass *p)
 {
     struct ticket t;
 
-    if (c->token != NULL && tickets_check(c->api->options.tickets, bytes_text(c->token), p->event, &t) !=
-                                TICKET_FOREIGN &&
+    if (c->token != NULL &&
+        tickets_check(c->api->options.tickets, bytes_text(c->token), p->event, &t) != TICKET_FOREIGN &&
         ulid_equal(t.pass, p->id))
         return t.session;
     return (struct ulid){{0}};
@@ -196,14 +213,16 @@ json_t *door_ticket(struct call *c, const struct reservation_view *r)
 static void reply_no_screen(struct call *c, enum screen_answer answer, struct screen_rule rule)
 {
     if (answer == SCREEN_FULL)
-        call_problem(c, 409, "screens-full",
-                     "This ticket is being watched on %u screen%s, and is good for no more. Close the show there: "
-                     "its place is free %d s later.",
-                     rule.count, rule.count == 1 ? "" : "s", SCREEN_HOLD_SECONDS);
+        call_problem(
+            c, 409, "screens-full",
+            "This ticket is being watched on %u screen%s, and is good for no more. Close the show there: "
+            "its place is free %d s later.",
+            rule.count, rule.count == 1 ? "" : "s", SCREEN_HOLD_SECONDS);
     else
-        call_problem(c, 409, "taken-over",
-                     "This ticket is being watched on another screen now. To watch here instead, ask for a token "
-                     "without sending the old one.");
+        call_problem(
+            c, 409, "taken-over",
+            "This ticket is being watched on another screen now. To watch here instead, ask for a token "
+            "without sending the old one.");
     call_field(c, "Retry-After", "%d", answer == SCREEN_FULL ? SCREEN_HOLD_SECONDS : 1);
 }
 

@@ -49,9 +49,9 @@ static const char *method_name(enum http_method m)
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
     static const struct route *const tables[] = {
-        event_routes,        video_routes,        rendition_routes, upload_routes, ticket_routes,       inventory_routes,
-        reservation_routes,  comment_feed_routes, comment_move_routes, comment_post_routes, comment_routes,
-        comment_rule_routes, operation_routes,    whep_routes};
+        event_routes,     video_routes,        rendition_routes,    upload_routes,       ticket_routes,
+        inventory_routes, reservation_routes,  comment_feed_routes, comment_move_routes, comment_post_routes,
+        comment_routes,   comment_rule_routes, operation_routes,    whep_routes,         token_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
     allowed[0] = '\0';
@@ -114,17 +114,6 @@ static bool read_body(struct call *c)
     return true;
 }
 
-static bool check_admin(struct call *c)
-{
-    if (!(c->route->flags & ROUTE_ADMIN) || c->is_admin)
-        return true;
-    call_problem(
-        c, 401, "admin-token-needed",
-        "%s Send 'Authorization: Bearer TOKEN' with what the file admin.token in the data folder holds.",
-        c->has_credentials ? "This token is not the admin's." : "This call is the producer's.");
-    return false;
-}
-
 /* --- running ----------------------------------------------------------------------------------------- */
 
 static void hung_up(void *ctx)
@@ -148,7 +137,7 @@ static void reply_from_pool(void *ctx)
 
 static void run(struct call *c)
 {
-    if (!check_admin(c) || !read_body(c) || (c->route->check != NULL && !c->route->check(c))) {
+    if (!call_check_role(c) || !read_body(c) || (c->route->check != NULL && !c->route->check(c))) {
         call_send(c);
     } else if (c->route->flags & ROUTE_BLOCKS) {
         http_on_end(c->x, hung_up, c);
@@ -195,7 +184,7 @@ static void read_token(struct call *c)
     char token[TICKET_TEXT_SIZE];
     bool in_query;
 
-    if (!c->is_admin && door_token(c->x, token, &in_query))
+    if (!c->is_admin && c->role == ROLE_NONE && door_token(c->x, token, &in_query))
         c->token = mem_string(token);
 }
 
@@ -229,10 +218,7 @@ static void handle(void *ctx, struct http_exchange *x)
     c->x = x;
     c->loop = http_loop(x);
     c->origin = mem_string(http_origin(x));
-    struct bytes authorization = http_field(x, "Authorization");
-
-    c->has_credentials = authorization.at != NULL;
-    c->is_admin = access_admin_ok(authorization, a->admin_token);
+    call_read_role(c);
     read_token(c);
     c->route = find(c, method, path, allowed);
     if (c->route != NULL) {

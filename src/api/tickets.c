@@ -81,8 +81,9 @@ static void get_link_token(struct call *c)
         if ((int64_t)place + 1 < people)
             give_token(c, &p);
         else
-            call_problem(c, 409, "no-more-links", "The group's booking has become smaller than its links: "
-                                                  "ask who gave you this one.");
+            call_problem(c, 409, "no-more-links",
+                         "The group's booking has become smaller than its links: "
+                         "ask who gave you this one.");
     }
 }
 
@@ -117,10 +118,11 @@ static void make_link(struct call *c)
         return;
     e = tickets_link(c->api->options.tickets, c->id, name, (size_t)people - 1, &link);
     if (e == ERR_LIMIT) {
-        call_problem(c, 409, "no-more-links",
-                     "This booking is for %lld: one ticket is yours, and all others are given away. Take a link back, "
-                     "or book more.",
-                     (long long)people);
+        call_problem(
+            c, 409, "no-more-links",
+            "This booking is for %lld: one ticket is yours, and all others are given away. Take a link back, "
+            "or book more.",
+            (long long)people);
     } else if (e != ERR_OK) {
         reply_away(c);
     } else {

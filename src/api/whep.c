@@ -226,7 +226,7 @@ static void end(struct call *c)
 const struct route whep_routes[] = {
     {HTTP_POST, "/v/{}/whep", ROUTE_LATER, check_offer, offer},
     {HTTP_OPTIONS, "/v/{}/whep", 0, may_ask, tell_options},
-    {HTTP_GET, "/api/v1/videos/{}/webrtc", ROUTE_ADMIN | ROUTE_LATER, check_look, look},
+    {HTTP_GET, "/api/v1/videos/{}/webrtc", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_LATER, check_look, look},
     {HTTP_PATCH, "/v/{}/whep/{}", ROUTE_LATER, check_fragment, patch},
     {HTTP_DELETE, "/v/{}/whep/{}", ROUTE_LATER, check_session, end},
     {0, NULL, 0, NULL, NULL},

@@ -49,6 +49,7 @@ struct house {
     struct db *db;
     struct booking *booking;
     struct tickets *tickets;
+    struct staff *staff;
     struct bus *bus;
     struct comments *comments;
     struct live *live;
@@ -265,6 +266,7 @@ static enum err open_engines(struct house *h, struct live_options *live, const c
     live->data_dir = h->data_dir;
     live->reader = (struct recording_reader){recording_read, program};
     if ((e = tickets_open(&h->tickets, h->db, h->why)) == ERR_OK &&
+        (e = staff_open(&h->staff, h->db, h->why)) == ERR_OK &&
         (e = booking_open(&h->booking, h->db, h->why)) == ERR_OK)
         e = live_open(&h->live, live, h->why);
 out:
@@ -365,6 +367,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .webrtc = h->webrtc,
                                       .ice_servers = h->ice_servers,
                                       .tickets = h->tickets,
+                                      .staff = h->staff,
                                       .comments = h->comments,
                                       .comments_author_minute = h->author_minute,
                                       .comments_address_minute = h->address_minute,
@@ -421,6 +424,7 @@ static void close_house(struct house *h)
     live_close(h->live);
     booking_close(h->booking);
     tickets_close(h->tickets);
+    staff_close(h->staff);
     tls_server_free(h->tls);
     db_close(h->db);
     store_close(h->store);

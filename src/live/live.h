@@ -207,7 +207,7 @@ struct event_view {
     int64_t created_at_ms;
     struct ulid inventory; /* whose confirmed reservations are tickets; zero: none */
     struct screen_rule screens;
-    struct ulid *videos;   /* newest first */
+    struct ulid *videos; /* newest first */
     size_t video_count;
     bool has_video; /* videos[0] is the video of this event; false before the first */
     struct health health;
