@@ -46,6 +46,7 @@ struct api {
     char *admin_token, *program;
     struct rate *per_author, *per_address; /* of comments */
     struct rate *offers;                   /* of WebRTC sessions, per address */
+    struct rate *requests, *requests_token, *refused;
     struct http_handler handler;
     _Atomic bool draining;
     struct waiting_room *rooms; /* one a loop: edge.c */
@@ -65,11 +66,12 @@ struct call {
     char *parameters[CALL_PARAMETERS_MAX]; /* of the path */
     char *origin;                          /* "http://host:port" as the client called us */
     bool is_admin, has_credentials;
-    struct ulid staff; /* whose API token it is, and */
-    enum role role;    /* ROLE_NONE: nobody's */
-    char *token;       /* a viewer's, from wherever it was given; NULL: none */
-    json_t *body;      /* ROUTE_JSON */
-    char *text;        /* the route's own, freed with the call */
+    struct address client; /* who calls, for counting */
+    struct ulid staff;     /* whose API token it is, and */
+    enum role role;        /* ROLE_NONE: nobody's */
+    char *token;           /* a viewer's, from wherever it was given; NULL: none */
+    json_t *body;          /* ROUTE_JSON */
+    char *text;            /* the route's own, freed with the call */
     struct loop *loop;
     /* What checks read for runs: */
     struct ulid id, after;
@@ -134,8 +136,18 @@ bool call_check_role(struct call *c);
 /* Whether the caller is an admin, or has one of `wanted` (enum role) for the event. */
 bool call_is_staff(const struct call *c, unsigned wanted, struct ulid event);
 
+/* --- limit.c, client.c -------------------------------------------------------------------------------- */
+
+void limits_open(struct api *a);
+void limits_close(struct api *a);
+/* The peer, or whom trusted proxies say. */
+void client_of(const struct proxies *p, const struct http_exchange *x, struct address *out);
 /* Whether limits of addresses are for this caller. */
 bool call_is_limited(const struct call *c);
+/* Before a token is looked at: whether this address may try one more. False: it has replied 429. */
+bool call_may_try(struct call *c);
+/* Counts the call, and tells what is left. False: it has replied 429. */
+bool call_within_limits(struct call *c);
 /* 429, and when to try again. */
 void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what);
 

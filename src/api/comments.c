@@ -28,24 +28,11 @@ bool body_comment_text(struct call *c, const char *name, enum comment_text kind,
     return *out != NULL;
 }
 
-void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what)
-{
-    long long seconds = (wait_ms + 999) / 1000;
-
-    call_problem(c, 429, slug, "%s Try again in %lld s.", what, seconds);
-    call_field(c, "Retry-After", "%lld", seconds);
-}
-
-bool call_is_limited(const struct call *c)
-{
-    return !c->is_admin && (c->api->options.limit_loopback || !address_is_loopback(http_peer(c->x)));
-}
-
 bool within_address_limit(struct call *c)
 {
     int64_t wait_ms;
 
-    if (!call_is_limited(c) || rate_take(c->api->per_address, address_host(http_peer(c->x)), &wait_ms))
+    if (!call_is_limited(c) || rate_take(c->api->per_address, address_host(&c->client), &wait_ms))
         return true;
     reply_too_often(c, "too-many", wait_ms, "Too many comments come from this address.");
     return false;

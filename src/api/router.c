@@ -188,9 +188,34 @@ static void read_token(struct call *c)
         c->token = mem_string(token);
 }
 
-static void handle(void *ctx, struct http_exchange *x)
+/* Learns who calls, and whether that is not too often. False: it has replied. */
+static bool admit(struct call *c)
+{
+    if (!call_may_try(c))
+        return false;
+    call_read_role(c);
+    read_token(c);
+    return strncmp(c->route->pattern, "/api/", 5) != 0 || call_within_limits(c);
+}
+
+static void answer_nowhere(struct call *c, enum http_method method, const char *allowed)
 {
     static const struct route nowhere = {.pattern = ""};
+
+    c->route = &nowhere;
+    if (method == HTTP_OTHER) {
+        call_problem(c, 501, "unknown-method", "This method is not known here.");
+    } else if (allowed[0] != '\0') {
+        call_problem(c, 405, "method-not-allowed", "Use one of: %s.", allowed);
+        call_field(c, "Allow", "%s", allowed);
+    } else {
+        call_problem(c, 404, "not-found", "There is nothing at this path; see /api/v1/openapi.json.");
+    }
+    call_send(c);
+}
+
+static void handle(void *ctx, struct http_exchange *x)
+{
     struct api *a = ctx;
     const char *path = http_path(x);
     enum http_method method = http_method(x);
@@ -218,23 +243,14 @@ static void handle(void *ctx, struct http_exchange *x)
     c->x = x;
     c->loop = http_loop(x);
     c->origin = mem_string(http_origin(x));
-    call_read_role(c);
-    read_token(c);
+    client_of(a->options.proxies, x, &c->client);
     c->route = find(c, method, path, allowed);
-    if (c->route != NULL) {
+    if (c->route == NULL)
+        answer_nowhere(c, method, allowed);
+    else if (admit(c))
         run(c);
-        return;
-    }
-    c->route = &nowhere;
-    if (method == HTTP_OTHER) {
-        call_problem(c, 501, "unknown-method", "This method is not known here.");
-    } else if (allowed[0] != '\0') {
-        call_problem(c, 405, "method-not-allowed", "Use one of: %s.", allowed);
-        call_field(c, "Allow", "%s", allowed);
-    } else {
-        call_problem(c, 404, "not-found", "There is nothing at this path; see /api/v1/openapi.json.");
-    }
-    call_send(c);
+    else
+        call_send(c);
 }
 
 struct api *api_new(const struct api_options *options)
@@ -245,9 +261,7 @@ struct api *api_new(const struct api_options *options)
     a->admin_token = mem_string(options->admin_token);
     a->program = mem_string(options->program);
     edge_open(a);
-    a->per_author = rate_new(options->comments_author_minute, COMMENTS_BURST_SECONDS);
-    a->per_address = rate_new(options->comments_address_minute, COMMENTS_BURST_SECONDS);
-    a->offers = rate_new(WEBRTC_OFFERS_ADDRESS_MINUTE, WEBRTC_OFFERS_BURST_SECONDS);
+    limits_open(a);
     a->handler = (struct http_handler){.streams_body = streams_body, .handle = handle, .ctx = a};
     return a;
 }
@@ -269,8 +283,6 @@ void api_free(struct api *a)
     edge_close(a);
     free(a->admin_token);
     free(a->program);
-    rate_free(a->per_author);
-    rate_free(a->per_address);
-    rate_free(a->offers);
+    limits_close(a);
     free(a);
 }
