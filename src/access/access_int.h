@@ -8,13 +8,15 @@
 
 #define TICKET_SECRET_SIZE 32
 #define TICKET_HEAD_SIZE   96
+#define TICKET_BLOCK_SIZE  64 /* of SHA-256 */
 
 /* A key with what is worked out from it once. */
 struct ticket_key {
     struct ulid id;
-    int64_t made_ms;             /* wall clock */
-    char head[TICKET_HEAD_SIZE]; /* the first third of every token it signs */
-    EVP_MAC_CTX *mac;
+    int64_t made_ms;                                            /* wall clock */
+    char head[TICKET_HEAD_SIZE];                                /* the first third of every token it signs */
+    uint8_t inner[TICKET_BLOCK_SIZE], outer[TICKET_BLOCK_SIZE]; /* HMAC's pads, the secret in them */
+    EVP_MD_CTX *digest;
 };
 
 void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[TICKET_SECRET_SIZE],

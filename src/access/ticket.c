@@ -6,8 +6,7 @@
 
 #include "base/bytes.h"
 
-#include <openssl/core_names.h>
-#include <openssl/params.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -47,18 +46,21 @@ static size_t from_base64url(struct bytes in, uint8_t *out, size_t room)
 
 /* --- keys ---------------------------------------------------------------------------------------------- */
 
-static EVP_MAC_CTX *mac_new(const uint8_t secret[TICKET_SECRET_SIZE])
+/* HMAC (RFC 2104) over a digest's context that is made once: OpenSSL's own HMAC copies a context for each message, which allocates. */
+static void make_pads(struct ticket_key *k, const uint8_t secret[TICKET_SECRET_SIZE])
 {
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *c = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                           OSSL_PARAM_construct_end()};
+    memset(k->inner, 0x36, sizeof k->inner);
+    memset(k->outer, 0x5c, sizeof k->outer);
+    for (size_t i = 0; i < TICKET_SECRET_SIZE; i++) {
+        k->inner[i] ^= secret[i];
+        k->outer[i] ^= secret[i];
+    }
+}
 
-    EVP_MAC_free(mac);
-    if (c == NULL || EVP_MAC_init(c, secret, TICKET_SECRET_SIZE, params) != 1)
-        abort(); /* HMAC in memory fails only where OpenSSL itself is broken */
-    return c;
+static bool hash(EVP_MD_CTX *c, struct bytes first, struct bytes second, uint8_t out[MAC_SIZE])
+{
+    return EVP_DigestInit_ex2(c, NULL, NULL) == 1 && EVP_DigestUpdate(c, first.at, first.size) == 1 &&
+           EVP_DigestUpdate(c, second.at, second.size) == 1 && EVP_DigestFinal_ex(c, out, NULL) == 1;
 }
 
 void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[TICKET_SECRET_SIZE],
@@ -66,7 +68,10 @@ void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[
 {
     char header[80], name[ULID_TEXT_SIZE];
 
-    *k = (struct ticket_key){.id = id, .made_ms = made_ms, .mac = mac_new(secret)};
+    *k = (struct ticket_key){.id = id, .made_ms = made_ms, .digest = EVP_MD_CTX_new()};
+    if (k->digest == NULL || EVP_DigestInit_ex2(k->digest, EVP_sha256(), NULL) != 1)
+        abort(); /* SHA-256 in memory fails only where OpenSSL itself is broken */
+    make_pads(k, secret);
     snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"%s\"}",
              ulid_text(id, name));
     to_base64url(bytes_text(header), k->head);
@@ -74,16 +79,16 @@ void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[
 
 void ticket_key_free(struct ticket_key *k)
 {
-    EVP_MAC_CTX_free(k->mac);
+    EVP_MD_CTX_free(k->digest);
+    OPENSSL_cleanse(k, sizeof *k);
 }
 
 static void sign(struct ticket_key *k, struct bytes what, char signature[SIGNATURE_SIZE + 2])
 {
     uint8_t mac[MAC_SIZE];
-    size_t size;
 
-    if (EVP_MAC_init(k->mac, NULL, 0, NULL) != 1 || EVP_MAC_update(k->mac, what.at, what.size) != 1 ||
-        EVP_MAC_final(k->mac, mac, &size, sizeof mac) != 1)
+    if (!hash(k->digest, bytes_of(k->inner, sizeof k->inner), what, mac) ||
+        !hash(k->digest, bytes_of(k->outer, sizeof k->outer), bytes_of(mac, sizeof mac), mac))
         abort();
     to_base64url(bytes_of(mac, sizeof mac), signature);
 }

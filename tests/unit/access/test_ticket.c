@@ -7,6 +7,7 @@
 #include "folder.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <poll.h>
 
 #define NOW_MS 1800000000000LL
@@ -75,6 +76,34 @@ static void what_is_signed_is_read_back(void **state)
     tickets_issue(s.tickets, s.reservation, s.event, is.session, &said, again);
     assert_true(ulid_equal(said.session, is.session)); /* the same screen */
     stage_close(&s);
+}
+
+/* The signature is HMAC-SHA-256 as others have it, over what stands before it. */
+static void anybody_with_the_key_comes_to_the_same_signature(void **state)
+{
+    const uint8_t secret[TICKET_SECRET_SIZE] = "the secret of this test is long";
+    const struct ticket t = {ulid_secret(), ulid_new(), ulid_secret(), 1800000000, 1800000600};
+    struct ticket_key k;
+    struct ticket said;
+    char text[TICKET_TEXT_SIZE];
+    uint8_t mac[EVP_MAX_MD_SIZE], encoded[64];
+    unsigned size;
+
+    ticket_key_init(&k, ulid_new(), secret, NOW_MS);
+    ticket_write(&k, &t, text);
+    for (int i = 0; i < 2; i++) { /* the context is used again */
+        size_t signed_size = (size_t)(strrchr(text, '.') - text);
+
+        assert_non_null(HMAC(EVP_sha256(), secret, sizeof secret, (uint8_t *)text, signed_size, mac, &size));
+        assert_int_equal(size, 32);
+        EVP_EncodeBlock(encoded, mac, (int)size);
+        for (char *c = (char *)encoded; *c != '\0'; c++)
+            *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+        assert_memory_equal(strrchr(text, '.') + 1, encoded, 43);
+        assert_true(ticket_read(&k, 1, bytes_text(text), &said));
+        assert_memory_equal(&said, &t, sizeof t);
+    }
+    ticket_key_free(&k);
 }
 
 static void one_changed_letter_is_refused(void **state)
@@ -241,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_signed_is_read_back),
+        cmocka_unit_test(anybody_with_the_key_comes_to_the_same_signature),
         cmocka_unit_test(one_changed_letter_is_refused),
         cmocka_unit_test(another_algorithm_is_refused),
         cmocka_unit_test(a_token_ends_is_for_one_event_and_is_not_from_tomorrow),
