@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -46,21 +47,26 @@ static size_t from_base64url(struct bytes in, uint8_t *out, size_t room)
 
 /* --- keys ---------------------------------------------------------------------------------------------- */
 
-/* HMAC (RFC 2104) over a digest's context that is made once: OpenSSL's own HMAC copies a context for each message, which allocates. */
-static void make_pads(struct ticket_key *k, const uint8_t secret[TICKET_SECRET_SIZE])
+/* HMAC (RFC 2104) on SHA-256 contexts that are plain memory: a key's have taken up its two pads once, and each message copies them.
+ * OpenSSL 3's own HMAC and EVP digests allocate for each message; SHA256_Init() and the like are only called old-fashioned. */
+static void take_up(SHA256_CTX *c, uint8_t pad, const uint8_t secret[TICKET_SECRET_SIZE])
 {
-    memset(k->inner, 0x36, sizeof k->inner);
-    memset(k->outer, 0x5c, sizeof k->outer);
-    for (size_t i = 0; i < TICKET_SECRET_SIZE; i++) {
-        k->inner[i] ^= secret[i];
-        k->outer[i] ^= secret[i];
-    }
+    uint8_t block[SHA256_CBLOCK];
+
+    memset(block, pad, sizeof block);
+    for (size_t i = 0; i < TICKET_SECRET_SIZE; i++)
+        block[i] ^= secret[i];
+    SHA256_Init(c);
+    SHA256_Update(c, block, sizeof block);
+    OPENSSL_cleanse(block, sizeof block);
 }
 
-static bool hash(EVP_MD_CTX *c, struct bytes first, struct bytes second, uint8_t out[MAC_SIZE])
+static void hash(const SHA256_CTX *begun, struct bytes what, uint8_t out[MAC_SIZE])
 {
-    return EVP_DigestInit_ex2(c, NULL, NULL) == 1 && EVP_DigestUpdate(c, first.at, first.size) == 1 &&
-           EVP_DigestUpdate(c, second.at, second.size) == 1 && EVP_DigestFinal_ex(c, out, NULL) == 1;
+    SHA256_CTX c = *begun;
+
+    SHA256_Update(&c, what.at, what.size);
+    SHA256_Final(out, &c);
 }
 
 void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[TICKET_SECRET_SIZE],
@@ -68,10 +74,9 @@ void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[
 {
     char header[80], name[ULID_TEXT_SIZE];
 
-    *k = (struct ticket_key){.id = id, .made_ms = made_ms, .digest = EVP_MD_CTX_new()};
-    if (k->digest == NULL || EVP_DigestInit_ex2(k->digest, EVP_sha256(), NULL) != 1)
-        abort(); /* SHA-256 in memory fails only where OpenSSL itself is broken */
-    make_pads(k, secret);
+    *k = (struct ticket_key){.id = id, .made_ms = made_ms};
+    take_up(&k->inner, 0x36, secret);
+    take_up(&k->outer, 0x5c, secret);
     snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"%s\"}",
              ulid_text(id, name));
     to_base64url(bytes_text(header), k->head);
@@ -79,23 +84,21 @@ void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[
 
 void ticket_key_free(struct ticket_key *k)
 {
-    EVP_MD_CTX_free(k->digest);
     OPENSSL_cleanse(k, sizeof *k);
 }
 
-static void sign(struct ticket_key *k, struct bytes what, char signature[SIGNATURE_SIZE + 2])
+static void sign(const struct ticket_key *k, struct bytes what, char signature[SIGNATURE_SIZE + 2])
 {
     uint8_t mac[MAC_SIZE];
 
-    if (!hash(k->digest, bytes_of(k->inner, sizeof k->inner), what, mac) ||
-        !hash(k->digest, bytes_of(k->outer, sizeof k->outer), bytes_of(mac, sizeof mac), mac))
-        abort();
+    hash(&k->inner, what, mac);
+    hash(&k->outer, bytes_of(mac, sizeof mac), mac);
     to_base64url(bytes_of(mac, sizeof mac), signature);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------- */
 
-void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET_TEXT_SIZE])
+void ticket_write(const struct ticket_key *k, const struct ticket *t, char text[TICKET_TEXT_SIZE])
 {
     char claims[CLAIMS_SIZE], body[CLAIMS_SIZE / 3 * 4 + 4], signature[SIGNATURE_SIZE + 2];
     char pass[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
@@ -156,7 +159,7 @@ static bool read_claims(struct bytes claims, struct ticket *out)
            bytes_is(claims, "}");
 }
 
-static struct ticket_key *key_of(struct ticket_key *keys, size_t count, struct bytes head)
+static const struct ticket_key *key_of(const struct ticket_key *keys, size_t count, struct bytes head)
 {
     for (size_t i = 0; i < count; i++)
         if (bytes_is(head, keys[i].head))
@@ -164,11 +167,11 @@ static struct ticket_key *key_of(struct ticket_key *keys, size_t count, struct b
     return NULL;
 }
 
-bool ticket_read(struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out)
+bool ticket_read(const struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out)
 {
     long dot = bytes_find(text, '.'), second;
     struct bytes head = bytes_head(text, dot < 0 ? 0 : (size_t)dot), body, signature;
-    struct ticket_key *k = key_of(keys, count, head);
+    const struct ticket_key *k = key_of(keys, count, head);
     char right[SIGNATURE_SIZE + 2];
     uint8_t claims[CLAIMS_SIZE];
     size_t size;
