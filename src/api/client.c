@@ -143,12 +143,12 @@ void proxies_free(struct proxies *p)
 /* Takes the last entry off a list. */
 static struct bytes take_last(struct bytes *list)
 {
-    size_t from = list->size, to = list->size;
+    size_t from = list->size;
     struct bytes entry;
 
     while (from > 0 && list->at[from - 1] != ',')
         from--;
-    entry = bytes_of(list->at + from, to - from);
+    entry = bytes_from(*list, from);
     *list = bytes_head(*list, from > 0 ? from - 1 : 0);
     while (entry.size > 0 && (entry.at[0] == ' ' || entry.at[0] == '\t'))
         entry = bytes_from(entry, 1);

@@ -88,6 +88,25 @@ test('where further screens are refused the page says so', LIMIT, async () => {
     await plays(sofa, 2);
 });
 
+test('who books for two gives the other ticket away in the page', LIMIT, async () => {
+    const group = await bought(house, event, 'Gil', 2);
+    const page = await house.page('/');
+
+    await page.evaluate(([inventory, reservation]) => localStorage.setItem(`booking-${inventory}`, JSON.stringify({reservation, answered: true})), [event.inventory, group.id]);
+    await page.goto(`${house.http}/book/${event.inventory}`);
+    await page.getByText('One of 2 is yours; 1 to give away.').waitFor();
+    await page.getByLabel('Give a ticket to').fill('Hal');
+    await page.getByRole('button', {name: 'Make a link'}).click();
+    await page.getByText('all others are given away').waitFor();
+    await picture(page, 'ticket-links');
+    const [{id, watchUrl}] = (await house.call('GET', `/reservations/${group.id}/links`)).items;
+
+    await plays(await house.page(watchUrl.slice(house.http.length)), 2);
+    await page.getByRole('button', {name: "Take Hal's link back"}).click();
+    await page.getByText('1 to give away').waitFor();
+    assert.equal((await fetch(`${house.http}/api/v1/links/${id}/token`, {method: 'POST'})).status, 404);
+});
+
 test('a link of a group ticket opens the show, and nothing but the show', LIMIT, async () => {
     const group = await bought(house, event, 'Ed', 2);
     const given = await house.call('POST', `/reservations/${group.id}/links`, {name: 'Flo'});
