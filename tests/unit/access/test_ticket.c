@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <poll.h>
+#include <pthread.h>
 
 #define NOW_MS 1800000000000LL
 
@@ -266,6 +267,48 @@ static void what_one_server_revokes_and_signs_the_other_knows(void **state)
     stage_close(&s);
 }
 
+#define CHECKS 20000
+
+struct doorman {
+    struct stage *stage;
+    char text[TICKET_TEXT_SIZE];
+    long refused;
+    pthread_t thread;
+};
+
+static void *check_for_ever(void *ctx)
+{
+    struct doorman *d = ctx;
+
+    for (int i = 0; i < CHECKS; i++)
+        d->refused += check(d->stage, d->text) != TICKET_GOOD;
+    return NULL;
+}
+
+/* While keys change and others are revoked nobody who has a good token is refused. */
+static void many_check_while_keys_change_and_others_are_revoked(void **state)
+{
+    struct doorman men[4];
+    struct stage s;
+
+    stage_open(&s);
+    clock_test_off();
+    for (size_t i = 0; i < 4; i++) {
+        men[i] = (struct doorman){.stage = &s};
+        issue(&s, men[i].text);
+        assert_int_equal(pthread_create(&men[i].thread, NULL, check_for_ever, &men[i]), 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(tickets_rotate(s.tickets), ERR_OK);
+        assert_int_equal(tickets_revoke(s.tickets, ulid_secret()), ERR_OK);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(men[i].thread, NULL);
+        assert_int_equal(men[i].refused, 0);
+    }
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +320,7 @@ int main(void)
         cmocka_unit_test(what_is_revoked_stays_so_over_a_restart_and_a_fresh_token_is_good),
         cmocka_unit_test(keys_change_without_a_break),
         cmocka_unit_test(old_keys_and_revocations_are_not_kept_for_ever),
+        cmocka_unit_test(many_check_while_keys_change_and_others_are_revoked),
         cmocka_unit_test(what_one_server_revokes_and_signs_the_other_knows),
     };
 
