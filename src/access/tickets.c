@@ -1,4 +1,4 @@
-/* access/tickets.c - the keys that sign tokens, and the reservations whose tokens are refused. */
+/* access/tickets.c - the keys that sign tokens, and the passes and sessions whose tokens are refused. */
 #include "access/access_int.h"
 
 #include "base/clock.h"
@@ -36,9 +36,10 @@ static void keys_free(struct ticket_keys *k)
 
 struct tickets {
     struct db *db;
-    pthread_mutex_t lock; /* over all that follows; held for microseconds */
+    pthread_rwlock_t lock; /* over keys and revocations: every request reads them, and a writer is quick */
     struct ticket_keys keys;
-    struct map *revoked; /* by reservation: until when, in ms, as a pointer's value */
+    struct map *revoked; /* by pass or session: until when, in ms, as a pointer's value */
+    pthread_mutex_t stop_lock;
     pthread_cond_t wake;
     bool stopping;
     pthread_t thread;
@@ -71,13 +72,13 @@ static void merge_revoked(struct tickets *t, struct map *read)
     struct bytes name;
     void *at;
 
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_wrlock(&t->lock);
     old = t->revoked;
     for (size_t i = 0; map_next(old, &i, &name, &at);)
         if ((int64_t)(intptr_t)at > now_ms - KEEP_MS)
             note_revoked(read, name, (int64_t)(intptr_t)at);
     t->revoked = read;
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
     map_free(old);
 }
 
@@ -104,36 +105,51 @@ static enum err look_for_revoked(struct tickets *t)
     return e;
 }
 
+enum err revocation_write(struct db *tx, struct ulid id, int64_t at_ms)
+{
+    char text[ULID_TEXT_SIZE];
+    enum err e = db_run(tx, "DELETE FROM token_revocations WHERE reservation_id = ? OR revoked_at < ?",
+                        DB_VALUES(db_str(ulid_text(id, text)), db_int(at_ms - KEEP_MS)), NULL);
+
+    return e != ERR_OK ? e
+                       : db_run(tx, "INSERT INTO token_revocations (reservation_id, revoked_at) VALUES (?,?)",
+                                DB_VALUES(db_str(text), db_int(at_ms)), NULL);
+}
+
+void revocation_note(struct tickets *t, struct ulid id, int64_t at_ms)
+{
+    pthread_rwlock_wrlock(&t->lock);
+    note_revoked(t->revoked, name_of(&id), at_ms);
+    pthread_rwlock_unlock(&t->lock);
+}
+
 struct revoking {
-    struct ulid reservation;
+    struct ulid id;
     int64_t at_ms;
 };
 
 static enum err write_revoked(void *ctx, struct db *tx)
 {
     const struct revoking *r = ctx;
-    char id[ULID_TEXT_SIZE];
-    enum err e = db_run(tx, "DELETE FROM token_revocations WHERE reservation_id = ? OR revoked_at < ?",
-                        DB_VALUES(db_str(ulid_text(r->reservation, id)), db_int(r->at_ms - KEEP_MS)), NULL);
 
-    return e != ERR_OK ? e
-                       : db_run(tx, "INSERT INTO token_revocations (reservation_id, revoked_at) VALUES (?,?)",
-                                DB_VALUES(db_str(id), db_int(r->at_ms)), NULL);
+    return revocation_write(tx, r->id, r->at_ms);
 }
 
-enum err tickets_revoke(struct tickets *t, struct ulid reservation)
+enum err tickets_revoke(struct tickets *t, struct ulid id)
 {
-    struct revoking r = {reservation, clock_wall_ms()};
+    struct revoking r = {id, clock_wall_ms()};
     enum err e = db_write(t->db, write_revoked, &r);
 
     if (e == ERR_EXISTS) /* another server does the same at this moment */
         e = ERR_OK;
-    if (e != ERR_OK)
-        return e;
-    pthread_mutex_lock(&t->lock);
-    note_revoked(t->revoked, name_of(&reservation), r.at_ms);
-    pthread_mutex_unlock(&t->lock);
-    return ERR_OK;
+    if (e == ERR_OK)
+        revocation_note(t, id, r.at_ms);
+    return e;
+}
+
+struct db *tickets_db(const struct tickets *t)
+{
+    return t->db;
 }
 
 /* --- keys ---------------------------------------------------------------------------------------------- */
@@ -157,7 +173,7 @@ static bool read_key(void *ctx, const struct db_row *r)
 }
 
 /* The newest that every server knows. */
-static struct ticket_key *signing_key(struct ticket_keys *k)
+static const struct ticket_key *signing_key(const struct ticket_keys *k)
 {
     int64_t settled_ms = clock_wall_ms() - SETTLE_MS;
     size_t at = k->count - 1;
@@ -183,10 +199,10 @@ static enum err look_for_keys(struct tickets *t)
         keys_free(&read);
         return e;
     }
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_wrlock(&t->lock);
     old = t->keys;
     t->keys = read;
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
     keys_free(&old);
     return ERR_OK;
 }
@@ -238,23 +254,41 @@ enum err tickets_rotate(struct tickets *t)
 
 /* --- tokens -------------------------------------------------------------------------------------------- */
 
-void tickets_issue(struct tickets *t, struct ulid reservation, struct ulid event, struct ulid session,
+void tickets_issue(struct tickets *t, struct ulid pass, struct ulid event, struct ulid session,
                    struct ticket *out, char text[TICKET_TEXT_SIZE])
 {
     int64_t now_s = clock_wall_ms() / 1000;
 
-    *out = (struct ticket){.reservation = reservation,
+    *out = (struct ticket){.pass = pass,
                            .event = event,
-                           .session = ulid_is_zero(session) ? ulid_secret() : session,
+                           .session = session,
                            .issued_s = now_s,
                            .expires_s = now_s + TICKET_SECONDS};
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_rdlock(&t->lock);
     ticket_write(signing_key(&t->keys), out, text);
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
 }
 
-/* `revoked_at_ms` 0: never. */
-static enum ticket_verdict judge(const struct ticket *ticket, struct ulid event, int64_t revoked_at_ms)
+/* Until when tokens of a pass and of a session are refused; 0: none is. */
+struct refused_until {
+    int64_t pass_ms, session_ms;
+};
+
+/* With the lock held. */
+static struct refused_until refused_until(const struct tickets *t, const struct ticket *ticket)
+{
+    return (struct refused_until){revoked_ms(t->revoked, name_of(&ticket->pass)),
+                                  revoked_ms(t->revoked, name_of(&ticket->session))};
+}
+
+static enum ticket_verdict judge_revoked(const struct ticket *ticket, struct refused_until until)
+{
+    if (ticket->issued_s * 1000 <= until.pass_ms)
+        return TICKET_REVOKED;
+    return ticket->issued_s * 1000 <= until.session_ms ? TICKET_TAKEN_OVER : TICKET_GOOD;
+}
+
+static enum ticket_verdict judge(const struct ticket *ticket, struct ulid event, struct refused_until until)
 {
     int64_t now_s = clock_wall_ms() / 1000;
 
@@ -264,24 +298,36 @@ static enum ticket_verdict judge(const struct ticket *ticket, struct ulid event,
         return TICKET_EARLY;
     if (!ulid_equal(ticket->event, event))
         return TICKET_OTHER;
-    return ticket->issued_s * 1000 <= revoked_at_ms ? TICKET_REVOKED : TICKET_GOOD;
+    if (ulid_is_zero(ticket->session))
+        return TICKET_NO_SCREEN;
+    return judge_revoked(ticket, until);
 }
 
 enum ticket_verdict tickets_check(struct tickets *t, struct bytes text, struct ulid event, struct ticket *out)
 {
+    struct refused_until until = {0, 0};
     struct ticket ticket;
-    int64_t at_ms = 0;
     bool ours;
 
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_rdlock(&t->lock);
     if ((ours = ticket_read(t->keys.at, t->keys.count, text, &ticket)))
-        at_ms = revoked_ms(t->revoked, name_of(&ticket.reservation));
-    pthread_mutex_unlock(&t->lock);
+        until = refused_until(t, &ticket);
+    pthread_rwlock_unlock(&t->lock);
     if (!ours)
         return TICKET_FOREIGN;
     if (out != NULL)
         *out = ticket;
-    return judge(&ticket, event, at_ms);
+    return judge(&ticket, event, until);
+}
+
+bool tickets_may_stay(struct tickets *t, const struct ticket *ticket)
+{
+    struct refused_until until;
+
+    pthread_rwlock_rdlock(&t->lock);
+    until = refused_until(t, ticket);
+    pthread_rwlock_unlock(&t->lock);
+    return judge_revoked(ticket, until) == TICKET_GOOD;
 }
 
 /* --- looking, and the beginning and the end ------------------------------------------------------------ */
@@ -301,11 +347,11 @@ static bool rest(struct tickets *t)
     int failed = 0;
     bool stopping;
 
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->stop_lock);
     while (!t->stopping && failed == 0)
-        failed = pthread_cond_timedwait(&t->wake, &t->lock, &until);
+        failed = pthread_cond_timedwait(&t->wake, &t->stop_lock, &until);
     stopping = t->stopping;
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->stop_lock);
     return !stopping;
 }
 
@@ -341,6 +387,17 @@ static enum err start(struct tickets *t)
     return e;
 }
 
+/* A revocation waits for those who read, and not for those who come meanwhile: else there would be no end to them. */
+static void init_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t writers_first;
+
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
+}
+
 enum err tickets_open(struct tickets **out, struct db *d, char why[256])
 {
     struct tickets *t = mem_new(sizeof *t);
@@ -351,7 +408,8 @@ enum err tickets_open(struct tickets **out, struct db *d, char why[256])
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&t->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&t->lock, NULL);
+    pthread_mutex_init(&t->stop_lock, NULL);
+    init_lock(&t->lock);
     t->db = d;
     t->revoked = map_new();
     *out = t;
@@ -367,15 +425,16 @@ void tickets_close(struct tickets *t)
 {
     if (t == NULL)
         return;
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->stop_lock);
     t->stopping = true;
     pthread_cond_signal(&t->wake);
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->stop_lock);
     if (t->started)
         pthread_join(t->thread, NULL);
     keys_free(&t->keys);
     map_free(t->revoked);
     pthread_cond_destroy(&t->wake);
-    pthread_mutex_destroy(&t->lock);
+    pthread_mutex_destroy(&t->stop_lock);
+    pthread_rwlock_destroy(&t->lock);
     free(t);
 }

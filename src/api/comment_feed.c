@@ -1,6 +1,7 @@
 /* api/comment_feed.c - the live feed of a video's comments: Server-Sent Events (HTML Living Standard §9.2). */
 #include "api/comments_int.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -9,6 +10,8 @@
 struct follower {
     struct http_exchange *x;
     struct comment_reader *reader;
+    struct stay *stay;
+    struct timer look; /* whether it may */
 };
 
 static void tell(void *ctx, struct buffer *events)
@@ -35,8 +38,21 @@ static void ended(void *ctx)
 {
     struct follower *f = ctx;
 
+    timer_stop(&f->look);
     comments_unfollow(f->reader);
+    door_stay_free(f->stay);
     free(f);
+}
+
+/* A browser comes back after the end of a feed, and is then told why it is not let in. */
+static void look(void *ctx)
+{
+    struct follower *f = ctx;
+
+    if (door_may_stay(f->stay))
+        timer_start(http_loop(f->x), &f->look, STAY_LOOK_MS, look, f);
+    else
+        http_finish(f->x); /* calls ended() */
 }
 
 /* On the loop, once the feed is in memory. */
@@ -61,6 +77,8 @@ static void begin(struct call *c)
     f = mem_new(sizeof *f);
     f->x = x;
     f->reader = comments_follow(c->api->options.comments, c->loop, c->id, c->since, &events, f);
+    f->stay = door_stay_new(c);
+    timer_start(c->loop, &f->look, STAY_LOOK_MS, look, f);
     http_on_end(x, ended, f);
     call_free(c);
 }

@@ -75,13 +75,15 @@ static json_t *event_json(const struct call *c, const struct event_view *v)
         json_array_append_new(videos, json_string(ulid_text(v->videos[i], video)));
     ulid_text(v->id, id);
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", id, "title", v->title, "access",
-        v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
+        "{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o}", "id", id, "title", v->title,
+        "access", v->access == ACCESS_TICKET ? "ticket" : "public", "state", states[v->state], "startsAt",
         time_or_null(v->starts_at_ms), "createdAt", time_or_null(v->created_at_ms), "publishUrl",
         publish_url(c), "watchUrl", json_sprintf("%s/watch/%s", c->origin, id), "video",
         v->has_video ? json_string(ulid_text(v->videos[0], video)) : json_null(), "videos", videos,
         "inventory",
-        ulid_is_zero(v->inventory) ? json_null() : json_string(ulid_text(v->inventory, inventory)), "health",
+        ulid_is_zero(v->inventory) ? json_null() : json_string(ulid_text(v->inventory, inventory)), "screens",
+        v->screens.count == 0 ? json_null() : json_integer(v->screens.count), "newScreen",
+        v->screens.refuse ? "refuse" : "takeover", "health",
         health_json(&v->health, v->has_video ? ladder_shed(c->api->options.ladder, v->videos[0]) : 0),
         "upload", upload_json(&v->upload));
 }
@@ -140,6 +142,15 @@ static bool read_start(struct call *c, int64_t *out)
     return false;
 }
 
+/* Nobody makes the tickets of another's show tickets of their own. */
+static bool may_use(const struct call *c, struct ulid inventory)
+{
+    struct ulid event;
+
+    return !live_event_of_inventory(c->api->options.live, inventory, &event) ||
+           call_is_staff(c, ROLE_PRODUCER, event);
+}
+
 /* The id of an inventory there is, null for none, or the body of one to make; that one is made here, as the last thing that can
  * fail for what the body says. */
 static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **out)
@@ -157,8 +168,12 @@ static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **
         enum err e = booking_inventory(c->api->options.booking, *id, &v);
 
         inventory_view_free(&v);
-        if (e == ERR_OK)
+        if (e == ERR_OK && may_use(c, *id))
             return true;
+        if (e == ERR_OK) {
+            call_problem(c, 403, "role-needed", "This inventory is of an event that is another producer's.");
+            return false;
+        }
         if (e != ERR_MISSING) {
             call_error(c, e, "inventory");
             return false;
@@ -169,12 +184,51 @@ static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **
     return false;
 }
 
-static bool read_change(struct call *c, struct event_change *out)
+static bool read_screens(struct call *c, uint32_t *count, const uint32_t **out)
 {
-    static const char *const allowed[] = {"title", "startsAt", "access", "inventory", NULL};
+    const json_t *value = json_object_get(c->body, "screens");
+
+    *count = (uint32_t)json_integer_value(value);
+    *out = value != NULL ? count : NULL;
+    if (value == NULL || json_is_null(value) ||
+        (json_is_integer(value) && json_integer_value(value) >= 1 &&
+         json_integer_value(value) <= SCREENS_MAX))
+        return true;
+    call_problem(
+        c, 422, "bad-field",
+        "'screens' wants a whole number from 1 to %d, or null for any number: on how many screens a ticket "
+        "may be watched at once.",
+        SCREENS_MAX);
+    return false;
+}
+
+static bool read_new_screen(struct call *c, const bool **out)
+{
+    static const bool refuse = true, takeover = false;
+    const json_t *value = json_object_get(c->body, "newScreen");
+    const char *text = json_string_value(value);
+
+    *out = NULL;
+    if (value == NULL)
+        return true;
+    if (text != NULL && strcmp(text, "refuse") == 0)
+        *out = &refuse;
+    else if (text != NULL && strcmp(text, "takeover") == 0)
+        *out = &takeover;
+    else
+        call_problem(c, 422, "bad-field", "'newScreen' wants \"takeover\" or \"refuse\".");
+    return *out != NULL;
+}
+
+/* `screens` is where the number is kept. */
+static bool read_change(struct call *c, struct event_change *out, uint32_t *screens)
+{
+    static const char *const allowed[] = {"title",   "startsAt",  "access", "inventory",
+                                          "screens", "newScreen", NULL};
 
     return body_only(c, allowed) && body_text(c, "title", EVENT_TITLE_CODEPOINTS_MAX, &out->title) &&
-           read_access(c, &out->access) && read_start(c, &out->starts_at_ms);
+           read_access(c, &out->access) && read_start(c, &out->starts_at_ms) &&
+           read_screens(c, screens, &out->screens) && read_new_screen(c, &out->refuse_screens);
 }
 
 /* --- routes ------------------------------------------------------------------------------------------ */
@@ -184,14 +238,25 @@ static bool check_id(struct call *c)
     return call_id(c, "event");
 }
 
+/* What a producer's token makes is its own. */
+static enum err give_to_maker(struct call *c)
+{
+    enum err e = c->role == ROLE_PRODUCER ? staff_own(c->api->options.staff, c->staff, c->id) : ERR_OK;
+
+    if (e != ERR_OK && live_event_delete(c->api->options.live, c->id) != ERR_OK)
+        e = ERR_IO;
+    return e;
+}
+
 static void create(struct call *c)
 {
     struct event_change what;
     char key[ACCESS_KEY_SIZE];
     struct ulid inventory;
+    uint32_t screens;
     enum err e;
 
-    if (!read_change(c, &what))
+    if (!read_change(c, &what, &screens))
         return;
     if (what.title == NULL) {
         call_problem(c, 422, "bad-field", "'title' is missing: what is the event called?");
@@ -199,7 +264,8 @@ static void create(struct call *c)
     }
     if (!read_inventory(c, &inventory, &what.inventory))
         return;
-    if ((e = live_event_create(c->api->options.live, &what, &c->id, key)) != ERR_OK) {
+    if ((e = live_event_create(c->api->options.live, &what, &c->id, key)) != ERR_OK ||
+        (e = give_to_maker(c)) != ERR_OK) {
         call_error(c, e, "event");
         return;
     }
@@ -240,9 +306,10 @@ static void change(struct call *c)
 {
     struct event_change what;
     struct ulid inventory;
+    uint32_t screens;
     enum err e;
 
-    if (!read_change(c, &what) || !read_inventory(c, &inventory, &what.inventory))
+    if (!read_change(c, &what, &screens) || !read_inventory(c, &inventory, &what.inventory))
         return;
     if ((e = live_event_change(c->api->options.live, c->id, &what)) != ERR_OK)
         call_error(c, e, "event");
@@ -288,12 +355,15 @@ static void remove_event(struct call *c)
 }
 
 const struct route event_routes[] = {
-    {HTTP_POST, "/api/v1/events", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, NULL, create},
+    {HTTP_POST, "/api/v1/events", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_NEW | ROUTE_BLOCKS | ROUTE_JSON, NULL,
+     create},
     {HTTP_GET, "/api/v1/events", ROUTE_OPEN, call_page, list},
     {HTTP_GET, "/api/v1/events/{}", ROUTE_OPEN, check_id, get},
-    {HTTP_PATCH, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_id, change},
-    {HTTP_DELETE, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_STORE, check_id, remove_event},
-    {HTTP_POST, "/api/v1/events/{}/stream-key", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, rotate},
-    {HTTP_POST, "/api/v1/events/{}/end", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, end},
+    {HTTP_PATCH, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS | ROUTE_JSON, check_id,
+     change},
+    {HTTP_DELETE, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_STORE, check_id, remove_event},
+    {HTTP_POST, "/api/v1/events/{}/stream-key", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS, check_id,
+     rotate},
+    {HTTP_POST, "/api/v1/events/{}/end", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS, check_id, end},
     {.pattern = NULL},
 };

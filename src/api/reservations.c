@@ -77,7 +77,7 @@ static void reply_booked(struct call *c, const struct booking_call *b)
         reply_reservation(c, 201, &b->reservation);
         break;
     case BOOKING_CONFIRM:
-        reply_with_ticket(c, 200, &b->reservation, door_ticket(c, &b->reservation, c->token));
+        reply_with_ticket(c, 200, &b->reservation, door_ticket(c, &b->reservation));
         break;
     case BOOKING_CHANGE:
         reply_reservation(c, 200, &b->reservation);
@@ -411,30 +411,9 @@ static void get(struct call *c)
     enum err e = booking_reservation(c->api->options.booking, c->id, &r);
 
     if (e == ERR_OK)
-        reply_with_ticket(c, 200, &r, r.state == RESERVATION_CONFIRMED ? door_ticket(c, &r, c->token) : NULL);
+        reply_with_ticket(c, 200, &r, r.state == RESERVATION_CONFIRMED ? door_ticket(c, &r) : NULL);
     else
         reply_unseen(c, e, "reservation");
-    reservation_view_free(&r);
-}
-
-static void get_token(struct call *c)
-{
-    struct reservation_view r;
-    enum err e = booking_reservation(c->api->options.booking, c->id, &r);
-    json_t *ticket = NULL;
-
-    if (e != ERR_OK) {
-        reply_unseen(c, e, "reservation");
-    } else if (r.state != RESERVATION_CONFIRMED) {
-        call_problem(c, 409, reservation_state_name(r.state), "%s",
-                     r.state == RESERVATION_HELD ? "Confirm the reservation first: then it is a ticket."
-                                                 : "This reservation has ended: make a new one.");
-    } else if ((ticket = door_ticket(c, &r, c->token)) == NULL) {
-        call_problem(c, 409, "no-event", "There is no event that this reservation is a ticket for.");
-    } else {
-        call_field(c, "Cache-Control", "no-store");
-        call_json(c, 200, ticket);
-    }
     reservation_view_free(&r);
 }
 
@@ -472,7 +451,6 @@ const struct route reservation_routes[] = {
     {HTTP_POST, OFFICE "/waitlist", ROUTE_JSON | ROUTE_LATER | ROUTE_OPEN, check_inventory, join},
     {HTTP_GET, BOOKED_AT, ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, get},
     {HTTP_POST, BOOKED_AT "/confirm", ROUTE_LATER | ROUTE_OPEN, check_reservation, confirm},
-    {HTTP_POST, BOOKED_AT "/token", ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, get_token},
     {HTTP_PATCH, BOOKED_AT, ROUTE_JSON | ROUTE_LATER | ROUTE_OPEN, check_reservation, change},
     {HTTP_DELETE, BOOKED_AT, ROUTE_LATER | ROUTE_OPEN, check_reservation, cancel},
     {HTTP_GET, "/api/v1/waitlist/{}", ROUTE_BLOCKS | ROUTE_OPEN, check_waiter, get_waiter},

@@ -333,6 +333,8 @@
 #define COMMENT_SLOW_LAST        50
 /* Entries that it may be behind by then without missing any. */
 #define COMMENT_SLOW_BEHIND_MAX 256
+/* How often a feed asks whether its reader may still listen: a cancelled ticket ends within a segment. */
+#define STAY_LOOK_MS 2000
 /* Proxies cut a connection that is silent for a minute, many of them sooner. */
 #define COMMENT_HEARTBEAT_MS 15000
 /* Comments of one window; what is beyond them is in the list. A window of 20,000 comments/s would be 60 MB. */
@@ -356,6 +358,14 @@
 #define COMMENTS_AUTHOR_MINUTE  60
 #define COMMENTS_ADDRESS_MINUTE 1200
 #define COMMENTS_BURST_SECONDS  10
+/* Calls of the API a minute, of one address (an office or a school behind one NAT; playing does not count) and with one token, and ten
+ * seconds' worth of them at once. Wrong tokens of one address: a person who mistypes, not a program that guesses. */
+#define REQUESTS_ADDRESS_MINUTE 6000
+#define REQUESTS_TOKEN_MINUTE   6000
+#define REFUSED_ADDRESS_MINUTE  60
+#define REQUESTS_BURST_SECONDS  10
+/* Networks of proxies that are trusted to say who their client is: a CDN publishes a dozen or two. */
+#define PROXIES_MAX 64
 /* Keys that one limit remembers; when there are more, those who have been quiet are forgotten first. */
 #define RATE_KEYS_MAX 200000
 

@@ -101,7 +101,24 @@ static const char *const step_6[] = {
     NULL,
 };
 
-static const char *const *const steps[] = {step_1, step_2, step_3, step_4, step_5, step_6};
+/* One ticket, one screen. ticket_passes: what lets one person in: the reservation itself (id = reservation_id), and the links that its
+ * buyer gave away. ticket_screens: who watches with it; `seen_at` grows as long as its page is there. events.screens: how many screens a
+ * pass is good for, 0: any number; screens_refuse: a further one is refused, and does not take over. api_tokens: of people who work here. */
+static const char *const step_7[] = {
+    "CREATE TABLE {if_new} ticket_passes (id {id} PRIMARY KEY, reservation_id {id} NOT NULL, name {text} NOT NULL,"
+    " made_at {int} NOT NULL) {end}",
+    "CREATE INDEX {if_new} ticket_passes_of ON ticket_passes (reservation_id, made_at)",
+    "CREATE TABLE {if_new} ticket_screens (pass_id {id} NOT NULL, session_id {id} NOT NULL, since {int} NOT NULL,"
+    " seen_at {int} NOT NULL, PRIMARY KEY (pass_id, session_id)) {end}",
+    "ALTER TABLE events ADD COLUMN {if_new} screens {int} NOT NULL DEFAULT 0",
+    "ALTER TABLE events ADD COLUMN {if_new} screens_refuse {int} NOT NULL DEFAULT 0",
+    "CREATE TABLE {if_new} api_tokens (id {id} PRIMARY KEY, hash {hash} NOT NULL UNIQUE, name {text} NOT NULL, role {name} NOT NULL,"
+    " every_event {int} NOT NULL, created_at {int} NOT NULL, used_at {int} NOT NULL DEFAULT 0) {end}",
+    "CREATE TABLE {if_new} api_token_events (token_id {id} NOT NULL, event_id {id} NOT NULL, PRIMARY KEY (token_id, event_id)) {end}",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2, step_3, step_4, step_5, step_6, step_7};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
 

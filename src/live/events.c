@@ -42,6 +42,7 @@ static void copy_event(const struct live *l, const struct event *e, struct event
         .starts_at_ms = e->starts_at_ms,
         .created_at_ms = e->created_at_ms,
         .inventory = e->inventory,
+        .screens = e->screens,
         .has_video = e->video != NULL,
         .health = e->health,
     };
@@ -104,6 +105,30 @@ bool live_event_of_inventory(struct live *l, struct ulid inventory, struct ulid 
     return found;
 }
 
+bool live_event_of_video(struct live *l, struct ulid video, struct ulid *event)
+{
+    pthread_mutex_lock(&l->lock);
+    const struct video *v = live_find_video(l, video);
+
+    if (v != NULL)
+        *event = v->event->id;
+    pthread_mutex_unlock(&l->lock);
+    return v != NULL;
+}
+
+struct screen_rule live_event_screens(struct live *l, struct ulid event)
+{
+    struct screen_rule rule = {.count = 0};
+
+    pthread_mutex_lock(&l->lock);
+    const struct event *e = live_find_event(l, event);
+
+    if (e != NULL)
+        rule = e->screens;
+    pthread_mutex_unlock(&l->lock);
+    return rule;
+}
+
 size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct ulid *out)
 {
     size_t count = 0;
@@ -116,6 +141,14 @@ size_t live_video_list(struct live *l, struct ulid after, size_t limit, struct u
 }
 
 /* --- events ------------------------------------------------------------------------------------------ */
+
+static void apply_screens(struct event *e, const struct event_change *what)
+{
+    if (what->screens != NULL)
+        e->screens.count = *what->screens;
+    if (what->refuse_screens != NULL)
+        e->screens.refuse = *what->refuse_screens;
+}
 
 enum err live_event_create(struct live *l, const struct event_change *what, struct ulid *id,
                            char key[ACCESS_KEY_SIZE])
@@ -132,6 +165,7 @@ enum err live_event_create(struct live *l, const struct event_change *what, stru
     e->created_at_ms = clock_wall_ms();
     if (what->inventory != NULL)
         e->inventory = *what->inventory;
+    apply_screens(e, what);
     if ((failed = index_add_event(l->options.db, e)) != ERR_OK) {
         free(e->title);
         free(e);
@@ -166,6 +200,7 @@ static void adopt_change(struct live *l, struct event *e, struct event *copy)
     e->starts_at_ms = copy->starts_at_ms;
     e->ended = copy->ended;
     e->inventory = copy->inventory;
+    e->screens = copy->screens;
     memcpy(e->key_hash, copy->key_hash, sizeof e->key_hash);
     if (!e->closed)
         map_put(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE), e);
@@ -219,6 +254,7 @@ static void apply_change(struct event *copy, const void *ctx)
         copy->starts_at_ms = what->starts_at_ms;
     if (what->inventory != NULL)
         copy->inventory = *what->inventory;
+    apply_screens(copy, what);
 }
 
 enum err live_event_change(struct live *l, struct ulid id, const struct event_change *what)

@@ -22,12 +22,13 @@ enum err index_add_event(struct db *d, const struct event *e)
     char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
 
     return db_do(d,
-                 "INSERT INTO events (id, title, access, starts_at, key_hash, created_at, inventory_id)"
-                 " VALUES (?,?,?,?,?,?,?)",
+                 "INSERT INTO events (id, title, access, starts_at, key_hash, created_at, inventory_id,"
+                 " screens, screens_refuse) VALUES (?,?,?,?,?,?,?,?,?)",
                  DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
                            db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
                            db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms),
-                           inventory_value(e, inventory)),
+                           inventory_value(e, inventory), db_int(e->screens.count),
+                           db_int(e->screens.refuse)),
                  NULL);
 }
 
@@ -37,11 +38,12 @@ enum err index_change_event(struct db *d, const struct event *e)
 
     return db_do(
         d,
-        "UPDATE events SET title = ?, access = ?, starts_at = ?, key_hash = ?, ended = ?, inventory_id = ?"
-        " WHERE id = ?",
+        "UPDATE events SET title = ?, access = ?, starts_at = ?, key_hash = ?, ended = ?, inventory_id = ?,"
+        " screens = ?, screens_refuse = ? WHERE id = ?",
         DB_VALUES(db_str(e->title), db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
                   db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->ended),
-                  inventory_value(e, inventory), db_str(ulid_text(e->id, id))),
+                  inventory_value(e, inventory), db_int(e->screens.count), db_int(e->screens.refuse),
+                  db_str(ulid_text(e->id, id))),
         NULL);
 }
 
@@ -72,6 +74,8 @@ static bool load_event(void *ctx, const struct db_row *r)
         e->upload_problem = mem_string(db_column_text(r, 7));
     if (!ulid_parse(bytes_text(db_column_text(r, 8)), &e->inventory))
         e->inventory = (struct ulid){{0}};
+    e->screens.count = (uint32_t)db_column_int(r, 9);
+    e->screens.refuse = db_column_int(r, 10) != 0;
     live_add_event(l, e);
     return true;
 }
@@ -104,8 +108,8 @@ enum err index_load(struct live *l)
 {
     enum err e = db_read(
         l->options.db,
-        "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem, inventory_id"
-        " FROM events"
+        "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem, inventory_id,"
+        " screens, screens_refuse FROM events"
         " ORDER BY id",
         NULL, 0, load_event, l);
 

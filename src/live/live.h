@@ -206,7 +206,8 @@ struct event_view {
     int64_t starts_at_ms; /* -1: not said */
     int64_t created_at_ms;
     struct ulid inventory; /* whose confirmed reservations are tickets; zero: none */
-    struct ulid *videos;   /* newest first */
+    struct screen_rule screens;
+    struct ulid *videos; /* newest first */
     size_t video_count;
     bool has_video; /* videos[0] is the video of this event; false before the first */
     struct health health;
@@ -221,6 +222,8 @@ struct event_change {
     const enum event_access *access;
     int64_t starts_at_ms;         /* -1: take it away */
     const struct ulid *inventory; /* zero: take it away */
+    const uint32_t *screens;      /* 0: any number */
+    const bool *refuse_screens;
 };
 
 #define EVENT_UNCHANGED (-2)
@@ -247,6 +250,10 @@ size_t live_event_list(struct live *l, struct ulid after, size_t limit, struct e
 
 /* The newest event whose tickets are this inventory's reservations; false where there is none. Any thread; quick. */
 bool live_event_of_inventory(struct live *l, struct ulid inventory, struct ulid *event);
+/* The event of a video; false: there is no such video. Any thread; quick. */
+bool live_event_of_video(struct live *l, struct ulid video, struct ulid *event);
+/* On how many screens its tickets may be watched; where there is no such event, on any number. Any thread; quick. */
+struct screen_rule live_event_screens(struct live *l, struct ulid event);
 
 /* --- videos ------------------------------------------------------------------------------------------ */
 

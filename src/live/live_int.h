@@ -307,6 +307,7 @@ struct event {
     bool closed; /* it is being deleted: its key opens nothing any more */
     int64_t starts_at_ms, created_at_ms;
     struct ulid inventory;
+    struct screen_rule screens;
     uint8_t key_hash[ACCESS_HASH_SIZE];
     struct publication *publication; /* NULL: nobody publishes */
     struct video *video;             /* the newest one, or NULL */

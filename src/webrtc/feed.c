@@ -307,6 +307,7 @@ struct offer {
     struct buffer *text;
     uint8_t host[16];
     size_t host_size;
+    struct webrtc_stay stay;
     webrtc_told *told;
     void *ctx;
 };
@@ -327,7 +328,7 @@ static uint8_t profile_of(const struct feed *f)
                : 0;
 }
 
-static void answer(struct feed *f, const struct offer *o)
+static void answer(struct feed *f, struct offer *o)
 {
     struct webrtc_reply r = {.why = "",
                              .adapts = f->encodes ? "encodes"
@@ -346,6 +347,8 @@ static void answer(struct feed *f, const struct offer *o)
     if (r.e == ERR_OK) {
         struct viewer *v = viewer_new(f, offer, host);
 
+        v->stay = o->stay;
+        o->stay = (struct webrtc_stay){.may = NULL};
         r.body = viewer_answer(v);
         memcpy(r.session, v->id, sizeof r.session);
         viewer_etag(v, r.etag);
@@ -363,6 +366,7 @@ static void answer_offers(void *ctx)
         struct offer *o = container_of(link, struct offer, link);
 
         answer(f, o);
+        stay_end(&o->stay);
         buffer_unref(o->text);
         free(o);
     }
@@ -370,11 +374,13 @@ static void answer_offers(void *ctx)
         timer_start(f->room->loop, &f->rest, REST_MS, end, f);
 }
 
-void feed_offer(struct feed *f, struct bytes offer, struct bytes host, webrtc_told *tell, void *ctx)
+void feed_offer(struct feed *f, struct bytes offer, struct bytes host, struct webrtc_stay *stay,
+                webrtc_told *tell, void *ctx)
 {
     struct offer *o = mem_new(sizeof *o);
 
-    *o = (struct offer){.text = buffer_copy(offer), .told = tell, .ctx = ctx};
+    *o = (struct offer){.text = buffer_copy(offer), .stay = *stay, .told = tell, .ctx = ctx};
+    *stay = (struct webrtc_stay){.may = NULL};
     o->host_size = host.size < sizeof o->host ? host.size : sizeof o->host;
     memcpy(o->host, host.at, o->host_size);
     list_init(&o->link);

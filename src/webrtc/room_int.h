@@ -139,6 +139,7 @@ struct viewer {
     int64_t repaired_ms, keyed_ms; /* the second in which `repairs` were; the last answer to a PLI */
     uint32_t repairs;
     uint32_t etag;
+    struct webrtc_stay stay; /* whether it may */
 };
 
 /* --- the room ----------------------------------------------------------------------------------------- */
@@ -177,6 +178,8 @@ bool gate_hears(struct webrtc *w, const struct address *from);
 /* session.c */
 /* Makes a viewer of the feed of an offer that came from `host`, and prints the answer. */
 struct viewer *viewer_new(struct feed *f, const struct sdp_offer *offer, struct bytes host);
+/* Nobody asks it any more. */
+void stay_end(struct webrtc_stay *s);
 struct buffer *viewer_answer(struct viewer *v);
 void viewer_etag(const struct viewer *v, char etag[WEBRTC_ETAG_SIZE]);
 /* Ends it, and tells the peer. It is freed at the end of the turn. */
@@ -242,7 +245,8 @@ void feed_remove(struct feed *f, struct viewer *v);
 /* Sends everybody what is due. */
 void feed_flush(struct feed *f);
 /* Takes what an offer is to be answered with once it is known what the video is: now, or soon. */
-void feed_offer(struct feed *f, struct bytes offer, struct bytes host, webrtc_told *tell, void *ctx);
+void feed_offer(struct feed *f, struct bytes offer, struct bytes host, struct webrtc_stay *stay,
+                webrtc_told *tell, void *ctx); /* *stay is taken over */
 /* Has this viewer's rendition changed to this one as soon as it can be. */
 void feed_wish(struct feed *f, struct viewer *v, enum quality wants);
 /* What the clock of a stream shows at this wall time, for sender reports. */

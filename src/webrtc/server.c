@@ -164,6 +164,7 @@ struct ask {
     struct ulid video;
     struct buffer *text;
     struct address from; /* of an offer */
+    struct webrtc_stay stay;
     char session[WEBRTC_SESSION_SIZE], etag[WEBRTC_ETAG_SIZE];
     webrtc_told *told;
     void *ctx;
@@ -181,6 +182,7 @@ static struct ask *ask_new(struct webrtc *w, struct ulid video, struct bytes tex
 static void ask_free(struct ask *a)
 {
     buffer_unref(a->text);
+    stay_end(&a->stay);
     free(a);
 }
 
@@ -202,7 +204,7 @@ static void offer_here(void *ctx)
     else if ((f = feed_watch(w, a->video)) == NULL)
         refuse(a, ERR_MISSING, "this video is not live");
     else
-        feed_offer(f, buffer_bytes(a->text), address_host(&a->from), a->told, a->ctx);
+        feed_offer(f, buffer_bytes(a->text), address_host(&a->from), &a->stay, a->told, a->ctx);
     ask_free(a);
 }
 
@@ -274,11 +276,12 @@ static void delete_here(void *ctx)
 }
 
 void webrtc_offer(struct webrtc *w, struct ulid video, const struct address *from, struct bytes offer,
-                  webrtc_told *told, void *ctx)
+                  struct webrtc_stay stay, webrtc_told *told, void *ctx)
 {
     struct ask *a = ask_new(w, video, offer, told, ctx);
 
     a->from = *from;
+    a->stay = stay;
     loop_post(w->loop, offer_here, a);
 }
 

@@ -24,6 +24,8 @@ METRIC_HISTOGRAM_OF(loss, "matinee_webrtc_loss_percent",
                     "What viewers say of packets lost since their last report", "way", 1, 2, 5, 10, 25, 50);
 METRIC(silent, METRIC_COUNTER, "matinee_webrtc_consents_expired_total",
        "WebRTC viewers that were not heard of for 15 s");
+METRIC(turned_out, METRIC_COUNTER, "matinee_webrtc_turned_out_total",
+       "Sessions ended because their ticket was, or another screen has taken its place.");
 METRIC(sessions, METRIC_GAUGE, "matinee_webrtc_sessions",
        "WebRTC sessions, those without a finished handshake too");
 METRIC(farewells, METRIC_COUNTER, "matinee_webrtc_farewells_total",
@@ -139,10 +141,18 @@ void viewer_restart(struct viewer *v, struct builder *fragment)
 
 /* --- the end -------------------------------------------------------------------------------------------- */
 
+void stay_end(struct webrtc_stay *s)
+{
+    if (s->end != NULL)
+        s->end(s->ctx);
+    *s = (struct webrtc_stay){.may = NULL};
+}
+
 static void free_later(void *ctx)
 {
     struct viewer *v = ctx;
 
+    stay_end(&v->stay);
     dtls_free(v->dtls);
     srtp_drop(&v->srtp);
     free(v->offer);
@@ -463,6 +473,11 @@ void viewer_report(struct viewer *v, int64_t now_ms)
         return;
     if (now_ms - v->heard_ms > WEBRTC_CONSENT_MS_MAX) {
         metric_add(&silent, 1);
+        viewer_end(v);
+        return;
+    }
+    if (v->stay.may != NULL && !v->stay.may(v->stay.ctx)) {
+        metric_add(&turned_out, 1);
         viewer_end(v);
         return;
     }

@@ -50,9 +50,17 @@ struct webrtc_reply {
 
 typedef void webrtc_told(void *ctx, const struct webrtc_reply *r);
 
-/* Begins a session for who asks `from` there. Any thread; `told` is called once, on the room's loop, within a second. */
+/* Whether a session may go on: asked about once a second, on the room's loop, and quick. `end` is called once, when no more is asked. */
+struct webrtc_stay {
+    bool (*may)(void *ctx); /* NULL: it may */
+    void (*end)(void *ctx);
+    void *ctx;
+};
+
+/* Begins a session for who asks `from` there. `stay` is taken over, whatever comes of the offer. Any thread; `told` is called once, on the
+ * room's loop, within a second. */
 void webrtc_offer(struct webrtc *w, struct ulid video, const struct address *from, struct bytes offer,
-                  webrtc_told *told, void *ctx);
+                  struct webrtc_stay stay, webrtc_told *told, void *ctx);
 
 /* What came for a session by PATCH: `etag` is what it says it knows, "*" for an ICE restart. A restart answers with the new
  * credentials as a body; candidates need no answer. */
