@@ -265,7 +265,7 @@ def step_fuzz(log):
     return Count(passed, failed, 0)
 
 
-BENCHMARKS = ('http', 'ingest', 'ladder', 'llhls', 'booking', 'comments', 'webrtc', 'edge')
+BENCHMARKS = ('http', 'ingest', 'ladder', 'llhls', 'booking', 'comments', 'webrtc', 'edge', 'ticket')
 
 
 def step_bench(log):

@@ -6,6 +6,7 @@ import {ApiError, call} from '/assets/api.js';
 import {$, every, h, icon, toast} from '/assets/dom.js';
 import {clock, date, WORDS} from '/assets/format.js';
 import {drawList, drawNights, drawSeats, left, stepper} from '/assets/hall.js';
+import {linksOf} from '/assets/links.js';
 import {countdown, nearest, nights, seatName} from '/assets/seats.js';
 
 const place = $('#office');
@@ -291,7 +292,7 @@ function drawMine(desk) {
     else if (state === 'confirmed')
         desk.append(h('div', {class: 'admission'}, h('p', {class: 'admission-word'}, 'Admit'), h('h2', {}, inventory.name), h('ul', {class: 'basket'}, summary(mine.units)), h('p', {class: 'admission-name'}, mine.customer), h('p', {class: 'mono admission-id'}, mine.id)),
             h('p', {class: 'hint'}, 'Confirmed. This number is the key to your booking: keep it.'),
-            ...(mine.ticket ? [h('a', {class: 'button button-main', href: mine.ticket.watchUrl}, icon('play'), 'Open the show')] : []), action('Book another', 'button-plain', 'plus', forget), action('Cancel the booking', 'button-plain', null, giveBack));
+            ...(mine.ticket ? [h('a', {class: 'button button-main', href: mine.ticket.watchUrl}, icon('play'), 'Open the show')] : []), ...[linksOf(mine)].filter(Boolean), action('Book another', 'button-plain', 'plus', forget), action('Cancel the booking', 'button-plain', null, giveBack));
     else
         desk.append(h('h2', {}, state === 'expired' ? 'The time is up' : 'Cancelled'), h('p', {class: 'hint'}, state === 'expired' ? 'What was held for you is for others again. Choose anew.' : 'This booking was given back.'),
             action('Choose again', 'button-main', null, forget));
@@ -367,7 +368,7 @@ function holdWords() {
 
 function drawDesk() {
     const desk = $('.book-desk');
-    const typing = document.activeElement?.id === 'customer';
+    const typing = document.activeElement?.id; /* 'customer', or a name for a link */
 
     if (!desk)
         return;
@@ -381,7 +382,7 @@ function drawDesk() {
         drawChoice(inside);
     desk.replaceChildren(inside);
     if (typing)
-        $('#customer')?.focus();
+        document.getElementById(typing)?.focus();
 }
 
 function drawCounts() {

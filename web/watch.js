@@ -4,7 +4,7 @@ import {$, copyText, every, h, icon} from '/assets/dom.js';
 import {Comments} from '/assets/comments.js';
 import {ago, clock, date, length} from '/assets/format.js';
 import {Player} from '/assets/player.js';
-import {admitted, takeFromLink} from '/assets/ticket.js';
+import {refusal, takeFromLink} from '/assets/ticket.js';
 
 const REFRESH_MS = 2500;
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
@@ -287,14 +287,14 @@ async function refresh() {
 /* Before there is a picture everybody may wait for it. */
 async function mayWatch() {
     const video = event.videos.includes(chosen) ? chosen : event.video;
-    const answer = event.access === 'ticket' && video && event.state !== 'scheduled' ? await admitted(event.id, video) : 'open';
+    const no = event.access === 'ticket' && video && event.state !== 'scheduled' ? await refusal(event.id, video) : null;
 
-    if (answer !== 'open')
-        drawMessage(answer === 'needed' ? 'This show needs a ticket' : 'This ticket has ended',
-            answer === 'needed' ? 'Open the link that came with your booking, in this browser.' : 'The booking was cancelled, or it was for another show.',
-            event.inventory ? h('a', {class: 'button button-main', href: `/book/${event.inventory}`}, 'Get a ticket') : null,
+    if (no)
+        drawMessage(no.heading, no.text,
+            no.again ? h('button', {class: 'button button-main', type: 'button', onclick: () => no.again().then(refresh)}, icon('play'), 'Watch here') : null,
+            no.needed && event.inventory ? h('a', {class: 'button button-main', href: `/book/${event.inventory}`}, 'Get a ticket') : null,
             h('a', {class: 'button', href: '/'}, 'See what is on'));
-    return answer === 'open';
+    return !no;
 }
 
 takeFromLink(id);

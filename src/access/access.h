@@ -24,6 +24,59 @@ must_check enum err access_admin_token(const char *data_dir, char token[ACCESS_K
 /* Whether an Authorization field's value is "Bearer TOKEN", compared in constant time. */
 bool access_admin_ok(struct bytes authorization, const char *token);
 
+/* --- people who work here -------------------------------------------------------------------------------
+ * An API token is for one role, and for some events or for all. It is shown once and kept as its SHA-256. All of them are in memory,
+ * and read again every two seconds, so that checking one takes no database; when one was used last is written as often. */
+
+enum role {
+    ROLE_NONE = 0,
+    ROLE_ADMIN = 1,     /* everything */
+    ROLE_PRODUCER = 2,  /* their own events: those named with the token, and those made by it */
+    ROLE_MODERATOR = 4, /* comments */
+    ROLE_BOX_OFFICE = 8 /* inventories and reservations */
+};
+
+const char *role_name(enum role r); /* "admin", "producer", "moderator", "box-office" */
+bool role_parse(const char *text, enum role *out);
+
+struct staff;
+
+#define STAFF_NAME_CHARS 64
+#define STAFF_EVENTS_MAX 100 /* that a token is made for; those that it makes itself are not counted */
+#define STAFF_TOKENS_MAX 1000
+
+/* A token as it is shown to admins. */
+struct staff_view {
+    struct ulid id;
+    char *name;
+    enum role role;
+    bool every_event; /* else: */
+    struct ulid *events;
+    size_t event_count;
+    int64_t created_ms, used_ms; /* used_ms 0: never */
+};
+void staff_view_free(struct staff_view *v); /* what it holds */
+
+/* Reads the tokens, and starts a thread that looks for what other servers write. Blocks. */
+must_check enum err staff_open(struct staff **out, struct db *d, char why[256]);
+void staff_close(struct staff *s); /* accepts NULL */
+
+/* Whose token this is, and notes that it was used now. False: nobody's. Any thread; quick. */
+bool staff_check(struct staff *s, struct bytes token, struct ulid *id, enum role *role);
+/* Whether the token of this id is still good, has one of `roles`, and is for the event; a zero `event` stands for all. An admin's has
+ * every role. Any thread; quick. */
+bool staff_may(struct staff *s, struct ulid id, unsigned roles, struct ulid event);
+
+/* Makes one for `events` (count 0: for all, and a producer's for those that it will make). `view` is filled but for its id and times, which
+ * are set. ERR_LIMIT: there are STAFF_TOKENS_MAX. Blocks. */
+must_check enum err staff_create(struct staff *s, struct staff_view *view, char token[ACCESS_KEY_SIZE]);
+/* The event was made with the token of this id. Blocks. */
+must_check enum err staff_own(struct staff *s, struct ulid id, struct ulid event);
+/* Up to `limit` copies of those after `after` (zero: from the first), oldest first. Any thread; quick. */
+size_t staff_list(struct staff *s, struct ulid after, size_t limit, struct staff_view *out);
+/* It stops working, here at once and elsewhere within three seconds. ERR_MISSING. Blocks. */
+must_check enum err staff_revoke(struct staff *s, struct ulid id);
+
 /* --- viewers' tokens -------------------------------------------------------------------------------------
  * A token is the signed proof that somebody holds a ticket for an event: a JWT (RFC 7519) by HMAC-SHA-256 whose header can only be the
  * one that this house writes, so that there is no algorithm to choose. It is short-lived; its holder gets a fresh one as long as the
@@ -44,8 +97,8 @@ enum ticket_verdict {
     TICKET_GOOD,
     TICKET_FOREIGN, /* not signed by a key of this house, or no token at all */
     TICKET_EXPIRED,
-    TICKET_EARLY, /* it is not good yet: clocks differ */
-    TICKET_OTHER, /* for another event */
+    TICKET_EARLY,     /* it is not good yet: clocks differ */
+    TICKET_OTHER,     /* for another event */
     TICKET_NO_SCREEN, /* it has no session: it gets a screen, and opens nothing itself */
     TICKET_REVOKED,
     TICKET_TAKEN_OVER, /* its session has ended: another screen watches in its place */
@@ -108,8 +161,8 @@ must_check enum err tickets_screen(struct tickets *t, struct ulid pass, struct s
 
 /* --- links: passes that a buyer gives away -------------------------------------------------------------------- */
 
-#define LINKS_MAX        200
-#define LINK_NAME_CHARS  64
+#define LINKS_MAX       200
+#define LINK_NAME_CHARS 64
 
 struct ticket_link {
     struct ulid id, reservation;

@@ -86,8 +86,7 @@ enum err tickets_link(struct tickets *t, struct ulid reservation, const char *na
 {
     struct giving g = {out, most < LINKS_MAX ? most : LINKS_MAX};
 
-    *out = (struct ticket_link){
-        .id = ulid_secret(), .reservation = reservation, .made_ms = clock_wall_ms()};
+    *out = (struct ticket_link){.id = ulid_secret(), .reservation = reservation, .made_ms = clock_wall_ms()};
     snprintf(out->name, sizeof out->name, "%s", name);
     return db_write(tickets_db(t), write_link, &g);
 }

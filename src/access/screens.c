@@ -10,11 +10,10 @@ enum err pass_lock(struct db *tx, struct ulid pass, struct ulid reservation)
     char id[ULID_TEXT_SIZE], of[ULID_TEXT_SIZE];
 
     /* The row that is there already is written, too, and so locked. */
-    return db_run(tx,
-                  "INSERT INTO ticket_passes (id, reservation_id, name, made_at) VALUES (?,?,'',?) {or_keep:id}",
-                  DB_VALUES(db_str(ulid_text(pass, id)), db_str(ulid_text(reservation, of)),
-                            db_int(clock_wall_ms())),
-                  NULL);
+    return db_run(
+        tx, "INSERT INTO ticket_passes (id, reservation_id, name, made_at) VALUES (?,?,'',?) {or_keep:id}",
+        DB_VALUES(db_str(ulid_text(pass, id)), db_str(ulid_text(reservation, of)), db_int(clock_wall_ms())),
+        NULL);
 }
 
 struct screen {
@@ -52,9 +51,9 @@ static enum err read_screens(struct taking *t, struct db *tx)
     char id[ULID_TEXT_SIZE];
 
     t->count = t->ended_count = 0; /* the transaction may be tried again */
-    return db_read(tx,
-                   "SELECT session_id, seen_at FROM ticket_screens WHERE pass_id = ? ORDER BY since, session_id",
-                   DB_VALUES(db_str(ulid_text(t->pass, id))), read_screen, t);
+    return db_read(
+        tx, "SELECT session_id, seen_at FROM ticket_screens WHERE pass_id = ? ORDER BY since, session_id",
+        DB_VALUES(db_str(ulid_text(t->pass, id))), read_screen, t);
 }
 
 static bool has_place(const struct taking *t)

@@ -6,8 +6,8 @@
 
 #include "base/bytes.h"
 
-#include <openssl/core_names.h>
-#include <openssl/params.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -47,18 +47,26 @@ static size_t from_base64url(struct bytes in, uint8_t *out, size_t room)
 
 /* --- keys ---------------------------------------------------------------------------------------------- */
 
-static EVP_MAC_CTX *mac_new(const uint8_t secret[TICKET_SECRET_SIZE])
+/* HMAC (RFC 2104) on SHA-256 contexts that are plain memory: a key's have taken up its two pads once, and each message copies them.
+ * OpenSSL 3's own HMAC and EVP digests allocate for each message; SHA256_Init() and the like are only called old-fashioned. */
+static void take_up(SHA256_CTX *c, uint8_t pad, const uint8_t secret[TICKET_SECRET_SIZE])
 {
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *c = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                           OSSL_PARAM_construct_end()};
+    uint8_t block[SHA256_CBLOCK];
 
-    EVP_MAC_free(mac);
-    if (c == NULL || EVP_MAC_init(c, secret, TICKET_SECRET_SIZE, params) != 1)
-        abort(); /* HMAC in memory fails only where OpenSSL itself is broken */
-    return c;
+    memset(block, pad, sizeof block);
+    for (size_t i = 0; i < TICKET_SECRET_SIZE; i++)
+        block[i] ^= secret[i];
+    SHA256_Init(c);
+    SHA256_Update(c, block, sizeof block);
+    OPENSSL_cleanse(block, sizeof block);
+}
+
+static void hash(const SHA256_CTX *begun, struct bytes what, uint8_t out[MAC_SIZE])
+{
+    SHA256_CTX c = *begun;
+
+    SHA256_Update(&c, what.at, what.size);
+    SHA256_Final(out, &c);
 }
 
 void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[TICKET_SECRET_SIZE],
@@ -66,7 +74,9 @@ void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[
 {
     char header[80], name[ULID_TEXT_SIZE];
 
-    *k = (struct ticket_key){.id = id, .made_ms = made_ms, .mac = mac_new(secret)};
+    *k = (struct ticket_key){.id = id, .made_ms = made_ms};
+    take_up(&k->inner, 0x36, secret);
+    take_up(&k->outer, 0x5c, secret);
     snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"%s\"}",
              ulid_text(id, name));
     to_base64url(bytes_text(header), k->head);
@@ -74,23 +84,21 @@ void ticket_key_init(struct ticket_key *k, struct ulid id, const uint8_t secret[
 
 void ticket_key_free(struct ticket_key *k)
 {
-    EVP_MAC_CTX_free(k->mac);
+    OPENSSL_cleanse(k, sizeof *k);
 }
 
-static void sign(struct ticket_key *k, struct bytes what, char signature[SIGNATURE_SIZE + 2])
+static void sign(const struct ticket_key *k, struct bytes what, char signature[SIGNATURE_SIZE + 2])
 {
     uint8_t mac[MAC_SIZE];
-    size_t size;
 
-    if (EVP_MAC_init(k->mac, NULL, 0, NULL) != 1 || EVP_MAC_update(k->mac, what.at, what.size) != 1 ||
-        EVP_MAC_final(k->mac, mac, &size, sizeof mac) != 1)
-        abort();
+    hash(&k->inner, what, mac);
+    hash(&k->outer, bytes_of(mac, sizeof mac), mac);
     to_base64url(bytes_of(mac, sizeof mac), signature);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------- */
 
-void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET_TEXT_SIZE])
+void ticket_write(const struct ticket_key *k, const struct ticket *t, char text[TICKET_TEXT_SIZE])
 {
     char claims[CLAIMS_SIZE], body[CLAIMS_SIZE / 3 * 4 + 4], signature[SIGNATURE_SIZE + 2];
     char pass[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
@@ -98,9 +106,8 @@ void ticket_write(struct ticket_key *k, const struct ticket *t, char text[TICKET
 
     snprintf(claims, sizeof claims,
              "{\"sub\":\"%s\",\"event\":\"%s\",\"sid\":\"%s\",\"iat\":%lld,\"nbf\":%lld,\"exp\":%lld}",
-             ulid_text(t->pass, pass), ulid_text(t->event, event),
-             ulid_text(t->session, session), (long long)t->issued_s, (long long)t->issued_s,
-             (long long)t->expires_s);
+             ulid_text(t->pass, pass), ulid_text(t->event, event), ulid_text(t->session, session),
+             (long long)t->issued_s, (long long)t->issued_s, (long long)t->expires_s);
     to_base64url(bytes_text(claims), body);
     size = snprintf(text, TICKET_TEXT_SIZE, "%s.%s", k->head, body);
     sign(k, bytes_of(text, (size_t)size), signature);
@@ -145,15 +152,14 @@ static bool read_claims(struct bytes claims, struct ticket *out)
 {
     int64_t not_before;
 
-    return take_id(&claims, "{\"sub\":\"", &out->pass) &&
-           take_id(&claims, "\",\"event\":\"", &out->event) &&
+    return take_id(&claims, "{\"sub\":\"", &out->pass) && take_id(&claims, "\",\"event\":\"", &out->event) &&
            take_id(&claims, "\",\"sid\":\"", &out->session) &&
            take_time(&claims, "\",\"iat\":", &out->issued_s) &&
            take_time(&claims, ",\"nbf\":", &not_before) && take_time(&claims, ",\"exp\":", &out->expires_s) &&
            bytes_is(claims, "}");
 }
 
-static struct ticket_key *key_of(struct ticket_key *keys, size_t count, struct bytes head)
+static const struct ticket_key *key_of(const struct ticket_key *keys, size_t count, struct bytes head)
 {
     for (size_t i = 0; i < count; i++)
         if (bytes_is(head, keys[i].head))
@@ -161,11 +167,11 @@ static struct ticket_key *key_of(struct ticket_key *keys, size_t count, struct b
     return NULL;
 }
 
-bool ticket_read(struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out)
+bool ticket_read(const struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out)
 {
     long dot = bytes_find(text, '.'), second;
     struct bytes head = bytes_head(text, dot < 0 ? 0 : (size_t)dot), body, signature;
-    struct ticket_key *k = key_of(keys, count, head);
+    const struct ticket_key *k = key_of(keys, count, head);
     char right[SIGNATURE_SIZE + 2];
     uint8_t claims[CLAIMS_SIZE];
     size_t size;

@@ -36,9 +36,10 @@ static void keys_free(struct ticket_keys *k)
 
 struct tickets {
     struct db *db;
-    pthread_mutex_t lock; /* over all that follows; held for microseconds */
+    pthread_rwlock_t lock; /* over keys and revocations: every request reads them, and a writer is quick */
     struct ticket_keys keys;
     struct map *revoked; /* by pass or session: until when, in ms, as a pointer's value */
+    pthread_mutex_t stop_lock;
     pthread_cond_t wake;
     bool stopping;
     pthread_t thread;
@@ -71,13 +72,13 @@ static void merge_revoked(struct tickets *t, struct map *read)
     struct bytes name;
     void *at;
 
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_wrlock(&t->lock);
     old = t->revoked;
     for (size_t i = 0; map_next(old, &i, &name, &at);)
         if ((int64_t)(intptr_t)at > now_ms - KEEP_MS)
             note_revoked(read, name, (int64_t)(intptr_t)at);
     t->revoked = read;
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
     map_free(old);
 }
 
@@ -117,9 +118,9 @@ enum err revocation_write(struct db *tx, struct ulid id, int64_t at_ms)
 
 void revocation_note(struct tickets *t, struct ulid id, int64_t at_ms)
 {
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_wrlock(&t->lock);
     note_revoked(t->revoked, name_of(&id), at_ms);
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
 }
 
 struct revoking {
@@ -172,7 +173,7 @@ static bool read_key(void *ctx, const struct db_row *r)
 }
 
 /* The newest that every server knows. */
-static struct ticket_key *signing_key(struct ticket_keys *k)
+static const struct ticket_key *signing_key(const struct ticket_keys *k)
 {
     int64_t settled_ms = clock_wall_ms() - SETTLE_MS;
     size_t at = k->count - 1;
@@ -198,10 +199,10 @@ static enum err look_for_keys(struct tickets *t)
         keys_free(&read);
         return e;
     }
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_wrlock(&t->lock);
     old = t->keys;
     t->keys = read;
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
     keys_free(&old);
     return ERR_OK;
 }
@@ -263,9 +264,9 @@ void tickets_issue(struct tickets *t, struct ulid pass, struct ulid event, struc
                            .session = session,
                            .issued_s = now_s,
                            .expires_s = now_s + TICKET_SECONDS};
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_rdlock(&t->lock);
     ticket_write(signing_key(&t->keys), out, text);
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
 }
 
 /* Until when tokens of a pass and of a session are refused; 0: none is. */
@@ -308,10 +309,10 @@ enum ticket_verdict tickets_check(struct tickets *t, struct bytes text, struct u
     struct ticket ticket;
     bool ours;
 
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_rdlock(&t->lock);
     if ((ours = ticket_read(t->keys.at, t->keys.count, text, &ticket)))
         until = refused_until(t, &ticket);
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
     if (!ours)
         return TICKET_FOREIGN;
     if (out != NULL)
@@ -323,9 +324,9 @@ bool tickets_may_stay(struct tickets *t, const struct ticket *ticket)
 {
     struct refused_until until;
 
-    pthread_mutex_lock(&t->lock);
+    pthread_rwlock_rdlock(&t->lock);
     until = refused_until(t, ticket);
-    pthread_mutex_unlock(&t->lock);
+    pthread_rwlock_unlock(&t->lock);
     return judge_revoked(ticket, until) == TICKET_GOOD;
 }
 
@@ -346,11 +347,11 @@ static bool rest(struct tickets *t)
     int failed = 0;
     bool stopping;
 
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->stop_lock);
     while (!t->stopping && failed == 0)
-        failed = pthread_cond_timedwait(&t->wake, &t->lock, &until);
+        failed = pthread_cond_timedwait(&t->wake, &t->stop_lock, &until);
     stopping = t->stopping;
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->stop_lock);
     return !stopping;
 }
 
@@ -386,6 +387,17 @@ static enum err start(struct tickets *t)
     return e;
 }
 
+/* A revocation waits for those who read, and not for those who come meanwhile: else there would be no end to them. */
+static void init_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t writers_first;
+
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
+}
+
 enum err tickets_open(struct tickets **out, struct db *d, char why[256])
 {
     struct tickets *t = mem_new(sizeof *t);
@@ -396,7 +408,8 @@ enum err tickets_open(struct tickets **out, struct db *d, char why[256])
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&t->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&t->lock, NULL);
+    pthread_mutex_init(&t->stop_lock, NULL);
+    init_lock(&t->lock);
     t->db = d;
     t->revoked = map_new();
     *out = t;
@@ -412,15 +425,16 @@ void tickets_close(struct tickets *t)
 {
     if (t == NULL)
         return;
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->stop_lock);
     t->stopping = true;
     pthread_cond_signal(&t->wake);
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->stop_lock);
     if (t->started)
         pthread_join(t->thread, NULL);
     keys_free(&t->keys);
     map_free(t->revoked);
     pthread_cond_destroy(&t->wake);
-    pthread_mutex_destroy(&t->lock);
+    pthread_mutex_destroy(&t->stop_lock);
+    pthread_rwlock_destroy(&t->lock);
     free(t);
 }

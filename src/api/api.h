@@ -13,6 +13,7 @@
 #include "webrtc/webrtc.h"
 
 struct api;
+struct proxies;
 
 struct api_options {
     struct net *net;
@@ -23,16 +24,28 @@ struct api_options {
     struct webrtc *webrtc;
     struct ice_servers *ice_servers; /* that WHEP viewers are told; NULL: none */
     struct tickets *tickets;
+    struct staff *staff;
     struct comments *comments;
     struct relay *relay;
-    uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
+    /* A minute; 0: no limit. Comments of one author and of one address; calls of one address and with one token; wrong tokens of one
+     * address. */
+    struct api_limits {
+        uint32_t author, address, requests, token, refused;
+    } limits;
     bool limit_loopback;
+    struct proxies *proxies; /* that are believed who calls */
     const char *admin_token;
     const char *edge_key; /* by which edges that check tickets themselves are known; NULL: there are none */
     const char *program;  /* our own executable, for the worker that draws thumbnails */
     unsigned rtmp_port;   /* for the URLs we print; with rtmps_port 0 where there is none */
     unsigned rtmps_port;
 };
+
+/* --- proxies, client.c --------------------------------------------------------------------------------------- */
+
+/* "10.0.0.0/8,2001:db8::1" (NULL: none). ERR_BAD with a reason in `why`. */
+must_check enum err proxies_new(struct proxies **out, const char *list, char why[256]);
+void proxies_free(struct proxies *p); /* accepts NULL */
 
 /* --- STUN and TURN servers for WebRTC viewers, ice_servers.c ----------------------------------------------- */
 

@@ -27,14 +27,19 @@ struct route {
 };
 
 enum route_flags {
-    ROUTE_ADMIN = 1,    /* wants the admin token */
-    ROUTE_BLOCKS = 2,   /* runs on a pool thread */
-    ROUTE_STORE = 64,   /* runs on a thread that may wait for the store */
-    ROUTE_JSON = 4,     /* wants a JSON object as its body */
-    ROUTE_OPEN = 8,     /* other origins' pages may read it */
-    ROUTE_LATER = 32,   /* `run` hands the call on; whoever has its reply calls call_send_later() */
-    ROUTE_RELAYS = 128, /* of the video that is parameter 0: where that is live on another server, this answers */
-    ROUTE_STREAMS = 16, /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
+    ROUTE_ADMIN =
+        1, /* wants the admin's token, or that of a role below, whose own the event of the path is */
+    ROUTE_PRODUCER = 128,
+    ROUTE_MODERATOR = 256,
+    ROUTE_BOX_OFFICE = 512,
+    ROUTE_NEW = 1024,    /* it makes something: there is no event yet whose own it would be */
+    ROUTE_BLOCKS = 2,    /* runs on a pool thread */
+    ROUTE_STORE = 64,    /* runs on a thread that may wait for the store */
+    ROUTE_JSON = 4,      /* wants a JSON object as its body */
+    ROUTE_OPEN = 8,      /* other origins' pages may read it */
+    ROUTE_LATER = 32,    /* `run` hands the call on; whoever has its reply calls call_send_later() */
+    ROUTE_RELAYS = 2048, /* where the video of parameter 0 is live on another server, this answers */
+    ROUTE_STREAMS = 16,  /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
 };
 
 struct api {
@@ -42,6 +47,7 @@ struct api {
     char *admin_token, *program;
     struct rate *per_author, *per_address; /* of comments */
     struct rate *offers;                   /* of WebRTC sessions, per address */
+    struct rate *requests, *requests_token, *refused;
     struct http_handler handler;
     _Atomic bool draining;
     struct waiting_room *rooms; /* one a loop: edge.c */
@@ -63,9 +69,12 @@ struct call {
     char *parameters[CALL_PARAMETERS_MAX]; /* of the path */
     char *origin;                          /* "http://host:port" as the client called us */
     bool is_admin, has_credentials;
-    char *token;  /* a viewer's, from wherever it was given; NULL: none */
-    json_t *body; /* ROUTE_JSON */
-    char *text;   /* the route's own, freed with the call */
+    struct address client; /* who calls, for counting */
+    struct ulid staff;     /* whose API token it is, and */
+    enum role role;        /* ROLE_NONE: nobody's */
+    char *token;           /* a viewer's, from wherever it was given; NULL: none */
+    json_t *body;          /* ROUTE_JSON */
+    char *text;            /* the route's own, freed with the call */
     struct loop *loop;
     /* What checks read for runs: */
     struct ulid id, after;
@@ -121,15 +130,35 @@ bool call_view(struct call *c);
 /* Whether this request may see the video c->view; otherwise replies 401 or 403. */
 bool call_may_watch(struct call *c);
 
+/* --- roles.c ------------------------------------------------------------------------------------------ */
+
+/* Reads who calls. On the loop. */
+void call_read_role(struct call *c);
+/* Whether the route is for the caller; otherwise replies 401 or 403. */
+bool call_check_role(struct call *c);
+/* Whether the caller is an admin, or has one of `wanted` (enum role) for the event. */
+bool call_is_staff(const struct call *c, unsigned wanted, struct ulid event);
+
+/* --- limit.c, client.c -------------------------------------------------------------------------------- */
+
+void limits_open(struct api *a);
+void limits_close(struct api *a);
+/* The peer, or whom trusted proxies say. */
+void client_of(const struct proxies *p, const struct http_exchange *x, struct address *out);
 /* Whether limits of addresses are for this caller. */
 bool call_is_limited(const struct call *c);
+/* Before a token is looked at: whether this address may try one more. False: it has replied 429. */
+bool call_may_try(struct call *c);
+/* Counts the call, and tells what is left. False: it has replied 429. */
+bool call_within_limits(struct call *c);
 /* 429, and when to try again. */
 void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what);
 
 /* --- elsewhere.c: what another server has ---------------------------------------------------------------- */
 
-/* Has the exchange answered by the server at `base`. `shared`: the caller has let the viewer in; otherwise that server does. */
-void relay_exchange(struct api *a, struct http_exchange *x, const char *base, const char *token, bool shared);
+/* Has the exchange answered by the server at `base`, whom its token is told. `shared`: the caller has let the viewer in; otherwise
+ * that server does. */
+void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bool shared);
 
 /* --- ice_servers.c ------------------------------------------------------------------------------------ */
 
@@ -183,11 +212,10 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 /* --- the routes -------------------------------------------------------------------------------------- */
 
-extern const struct route inventory_routes[], reservation_routes[], ticket_routes[],
-    event_routes[], video_routes[],
-    rendition_routes[], whep_routes[], upload_routes[], comment_routes[], comment_feed_routes[],
-    comment_rule_routes[], comment_move_routes[], comment_post_routes[], admission_routes[],
-    operation_routes[]; /* ended by a NULL pattern */
+extern const struct route inventory_routes[], reservation_routes[], ticket_routes[], event_routes[],
+    video_routes[], rendition_routes[], whep_routes[], upload_routes[], comment_routes[],
+    comment_feed_routes[], comment_rule_routes[], token_routes[], comment_move_routes[],
+    comment_post_routes[], admission_routes[], operation_routes[]; /* ended by a NULL pattern */
 
 /* The comments of videos that were deleted go too, and with an event (may be NULL) its rules. Blocks. */
 void comments_forget(struct api *a, const struct ulid *event, const struct ulid *videos, size_t count);

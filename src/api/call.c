@@ -240,8 +240,16 @@ bool call_may_watch(struct call *c)
 {
     const struct refusal *r;
 
-    if (c->view->access == ACCESS_PUBLIC || c->is_admin)
+    if (c->view->access == ACCESS_PUBLIC || call_is_staff(c, ROLE_PRODUCER | ROLE_MODERATOR, c->view->event))
         return true;
+    if (c->role != ROLE_NONE) {
+        call_problem(
+            c, 403, "role-needed",
+            "This token is for the role '%s', or for other events: it does not open this video. Ask the "
+            "admin for one that does.",
+            role_name(c->role));
+        return false;
+    }
     r = door_refuses(c->api, c->view, c->token);
     if (r != NULL)
         call_problem(c, r->status, r->slug, "%s", r->detail);

@@ -317,7 +317,9 @@ static void import_lines(struct call *c)
 }
 
 const struct route comment_move_routes[] = {
-    {HTTP_GET, "/api/v1/videos/{}/comments/export", ROUTE_ADMIN | ROUTE_BLOCKS, check_export, export_page},
-    {HTTP_POST, "/api/v1/videos/{}/comments/import", ROUTE_ADMIN | ROUTE_BLOCKS, check_import, import_lines},
+    {HTTP_GET, "/api/v1/videos/{}/comments/export", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS, check_export,
+     export_page},
+    {HTTP_POST, "/api/v1/videos/{}/comments/import", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS,
+     check_import, import_lines},
     {.pattern = NULL},
 };

@@ -231,6 +231,13 @@ static bool has_ticket(struct post *p)
     return good;
 }
 
+/* Whether the call itself bears a viewer's token: of a reservation, or of a link, whose holder knows no reservation. */
+static bool carries_ticket(const struct call *c)
+{
+    return c->token != NULL &&
+           tickets_check(c->api->options.tickets, bytes_text(c->token), c->view->event, NULL) == TICKET_GOOD;
+}
+
 static enum outcome judge(struct post *p, bool may_block)
 {
     struct call *c = p->call;
@@ -239,7 +246,8 @@ static enum outcome judge(struct post *p, bool may_block)
                              .author = p->author,
                              .data = p->data,
                              .may_block = may_block,
-                             .is_producer = c->is_admin};
+                             .has_ticket = carries_ticket(c),
+                             .is_producer = call_is_staff(c, ROLE_PRODUCER | ROLE_MODERATOR, c->view->event)};
     enum comment_verdict v;
     enum err e = comments_judge(c->api->options.comments, &k, &v);
 

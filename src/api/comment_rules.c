@@ -57,7 +57,7 @@ static void reply_rules(struct call *c, const struct comment_rules *r)
                   "slowSeconds", (json_int_t)r->slow_s, "audience", audiences[r->audience], "followedSeconds",
                   (json_int_t)r->followed_s);
 
-    if (c->is_admin)
+    if (call_is_staff(c, ROLE_PRODUCER | ROLE_MODERATOR, c->id))
         json_object_set_new(document, "words", words_json(r->words));
     call_field(c, "Cache-Control", "no-store");
     call_json(c, 200, document);
@@ -324,12 +324,18 @@ static bool check_follow(struct call *c)
 
 const struct route comment_rule_routes[] = {
     {HTTP_GET, OF_EVENT "/comments", ROUTE_OPEN | ROUTE_BLOCKS, check_event, get_rules},
-    {HTTP_PATCH, OF_EVENT "/comments", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_event, change_rules},
-    {HTTP_GET, OF_EVENT "/comments/muted", ROUTE_ADMIN | ROUTE_BLOCKS, check_authors, list_muted},
-    {HTTP_POST, OF_EVENT "/comments/muted", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_event, mute},
-    {HTTP_DELETE, OF_EVENT "/comments/muted", ROUTE_ADMIN | ROUTE_BLOCKS, check_author, unmute},
-    {HTTP_GET, OF_EVENT "/followers", ROUTE_ADMIN | ROUTE_BLOCKS, check_authors, list_followers},
+    {HTTP_PATCH, OF_EVENT "/comments",
+     ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS | ROUTE_JSON, check_event, change_rules},
+    {HTTP_GET, OF_EVENT "/comments/muted", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS,
+     check_authors, list_muted},
+    {HTTP_POST, OF_EVENT "/comments/muted",
+     ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS | ROUTE_JSON, check_event, mute},
+    {HTTP_DELETE, OF_EVENT "/comments/muted", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS,
+     check_author, unmute},
+    {HTTP_GET, OF_EVENT "/followers", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS,
+     check_authors, list_followers},
     {HTTP_POST, OF_EVENT "/followers", ROUTE_OPEN | ROUTE_BLOCKS | ROUTE_JSON, check_follow, follow},
-    {HTTP_DELETE, OF_EVENT "/followers", ROUTE_ADMIN | ROUTE_BLOCKS, check_author, unfollow},
+    {HTTP_DELETE, OF_EVENT "/followers", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS,
+     check_author, unfollow},
     {.pattern = NULL},
 };

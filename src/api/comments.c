@@ -28,24 +28,11 @@ bool body_comment_text(struct call *c, const char *name, enum comment_text kind,
     return *out != NULL;
 }
 
-void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what)
-{
-    long long seconds = (wait_ms + 999) / 1000;
-
-    call_problem(c, 429, slug, "%s Try again in %lld s.", what, seconds);
-    call_field(c, "Retry-After", "%lld", seconds);
-}
-
-bool call_is_limited(const struct call *c)
-{
-    return !c->is_admin && (c->api->options.limit_loopback || !address_is_loopback(http_peer(c->x)));
-}
-
 bool within_address_limit(struct call *c)
 {
     int64_t wait_ms;
 
-    if (!call_is_limited(c) || rate_take(c->api->per_address, address_host(http_peer(c->x)), &wait_ms))
+    if (!call_is_limited(c) || rate_take(c->api->per_address, address_host(&c->client), &wait_ms))
         return true;
     reply_too_often(c, "too-many", wait_ms, "Too many comments come from this address.");
     return false;
@@ -121,6 +108,22 @@ static bool read_cursor(const char *text, int64_t *us, int64_t *seq)
     return true;
 }
 
+static bool may_see_held(struct call *c)
+{
+    struct ulid event = {{0}};
+
+    if (live_event_of_video(c->api->options.live, c->id, &event) &&
+        call_is_staff(c, ROLE_PRODUCER | ROLE_MODERATOR, event))
+        return true;
+    if (c->role != ROLE_NONE)
+        call_problem(c, 403, "role-needed",
+                     "Comments that wait for approval are for the event's producer and its moderators.");
+    else
+        call_problem(c, 401, "admin-token-needed",
+                     "Comments that wait for approval are for the event's producer and its moderators.");
+    return false;
+}
+
 /* What the checks of a list read; it takes the place of the body. */
 static bool check_list(struct call *c)
 {
@@ -138,10 +141,8 @@ static bool check_list(struct call *c)
         call_problem(c, 400, "bad-parameter", "'state' wants \"held\", or is left out.");
         return false;
     }
-    if (state[0] != '\0' && !c->is_admin) {
-        call_problem(c, 401, "admin-token-needed", "Comments that wait for approval are for the producer.");
+    if (state[0] != '\0' && !may_see_held(c))
         return false;
-    }
     if ((!http_query_get(c->x, "after", after, sizeof after, &present) && present) ||
         (after[0] != '\0' && (state[0] != '\0' ? !comment_id_good(after) : !read_cursor(after, &us, &seq)))) {
         call_problem(c, 400, "bad-parameter", "'after' wants what the last page's link says.");
@@ -356,7 +357,9 @@ void comments_forget(struct api *a, const struct ulid *event, const struct ulid 
 const struct route comment_routes[] = {
     {HTTP_GET, OF_VIDEO, ROUTE_OPEN | ROUTE_BLOCKS, check_list, list},
     {HTTP_GET, OF_VIDEO "/windows/{}", ROUTE_OPEN | ROUTE_LATER, check_window, window},
-    {HTTP_DELETE, OF_VIDEO "/{}", ROUTE_ADMIN | ROUTE_BLOCKS, check_one, delete_one},
-    {HTTP_POST, OF_VIDEO "/{}/approve", ROUTE_ADMIN | ROUTE_BLOCKS, check_one, approve_one},
+    {HTTP_DELETE, OF_VIDEO "/{}", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS, check_one,
+     delete_one},
+    {HTTP_POST, OF_VIDEO "/{}/approve", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_MODERATOR | ROUTE_BLOCKS,
+     check_one, approve_one},
     {.pattern = NULL},
 };

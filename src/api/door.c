@@ -71,6 +71,16 @@ void door_set_cookie(struct http_exchange *x, struct ulid video, const char *tok
 
 /* --- whether it opens ---------------------------------------------------------------------------------- */
 
+/* Who works at the event has no ticket. */
+static bool is_staff(struct api *a, const struct video_view *v, const char *token)
+{
+    struct ulid id;
+    enum role role;
+
+    return staff_check(a->options.staff, bytes_text(token), &id, &role) &&
+           staff_may(a->options.staff, id, ROLE_PRODUCER | ROLE_MODERATOR, v->event);
+}
+
 const struct refusal *door_refuses(struct api *a, const struct video_view *v, const char *token)
 {
     static const struct refusal none = {
@@ -98,23 +108,27 @@ const struct refusal *door_refuses(struct api *a, const struct video_view *v, co
     if (token == NULL)
         return &none;
     verdict = tickets_check(a->options.tickets, bytes_text(token), v->event, NULL);
-    return verdict == TICKET_GOOD ? NULL : &refusals[verdict];
+    if (verdict == TICKET_GOOD || (verdict == TICKET_FOREIGN && is_staff(a, v, token)))
+        return NULL;
+    return &refusals[verdict];
 }
 
 /* --- whether it still does ----------------------------------------------------------------------------- */
 
 struct stay {
     struct api *api;
-    struct ulid video;
-    bool is_staff, has_ticket;
+    struct ulid video, event;
+    bool is_admin, has_ticket; /* by the token that lies in a file, or */
     struct ticket ticket;
+    struct ulid staff; /* an API token; zero: none */
 };
 
 struct stay *door_stay_new(struct call *c)
 {
     struct stay *s = mem_new(sizeof *s);
 
-    *s = (struct stay){.api = c->api, .video = c->view->id, .is_staff = c->is_admin};
+    *s = (struct stay){.api = c->api, .video = c->view->id, .event = c->view->event, .staff = c->staff};
+    s->is_admin = c->is_admin && ulid_is_zero(c->staff);
     s->has_ticket = c->token != NULL && tickets_check(c->api->options.tickets, bytes_text(c->token),
                                                       c->view->event, &s->ticket) == TICKET_GOOD;
     return s;
@@ -127,8 +141,10 @@ bool door_may_stay(const struct stay *s)
     bool is_open = v == NULL || v->access == ACCESS_PUBLIC;
 
     video_view_unref(v);
-    if (is_open || s->is_staff)
+    if (is_open || s->is_admin)
         return true;
+    if (!ulid_is_zero(s->staff))
+        return staff_may(s->api->options.staff, s->staff, ROLE_PRODUCER | ROLE_MODERATOR, s->event);
     return s->has_ticket && tickets_may_stay(s->api->options.tickets, &s->ticket);
 }
 

@@ -142,6 +142,15 @@ static bool read_start(struct call *c, int64_t *out)
     return false;
 }
 
+/* Nobody makes the tickets of another's show tickets of their own. */
+static bool may_use(const struct call *c, struct ulid inventory)
+{
+    struct ulid event;
+
+    return !live_event_of_inventory(c->api->options.live, inventory, &event) ||
+           call_is_staff(c, ROLE_PRODUCER, event);
+}
+
 /* The id of an inventory there is, null for none, or the body of one to make; that one is made here, as the last thing that can
  * fail for what the body says. */
 static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **out)
@@ -159,8 +168,12 @@ static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **
         enum err e = booking_inventory(c->api->options.booking, *id, &v);
 
         inventory_view_free(&v);
-        if (e == ERR_OK)
+        if (e == ERR_OK && may_use(c, *id))
             return true;
+        if (e == ERR_OK) {
+            call_problem(c, 403, "role-needed", "This inventory is of an event that is another producer's.");
+            return false;
+        }
         if (e != ERR_MISSING) {
             call_error(c, e, "inventory");
             return false;
@@ -225,6 +238,16 @@ static bool check_id(struct call *c)
     return call_id(c, "event");
 }
 
+/* What a producer's token makes is its own. */
+static enum err give_to_maker(struct call *c)
+{
+    enum err e = c->role == ROLE_PRODUCER ? staff_own(c->api->options.staff, c->staff, c->id) : ERR_OK;
+
+    if (e != ERR_OK && live_event_delete(c->api->options.live, c->id) != ERR_OK)
+        e = ERR_IO;
+    return e;
+}
+
 static void create(struct call *c)
 {
     struct event_change what;
@@ -241,7 +264,8 @@ static void create(struct call *c)
     }
     if (!read_inventory(c, &inventory, &what.inventory))
         return;
-    if ((e = live_event_create(c->api->options.live, &what, &c->id, key)) != ERR_OK) {
+    if ((e = live_event_create(c->api->options.live, &what, &c->id, key)) != ERR_OK ||
+        (e = give_to_maker(c)) != ERR_OK) {
         call_error(c, e, "event");
         return;
     }
@@ -331,12 +355,15 @@ static void remove_event(struct call *c)
 }
 
 const struct route event_routes[] = {
-    {HTTP_POST, "/api/v1/events", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, NULL, create},
+    {HTTP_POST, "/api/v1/events", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_NEW | ROUTE_BLOCKS | ROUTE_JSON, NULL,
+     create},
     {HTTP_GET, "/api/v1/events", ROUTE_OPEN, call_page, list},
     {HTTP_GET, "/api/v1/events/{}", ROUTE_OPEN, check_id, get},
-    {HTTP_PATCH, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_id, change},
-    {HTTP_DELETE, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_STORE, check_id, remove_event},
-    {HTTP_POST, "/api/v1/events/{}/stream-key", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, rotate},
-    {HTTP_POST, "/api/v1/events/{}/end", ROUTE_ADMIN | ROUTE_BLOCKS, check_id, end},
+    {HTTP_PATCH, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS | ROUTE_JSON, check_id,
+     change},
+    {HTTP_DELETE, "/api/v1/events/{}", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_STORE, check_id, remove_event},
+    {HTTP_POST, "/api/v1/events/{}/stream-key", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS, check_id,
+     rotate},
+    {HTTP_POST, "/api/v1/events/{}/end", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS, check_id, end},
     {.pattern = NULL},
 };

@@ -304,9 +304,10 @@ static void answer_file(struct playback *p)
 
 /* --- the view ---------------------------------------------------------------------------------------- */
 
-/* False: it is refused. `token`: the viewer's, or "". */
-static bool let_in(struct playback *p, char token[TICKET_TEXT_SIZE])
+/* False: it is refused. */
+static bool let_in(struct playback *p)
 {
+    char token[TICKET_TEXT_SIZE];
     bool in_query, has = door_token(p->x, token, &in_query);
     const struct refusal *r = door_refuses(p->api, p->view, has ? token : NULL);
 
@@ -320,12 +321,12 @@ static bool let_in(struct playback *p, char token[TICKET_TEXT_SIZE])
 
 static void answer(struct playback *p)
 {
-    char token[TICKET_TEXT_SIZE] = "", url[LIVE_URL_SIZE];
+    char url[LIVE_URL_SIZE];
 
-    if (p->view->access == ACCESS_TICKET && !p->is_admin && !let_in(p, token))
+    if (p->view->access == ACCESS_TICKET && !p->is_admin && !let_in(p))
         return;
     if (live_video_elsewhere(p->api->options.live, p->id, url)) {
-        relay_exchange(p->api, p->x, url, token[0] ? token : NULL, true);
+        relay_exchange(p->api, p->x, url, true);
         playback_free(p);
         return;
     }

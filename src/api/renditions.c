@@ -87,9 +87,11 @@ static void publish(struct call *c)
 }
 
 const struct route rendition_routes[] = {
-    {HTTP_POST, "/api/v1/videos/{}/renditions", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_id, add},
-    {HTTP_GET, "/api/v1/videos/{}/renditions/{}/tasks", ROUTE_ADMIN | ROUTE_STORE, check_id, tasks},
-    {HTTP_POST, "/api/v1/videos/{}/renditions/{}/segments", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, check_id,
-     publish},
+    {HTTP_POST, "/api/v1/videos/{}/renditions", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS | ROUTE_JSON,
+     check_id, add},
+    {HTTP_GET, "/api/v1/videos/{}/renditions/{}/tasks", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_STORE, check_id,
+     tasks},
+    {HTTP_POST, "/api/v1/videos/{}/renditions/{}/segments",
+     ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_BLOCKS | ROUTE_JSON, check_id, publish},
     {.pattern = NULL},
 };

@@ -43,9 +43,10 @@ no:
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
     static const struct route *const tables[] = {
-        event_routes,     video_routes,        rendition_routes,    upload_routes,       ticket_routes,
-        inventory_routes, reservation_routes,  comment_feed_routes, comment_move_routes, comment_post_routes,
-        comment_routes,   comment_rule_routes, operation_routes,    whep_routes,         admission_routes};
+        event_routes,        video_routes,        rendition_routes,   upload_routes,
+        ticket_routes,       inventory_routes,    reservation_routes, comment_feed_routes,
+        comment_move_routes, comment_post_routes, comment_routes,     comment_rule_routes,
+        operation_routes,    whep_routes,         token_routes,       admission_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
     allowed[0] = '\0';
@@ -108,17 +109,6 @@ static bool read_body(struct call *c)
     return true;
 }
 
-static bool check_admin(struct call *c)
-{
-    if (!(c->route->flags & ROUTE_ADMIN) || c->is_admin)
-        return true;
-    call_problem(
-        c, 401, "admin-token-needed",
-        "%s Send 'Authorization: Bearer TOKEN' with what the file admin.token in the data folder holds.",
-        c->has_credentials ? "This token is not the admin's." : "This call is the producer's.");
-    return false;
-}
-
 /* --- running ----------------------------------------------------------------------------------------- */
 
 static void hung_up(void *ctx)
@@ -149,7 +139,7 @@ static bool is_relayed(struct call *c)
     if (!(c->route->flags & ROUTE_RELAYS) || !ulid_parse(bytes_text(c->parameters[0]), &id) ||
         !live_video_elsewhere(c->api->options.live, id, url))
         return false;
-    relay_exchange(c->api, c->x, url, c->token, false);
+    relay_exchange(c->api, c->x, url, false);
     call_free(c);
     return true;
 }
@@ -158,7 +148,7 @@ static void run(struct call *c)
 {
     if (is_relayed(c))
         return;
-    if (!check_admin(c) || !read_body(c) || (c->route->check != NULL && !c->route->check(c))) {
+    if (!call_check_role(c) || !read_body(c) || (c->route->check != NULL && !c->route->check(c))) {
         call_send(c);
     } else if (c->route->flags & ROUTE_BLOCKS) {
         http_on_end(c->x, hung_up, c);
@@ -205,13 +195,38 @@ static void read_token(struct call *c)
     char token[TICKET_TEXT_SIZE];
     bool in_query;
 
-    if (!c->is_admin && door_token(c->x, token, &in_query))
+    if (!c->is_admin && c->role == ROLE_NONE && door_token(c->x, token, &in_query))
         c->token = mem_string(token);
+}
+
+/* Learns who calls, and whether that is not too often. False: it has replied. */
+static bool admit(struct call *c)
+{
+    if (!call_may_try(c))
+        return false;
+    call_read_role(c);
+    read_token(c);
+    return strncmp(c->route->pattern, "/api/", 5) != 0 || call_within_limits(c);
+}
+
+static void answer_nowhere(struct call *c, enum http_method method, const char *allowed)
+{
+    static const struct route nowhere = {.pattern = ""};
+
+    c->route = &nowhere;
+    if (method == HTTP_OTHER) {
+        call_problem(c, 501, "unknown-method", "This method is not known here.");
+    } else if (allowed[0] != '\0') {
+        call_problem(c, 405, "method-not-allowed", "Use one of: %s.", allowed);
+        call_field(c, "Allow", "%s", allowed);
+    } else {
+        call_problem(c, 404, "not-found", "There is nothing at this path; see /api/v1/openapi.json.");
+    }
+    call_send(c);
 }
 
 static void handle(void *ctx, struct http_exchange *x)
 {
-    static const struct route nowhere = {.pattern = ""};
     struct api *a = ctx;
     const char *path = http_path(x);
     enum http_method method = http_method(x);
@@ -239,26 +254,14 @@ static void handle(void *ctx, struct http_exchange *x)
     c->x = x;
     c->loop = http_loop(x);
     c->origin = mem_string(http_origin(x));
-    struct bytes authorization = http_field(x, "Authorization");
-
-    c->has_credentials = authorization.at != NULL;
-    c->is_admin = access_admin_ok(authorization, a->admin_token);
-    read_token(c);
+    client_of(a->options.proxies, x, &c->client);
     c->route = find(c, method, path, allowed);
-    if (c->route != NULL) {
+    if (c->route == NULL)
+        answer_nowhere(c, method, allowed);
+    else if (admit(c))
         run(c);
-        return;
-    }
-    c->route = &nowhere;
-    if (method == HTTP_OTHER) {
-        call_problem(c, 501, "unknown-method", "This method is not known here.");
-    } else if (allowed[0] != '\0') {
-        call_problem(c, 405, "method-not-allowed", "Use one of: %s.", allowed);
-        call_field(c, "Allow", "%s", allowed);
-    } else {
-        call_problem(c, 404, "not-found", "There is nothing at this path; see /api/v1/openapi.json.");
-    }
-    call_send(c);
+    else
+        call_send(c);
 }
 
 struct api *api_new(const struct api_options *options)
@@ -270,9 +273,7 @@ struct api *api_new(const struct api_options *options)
     a->program = mem_string(options->program);
     a->started = random_u64();
     edge_open(a);
-    a->per_author = rate_new(options->comments_author_minute, COMMENTS_BURST_SECONDS);
-    a->per_address = rate_new(options->comments_address_minute, COMMENTS_BURST_SECONDS);
-    a->offers = rate_new(WEBRTC_OFFERS_ADDRESS_MINUTE, WEBRTC_OFFERS_BURST_SECONDS);
+    limits_open(a);
     a->handler = (struct http_handler){.streams_body = streams_body, .handle = handle, .ctx = a};
     return a;
 }
@@ -294,8 +295,6 @@ void api_free(struct api *a)
     edge_close(a);
     free(a->admin_token);
     free(a->program);
-    rate_free(a->per_author);
-    rate_free(a->per_address);
-    rate_free(a->offers);
+    limits_close(a);
     free(a);
 }

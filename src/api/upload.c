@@ -248,6 +248,6 @@ static void receive(struct call *c)
 }
 
 const struct route upload_routes[] = {
-    {HTTP_PUT, "/api/v1/events/{}/video", ROUTE_ADMIN | ROUTE_STREAMS, NULL, receive},
+    {HTTP_PUT, "/api/v1/events/{}/video", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_STREAMS, NULL, receive},
     {.pattern = NULL},
 };

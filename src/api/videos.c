@@ -459,7 +459,7 @@ static void download(struct call *c)
 const struct route video_routes[] = {
     {HTTP_GET, "/api/v1/videos", ROUTE_OPEN | ROUTE_BLOCKS, call_page, list},
     {HTTP_GET, "/api/v1/videos/{}", ROUTE_OPEN | ROUTE_BLOCKS | ROUTE_RELAYS, check_id, get},
-    {HTTP_DELETE, "/api/v1/videos/{}", ROUTE_ADMIN | ROUTE_STORE, check_id, remove_video},
+    {HTTP_DELETE, "/api/v1/videos/{}", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_STORE, check_id, remove_video},
     {HTTP_GET, "/api/v1/videos/{}/data", ROUTE_OPEN | ROUTE_STORE | ROUTE_RELAYS, check_data, data},
     {HTTP_GET, "/api/v1/videos/{}/thumbnails.vtt", ROUTE_OPEN | ROUTE_BLOCKS | ROUTE_RELAYS, check_id,
      thumbnails},

@@ -68,7 +68,7 @@ static bool within_limit(struct call *c)
 {
     int64_t wait_ms;
 
-    if (!call_is_limited(c) || rate_take(c->api->offers, address_host(http_peer(c->x)), &wait_ms))
+    if (!call_is_limited(c) || rate_take(c->api->offers, address_host(&c->client), &wait_ms))
         return true;
     reply_too_often(c, "too-many", wait_ms, "Too many WebRTC sessions begin from this address.");
     return false;
@@ -124,7 +124,7 @@ static void offer(struct call *c)
 {
     const struct webrtc_stay stay = {may_stay, left, door_stay_new(c)};
 
-    webrtc_offer(c->api->options.webrtc, c->id, http_peer(c->x), http_body(c->x), stay, offered, c);
+    webrtc_offer(c->api->options.webrtc, c->id, &c->client, http_body(c->x), stay, offered, c);
 }
 
 /* --- OPTIONS /v/{video}/whep: what a client has to know before its offer (RFC 9725 §4.6) --------------------- */
@@ -226,7 +226,7 @@ static void end(struct call *c)
 const struct route whep_routes[] = {
     {HTTP_POST, "/v/{}/whep", ROUTE_LATER | ROUTE_RELAYS, check_offer, offer},
     {HTTP_OPTIONS, "/v/{}/whep", ROUTE_RELAYS, may_ask, tell_options},
-    {HTTP_GET, "/api/v1/videos/{}/webrtc", ROUTE_ADMIN | ROUTE_LATER, check_look, look},
+    {HTTP_GET, "/api/v1/videos/{}/webrtc", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_LATER, check_look, look},
     {HTTP_PATCH, "/v/{}/whep/{}", ROUTE_LATER | ROUTE_RELAYS, check_fragment, patch},
     {HTTP_DELETE, "/v/{}/whep/{}", ROUTE_LATER | ROUTE_RELAYS, check_session, end},
     {0, NULL, 0, NULL, NULL},

@@ -377,6 +377,14 @@
 #define COMMENTS_AUTHOR_MINUTE  60
 #define COMMENTS_ADDRESS_MINUTE 1200
 #define COMMENTS_BURST_SECONDS  10
+/* Calls of the API a minute, of one address (an office or a school behind one NAT; playing does not count) and with one token, and ten
+ * seconds' worth of them at once. Wrong tokens of one address: a person who mistypes, not a program that guesses. */
+#define REQUESTS_ADDRESS_MINUTE 6000
+#define REQUESTS_TOKEN_MINUTE   6000
+#define REFUSED_ADDRESS_MINUTE  60
+#define REQUESTS_BURST_SECONDS  10
+/* Networks of proxies that are trusted to say who their client is: a CDN publishes a dozen or two. */
+#define PROXIES_MAX 64
 /* Keys that one limit remembers; when there are more, those who have been quiet are forgotten first. */
 #define RATE_KEYS_MAX 200000
 

@@ -14,4 +14,13 @@ void rate_free(struct rate *r); /* accepts NULL */
  * invents keys makes others' counts begin anew, and memory stay as it is. */
 bool rate_take(struct rate *r, struct bytes key, int64_t *wait_ms);
 
+/* What a key has left after that: so many of `limit` in `window_s` seconds, and when it has all of them again. limit 0: no limit. */
+struct rate_left {
+    uint32_t limit, window_s, left, reset_s;
+};
+bool rate_take_left(struct rate *r, struct bytes key, int64_t *wait_ms, struct rate_left *out);
+
+/* Whether one would be taken, without counting it. */
+bool rate_look(struct rate *r, struct bytes key, int64_t *wait_ms);
+
 #endif

@@ -1,4 +1,4 @@
-/* cmd/admin.c - `matinee event|video|inventory|key VERB …`: administration over the HTTP API of a running server, for scripts.
+/* cmd/admin.c - `matinee event|video|inventory|key|token VERB …`: administration over the HTTP API of a running server, for scripts.
  *
  * One table of verbs and one of options say what there is; words are checked by it, and --help and the man page
  * are printed from it. */
@@ -24,6 +24,13 @@ static const struct option known[] = {
     {"title", "TITLE", NULL, "event change: what it is called", NULL},
     {"starts-at", "TIME", NULL, "event create, change: 2026-11-23T19:30:00Z; or none", NULL},
     {"access", "RULE", NULL, "event create, change: public, or ticket", NULL},
+    {"screens", "N", NULL,
+     "event create, change: on how many screens a ticket may be watched at once; any for any number", NULL},
+    {"new-screen", "RULE", NULL, "event create, change: what one more does: takeover, or refuse", NULL},
+    {"role", "ROLE", NULL, "token create: admin, producer, moderator or box-office", NULL},
+    {"events", "EVENT,…", NULL,
+     "token create: for these events only; else for all, and a producer's for those that are made with it",
+     NULL},
     {"anew", NULL, NULL, "video upload: forget what came of an earlier upload", NULL},
     {"rendition", "NAME", NULL, "video transcode: 360p, 720p:hevc or 720p:av1", NULL},
     {"export", NULL, NULL, "video comments: print them as lines of JSON", NULL},
@@ -74,6 +81,7 @@ enum word {
     WORD_VIDEO,
     WORD_INVENTORY,
     WORD_NAME,
+    WORD_TOKENS,
     WORD_EVENTS,
     WORD_VIDEOS
 };
@@ -90,6 +98,7 @@ static const struct {
     [WORD_EVENT] = {"EVENT", is_id, "an event's id, as in 'matinee event list'", false},
     [WORD_VIDEO] = {"VIDEO", is_id, "a video's id, as in 'matinee video list'", false},
     [WORD_INVENTORY] = {"INVENTORY", is_id, "an inventory's id, as in 'matinee inventory list'", false},
+    [WORD_TOKENS] = {"TOKEN…", is_id, "ids of tokens, as in 'matinee token list'", true},
     [WORD_NAME] = {"NAME", is_any, "a name", false},
     [WORD_EVENTS] = {"EVENT…", is_id, "ids of events, as in 'matinee event list'", true},
     [WORD_VIDEOS] = {"VIDEO…", is_id, "ids of videos, as in 'matinee video list'", true},
@@ -114,7 +123,7 @@ static const struct verb verbs[] = {
     {.noun = "event",
      .name = "create",
      .words = {WORD_TITLE},
-     .takes = "starts-at access",
+     .takes = "starts-at access screens new-screen",
      .run = admin_event_create,
      .does = "makes an event and prints it; its stream key is shown this once"},
     {.noun = "event",
@@ -129,7 +138,7 @@ static const struct verb verbs[] = {
     {.noun = "event",
      .name = "change",
      .words = {WORD_EVENT},
-     .takes = "title starts-at access",
+     .takes = "title starts-at access screens new-screen",
      .wants_an_option = true,
      .run = admin_event_change,
      .does = "changes what is given, and prints the event"},
@@ -170,6 +179,22 @@ static const struct verb verbs[] = {
      .wants_an_option = true,
      .run = admin_inventory_change,
      .does = "changes what is given, also while it sells, and prints the inventory"},
+    {.noun = "token",
+     .name = "create",
+     .words = {WORD_NAME},
+     .needs = "role",
+     .takes = "events",
+     .run = admin_token_create,
+     .does = "makes an API token for somebody and prints it; it is shown this once"},
+    {.noun = "token",
+     .name = "list",
+     .run = admin_token_list,
+     .does = "prints a line for each token, with the time at which it was used last"},
+    {.noun = "token",
+     .name = "revoke",
+     .words = {WORD_TOKENS},
+     .run = admin_token_revoke,
+     .does = "has tokens open nothing any more, at once"},
     {.noun = "video",
      .name = "list",
      .run = admin_video_list,
@@ -480,4 +505,14 @@ int cmd_key(int argc, char **argv)
 void cmd_key_help(void)
 {
     help("key");
+}
+
+int cmd_token(int argc, char **argv)
+{
+    return admin("token", argc, argv);
+}
+
+void cmd_token_help(void)
+{
+    help("token");
 }

@@ -112,11 +112,34 @@ static enum err set_members(struct admin *a, json_t *document, const char *title
     return ERR_BAD;
 }
 
+/* On how many screens, and what one more does; whether they are good the server says. */
+static enum err set_screens(struct admin *a, json_t *document)
+{
+    const char *screens = config_text(a->options, "screens"), *rule = config_text(a->options, "new-screen");
+    uint64_t number = 0;
+
+    if (screens != NULL && strcmp(screens, "any") == 0) {
+        json_object_set_new(document, "screens", json_null());
+    } else if (screens != NULL) {
+        if (!bytes_to_u64(bytes_text(screens), INT32_MAX, &number)) {
+            snprintf(a->why, sizeof a->why, "--screens wants a whole number, or any");
+            return ERR_BAD;
+        }
+        json_object_set_new(document, "screens", json_integer((json_int_t)number));
+    }
+    if (rule == NULL || json_object_set_new(document, "newScreen", json_string(rule)) == 0)
+        return ERR_OK;
+    snprintf(a->why, sizeof a->why, "--new-screen wants text in UTF-8");
+    return ERR_BAD;
+}
+
 enum err admin_event_create(struct admin *a)
 {
     json_t *document = json_object();
     enum err e = set_members(a, document, a->words[0]);
 
+    if (e == ERR_OK)
+        e = set_screens(a, document);
     if (e == ERR_OK)
         e = print_answer(a, document, "POST", "/api/v1/events");
     json_decref(document);
@@ -129,6 +152,8 @@ enum err admin_event_change(struct admin *a)
     char path[PATH_SIZE];
     enum err e = set_members(a, document, config_text(a->options, "title"));
 
+    if (e == ERR_OK)
+        e = set_screens(a, document);
     if (e == ERR_OK)
         e = print_answer(a, document, "PATCH", event_path(a, "", path));
     json_decref(document);

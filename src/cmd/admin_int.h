@@ -1,10 +1,11 @@
 /* cmd/admin_int.h - between the files of administration over the HTTP API:
  *
- *   admin.c            `matinee event|video|inventory|key VERB …`: which verbs there are, their words and options, help
+ *   admin.c            `matinee event|video|inventory|key|token VERB …`: which verbs there are, their words and options, help
  *   admin_session.c    the server's address and the token
  *   admin_call.c       one HTTP call, by libcurl
  *   admin_event.c      events and their keys
  *   admin_inventory.c  what the box office sells
+ *   admin_token.c      API tokens
  *   admin_video.c      videos: lists, downloads
  *   admin_comments.c   a video's comments, out of one store and into another
  *   admin_upload.c     a file, in pieces
@@ -121,6 +122,9 @@ enum err admin_inventory_create(struct admin *a);
 enum err admin_inventory_list(struct admin *a);
 enum err admin_inventory_show(struct admin *a);
 enum err admin_inventory_change(struct admin *a);
+enum err admin_token_create(struct admin *a);
+enum err admin_token_list(struct admin *a);
+enum err admin_token_revoke(struct admin *a);
 enum err admin_video_list(struct admin *a);
 enum err admin_video_show(struct admin *a);
 enum err admin_video_delete(struct admin *a);

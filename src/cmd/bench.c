@@ -23,6 +23,7 @@ static const struct {
     {"ladder", bench_ladder,
      "CPU of making renditions, beside ffmpeg; many workers, slow ones and killed ones"},
     {"store", bench_store, "segments to S3 and back, beside curl with the same server"},
+    {"ticket", bench_ticket, "what checking a viewer's token costs, alone and on all cores"},
     {"webrtc", bench_webrtc, "packets per CPU-second, latency and memory per WebRTC viewer"},
     {"llhls", bench_llhls, "low-latency HLS: what waiting viewers cost, and how soon they have a part"},
     {"ladder-worker", bench_ladder_worker, NULL}, /* the ladder's own */

@@ -15,6 +15,7 @@ int bench_llhls(int argc, char **argv);
 int bench_comments(int argc, char **argv);
 int bench_store(int argc, char **argv);
 int bench_edge(int argc, char **argv);
+int bench_ticket(int argc, char **argv);
 
 /* --- reports, bench_report.c ---------------------------------------------------------------------------- */
 

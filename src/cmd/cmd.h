@@ -26,6 +26,8 @@ int cmd_inventory(int argc, char **argv);
 void cmd_inventory_help(void);
 int cmd_key(int argc, char **argv);
 void cmd_key_help(void);
+int cmd_token(int argc, char **argv);
+void cmd_token_help(void);
 
 /* Tries what stands in front of a server. */
 int cmd_edge_check(int argc, char **argv);

@@ -50,6 +50,7 @@ struct house {
     struct db *db;
     struct booking *booking;
     struct tickets *tickets;
+    struct staff *staff;
     struct bus *bus;
     struct comments *comments;
     struct live *live;
@@ -58,7 +59,8 @@ struct house {
     struct relay *relay;
     struct workers *workers;
     long worker_count, cache_mb;
-    uint32_t author_minute, address_minute; /* limits of comments */
+    struct api_limits limits;
+    struct proxies *proxies;
     struct tls_server *tls;
     struct api *api;
     struct http_server *http;
@@ -101,7 +103,11 @@ static struct option serve_options[] = {
      "what edges that check tickets themselves send as Matinee-Edge: they may keep what only ticket holders may see",
      NULL},
     {"limits", "LIST", NULL,
-     "comments a minute, of one author and of one address: author=60,address=1200; 0: no limit", NULL},
+     "a minute, 0 for no limit: comments of an author and of an address, calls of an address and with a token, wrong tokens of an "
+     "address [author=60,address=1200,requests=6000,token=6000,refused=60]",
+     NULL},
+    {"trusted-proxy", "LIST", NULL,
+     "addresses and networks of proxies whose X-Forwarded-For is believed: 127.0.0.1,10.0.0.0/8", NULL},
     {"limit-loopback", NULL, NULL, "limits are for loopback addresses too", NULL},
     {"queue", "URL", NULL, "jobs of the ladder: local: or nats://HOST:4222 [local:]", NULL},
     {"ladder", "LIST", "2160p,1080p,720p,480p",
@@ -128,29 +134,50 @@ static bool parse_listener(struct house *h, const char *name, struct address *ou
     return false;
 }
 
-/* author=N,address=N: either, or both. */
+/* Where the limit of this name is kept; NULL: there is none. */
+static uint32_t *limit_of(struct api_limits *l, struct bytes name)
+{
+    const struct {
+        const char *name;
+        uint32_t *at;
+    } known[] = {{"author", &l->author},
+                 {"address", &l->address},
+                 {"requests", &l->requests},
+                 {"token", &l->token},
+                 {"refused", &l->refused}};
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (bytes_is(name, known[i].name))
+            return known[i].at;
+    return NULL;
+}
+
+/* NAME=N,…: some of them. */
 static bool read_limits(struct house *h)
 {
     const char *text = config_text(h->options, "limits");
 
-    h->author_minute = COMMENTS_AUTHOR_MINUTE;
-    h->address_minute = COMMENTS_ADDRESS_MINUTE;
+    h->limits = (struct api_limits){.author = COMMENTS_AUTHOR_MINUTE,
+                                    .address = COMMENTS_ADDRESS_MINUTE,
+                                    .requests = REQUESTS_ADDRESS_MINUTE,
+                                    .token = REQUESTS_TOKEN_MINUTE,
+                                    .refused = REFUSED_ADDRESS_MINUTE};
     while (text != NULL && *text != '\0') {
         size_t name = strcspn(text, "="), size = strcspn(text, ",");
-        bool author = bytes_is(bytes_of(text, name), "author"),
-             address = bytes_is(bytes_of(text, name), "address");
+        uint32_t *limit = name < size ? limit_of(&h->limits, bytes_of(text, name)) : NULL;
         uint64_t number;
 
-        if (name >= size || (!author && !address) ||
-            !bytes_to_u64(bytes_of(text + name + 1, size - name - 1), 1000000, &number)) {
-            snprintf(h->why, sizeof h->why, "--limits wants a list like author=60,address=1200, not '%.60s'",
+        if (limit == NULL || !bytes_to_u64(bytes_of(text + name + 1, size - name - 1), 1000000, &number)) {
+            snprintf(h->why, sizeof h->why,
+                     "--limits wants a list of author, address, requests, token and refused like "
+                     "author=60,requests=6000, not '%.60s'",
                      text);
             return false;
         }
-        *(author ? &h->author_minute : &h->address_minute) = (uint32_t)number;
+        *limit = (uint32_t)number;
         text += size + (text[size] == ',');
     }
-    return true;
+    return proxies_new(&h->proxies, config_text(h->options, "trusted-proxy"), h->why) == ERR_OK;
 }
 
 static bool check_advertised(struct house *h)
@@ -291,6 +318,7 @@ static enum err open_engines(struct house *h, struct live_options *live, const c
     live->data_dir = h->data_dir;
     live->reader = (struct recording_reader){recording_read, program};
     if ((e = tickets_open(&h->tickets, h->db, h->why)) == ERR_OK &&
+        (e = staff_open(&h->staff, h->db, h->why)) == ERR_OK &&
         (e = booking_open(&h->booking, h->db, h->why)) == ERR_OK)
         e = live_open(&h->live, live, h->why);
 out:
@@ -393,10 +421,11 @@ static enum err open_doors(struct house *h, const char *program)
                                       .webrtc = h->webrtc,
                                       .ice_servers = h->ice_servers,
                                       .tickets = h->tickets,
+                                      .staff = h->staff,
                                       .comments = h->comments,
                                       .relay = h->relay,
-                                      .comments_author_minute = h->author_minute,
-                                      .comments_address_minute = h->address_minute,
+                                      .limits = h->limits,
+                                      .proxies = h->proxies,
                                       .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
                                       .admin_token = h->admin_token,
                                       .edge_key = config_text(h->options, "edge-key"),
@@ -462,6 +491,7 @@ static void close_house(struct house *h)
     relay_close(h->relay);
     webrtc_close(h->webrtc);
     ice_servers_free(h->ice_servers);
+    proxies_free(h->proxies);
     comments_close(h->comments);
     bus_close(h->bus);
     ladder_close(h->ladder);
@@ -469,6 +499,7 @@ static void close_house(struct house *h)
     live_close(h->live);
     booking_close(h->booking);
     tickets_close(h->tickets);
+    staff_close(h->staff);
     tls_server_free(h->tls);
     db_close(h->db);
     store_close(h->store);

@@ -131,6 +131,19 @@ struct bytes http_field(const struct http_exchange *x, const char *name)
     return bytes_of(NULL, 0);
 }
 
+struct bytes http_field_last(const struct http_exchange *x, const char *name)
+{
+    size_t size = strlen(name);
+
+    for (unsigned i = x->field_count; i > 0; i--) {
+        const struct http1_field *f = &x->fields[i - 1];
+
+        if (f->name.size == size && bytes_is_nocase(span_bytes(x->head, f->name), name))
+            return span_bytes(x->head, f->value);
+    }
+    return bytes_of(NULL, 0);
+}
+
 const char *http_origin(const struct http_exchange *x)
 {
     struct http_exchange *cache = (struct http_exchange *)x;

@@ -55,6 +55,8 @@ http_path(const struct http_exchange
 struct bytes http_query(const struct http_exchange *x); /* raw, without '?' */
 struct bytes http_field(const struct http_exchange *x,
                         const char *name); /* first of that name, any case; empty when absent (.at NULL) */
+/* The last of that name: what the nearest proxy has added. */
+struct bytes http_field_last(const struct http_exchange *x, const char *name);
 struct bytes http_body(const struct http_exchange *x);
 struct loop *http_loop(const struct http_exchange *x);
 const struct address *http_peer(const struct http_exchange *x);

@@ -88,6 +88,18 @@ static void say(struct flight *f, const char *name, struct bytes value)
     free(line);
 }
 
+/* Who asks, as proxies say it: what was said before us, and then our peer. */
+static void say_who(struct flight *f, const struct http_exchange *x)
+{
+    struct bytes before = http_field(x, "X-Forwarded-For");
+    char peer[ADDRESS_TEXT_SIZE], *list;
+
+    list = mem_printf("%.*s%s%s", (int)before.size, (const char *)before.at, before.size > 0 ? ", " : "",
+                      address_text(http_peer(x), peer));
+    say(f, "X-Forwarded-For", bytes_text(list));
+    free(list);
+}
+
 /* What is asked for one exchange only, as it was asked here. */
 static void say_own(struct flight *f, const struct http_exchange *x)
 {
@@ -97,6 +109,7 @@ static void say_own(struct flight *f, const struct http_exchange *x)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         say(f, names[i], http_field(x, names[i]));
     say(f, "X-Forwarded-Proto", bytes_text(http_is_tls(x) ? "https" : "http"));
+    say_who(f, x);
     f->method = http_method(x);
     if (body.size > 0)
         f->body = buffer_copy(body);

@@ -46,3 +46,77 @@ test('a booking that is cancelled closes the door', LIMIT, async () => {
     await page.reload();
     await page.getByText('This ticket has ended').waitFor();
 });
+
+async function bought(house, event, customer, quantity = 1) {
+    const held = await (await fetch(`${house.http}/api/v1/inventories/${event.inventory}/reservations`, {method: 'POST', body: JSON.stringify({customer, quantity}),
+        headers: {'Content-Type': 'application/json', 'Idempotency-Key': customer}})).json();
+
+    return house.call('POST', `/reservations/${held.id}/confirm`);
+}
+
+test('one ticket, one screen: another takes over, and the first may come back', LIMIT, async () => {
+    await house.call('PATCH', `/events/${event.id}`, {screens: 1});
+    const {ticket} = await bought(house, event, 'Cy');
+    const link = ticket.watchUrl.slice(house.http.length);
+    const sofa = await house.page(link);
+
+    await plays(sofa, 2);
+    await sofa.reload(); /* the same screen */
+    await plays(sofa, 2);
+    const train = await house.page(link);
+
+    await plays(train, 2);
+    await sofa.getByText('You watch on another screen').waitFor({timeout: 30000});
+    await picture(sofa, 'ticket-taken-over');
+    await sofa.getByRole('button', {name: 'Watch here'}).click();
+    await plays(sofa, 2);
+    await train.getByText('You watch on another screen').waitFor({timeout: 30000});
+});
+
+test('where further screens are refused the page says so', LIMIT, async () => {
+    await house.call('PATCH', `/events/${event.id}`, {newScreen: 'refuse'});
+    const {ticket} = await bought(house, event, 'Di');
+    const link = ticket.watchUrl.slice(house.http.length);
+    const sofa = await house.page(link);
+
+    await plays(sofa, 2);
+    const train = await house.page(link);
+
+    await train.getByText('This ticket is in use').waitFor();
+    await picture(train, 'ticket-in-use');
+    await sofa.reload();
+    await plays(sofa, 2);
+});
+
+test('who books for two gives the other ticket away in the page', LIMIT, async () => {
+    const group = await bought(house, event, 'Gil', 2);
+    const page = await house.page('/');
+
+    await page.evaluate(([inventory, reservation]) => localStorage.setItem(`booking-${inventory}`, JSON.stringify({reservation, answered: true})), [event.inventory, group.id]);
+    await page.goto(`${house.http}/book/${event.inventory}`);
+    await page.getByText('One of 2 is yours; 1 to give away.').waitFor();
+    await page.getByLabel('Give a ticket to').fill('Hal');
+    await page.getByRole('button', {name: 'Make a link'}).click();
+    await page.getByText('all others are given away').waitFor();
+    await picture(page, 'ticket-links');
+    const [{id, watchUrl}] = (await house.call('GET', `/reservations/${group.id}/links`)).items;
+
+    await plays(await house.page(watchUrl.slice(house.http.length)), 2);
+    await page.getByRole('button', {name: "Take Hal's link back"}).click();
+    await page.getByText('1 to give away').waitFor();
+    assert.equal((await fetch(`${house.http}/api/v1/links/${id}/token`, {method: 'POST'})).status, 404);
+});
+
+test('a link of a group ticket opens the show, and nothing but the show', LIMIT, async () => {
+    const group = await bought(house, event, 'Ed', 2);
+    const given = await house.call('POST', `/reservations/${group.id}/links`, {name: 'Flo'});
+    const page = await house.page(given.watchUrl.slice(house.http.length));
+
+    await plays(page, 2);
+    assert.equal(new URL(page.url()).hash, '');
+    assert.ok(!JSON.stringify(await page.evaluate(() => ({...localStorage}))).includes(group.id), 'the booking is not known there');
+    await page.reload();
+    await plays(page, 2);
+    await house.call('DELETE', `/reservations/${group.id}/links/${given.id}`);
+    await page.getByText('This ticket has ended').waitFor({timeout: 30000});
+});

@@ -253,6 +253,20 @@ def test_a_group_ticket_hands_out_as_many_named_links_as_it_has_people(house, tm
     call(house, 'POST', f"/api/v1/links/{cy['id']}/token", expect=409)
 
 
+def test_who_was_given_a_link_may_comment_where_only_ticket_holders_may(house, tmp_path):
+    event, video = show(house, tmp_path)
+    assert house.request('PATCH', f"/api/v1/events/{event['id']}/comments", {'audience': 'tickets'}, admin=True)[0] == 200
+    bought = buy(house, event['inventory'], 'k', 2)
+    link = call(house, 'POST', f"/api/v1/reservations/{bought['id']}/links", {'name': 'Bo'}, expect=201)['id']
+    key = call(house, 'POST', f'/api/v1/links/{link}/token')['token']
+    said_it = {'id': 'a', 'authorId': 'Bo', 'data': 'bravo'}
+    call(house, 'POST', f'/api/v1/videos/{video}/comments', said_it, bearer(key), expect=201)
+    call(house, 'PATCH', f"/api/v1/events/{event['id']}", {'access': 'public'}, bearer(house.token))
+    refused = call(house, 'POST', f'/api/v1/videos/{video}/comments', {**said_it, 'id': 'b'}, expect=403)
+    assert problem(refused) == 'tickets-only'
+    call(house, 'POST', f'/api/v1/videos/{video}/comments', {**said_it, 'id': 'b'}, bearer(key), expect=201)
+
+
 def test_one_persons_ticket_gives_no_links_and_names_are_wanted(house, tmp_path):
     event, _ = show(house, tmp_path)
     at = f"/api/v1/reservations/{buy(house, event['inventory'], 'k')['id']}/links"

@@ -67,16 +67,24 @@ def forged(token):
     yield 'too long', token + 'A' * 1000
 
 
+ROLES = {'ADMIN': 'admin', 'PRODUCER': 'producer', 'MODERATOR': 'moderator', 'BOX_OFFICE': 'box-office'}
+
+
 def routes():
-    """(method, pattern) of every route of the API, out of its source."""
+    """{(method, pattern): the roles that it is for} of every route of the API, out of its source; open to all where there are none."""
+    return {(method, pattern): [role for flag, role in ROLES.items() if re.search(rf'\bROUTE_{flag}\b', flags)]
+            for method, pattern, flags in rows()}
+
+
+def rows():
     for file in sorted(SOURCES.glob('*.c')):
         text = file.read_text()
         words = dict(re.findall(r'^#define (\w+)\s+(".*")$', text, re.M))
         for table in re.findall(r'^const struct route \w+\[\] = \{(.*?)^\};', text, re.M | re.S):
-            for method, pattern in re.findall(r'\{HTTP_(\w+),\s*([^,]+?),', table):
+            for method, pattern, flags in re.findall(r'\{HTTP_(\w+),\s*([^,]+?),\s*([^,]+?),', table):
                 for word in sorted(words, key=len, reverse=True):
                     pattern = re.sub(rf'\b{word}\b', lambda _: words[word], pattern)
-                yield method, ''.join(re.findall(r'"(.*?)"', pattern))
+                yield method, ''.join(re.findall(r'"(.*?)"', pattern)), flags
 
 
 def documented():

@@ -7,7 +7,9 @@
 #include "folder.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <poll.h>
+#include <pthread.h>
 
 #define NOW_MS 1800000000000LL
 
@@ -75,6 +77,34 @@ static void what_is_signed_is_read_back(void **state)
     tickets_issue(s.tickets, s.reservation, s.event, is.session, &said, again);
     assert_true(ulid_equal(said.session, is.session)); /* the same screen */
     stage_close(&s);
+}
+
+/* The signature is HMAC-SHA-256 as others have it, over what stands before it. */
+static void anybody_with_the_key_comes_to_the_same_signature(void **state)
+{
+    const uint8_t secret[TICKET_SECRET_SIZE] = "the secret of this test is long";
+    const struct ticket t = {ulid_secret(), ulid_new(), ulid_secret(), 1800000000, 1800000600};
+    struct ticket_key k;
+    struct ticket said;
+    char text[TICKET_TEXT_SIZE];
+    uint8_t mac[EVP_MAX_MD_SIZE], encoded[64];
+    unsigned size;
+
+    ticket_key_init(&k, ulid_new(), secret, NOW_MS);
+    ticket_write(&k, &t, text);
+    for (int i = 0; i < 2; i++) { /* the context is used again */
+        size_t signed_size = (size_t)(strrchr(text, '.') - text);
+
+        assert_non_null(HMAC(EVP_sha256(), secret, sizeof secret, (uint8_t *)text, signed_size, mac, &size));
+        assert_int_equal(size, 32);
+        EVP_EncodeBlock(encoded, mac, (int)size);
+        for (char *c = (char *)encoded; *c != '\0'; c++)
+            *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+        assert_memory_equal(strrchr(text, '.') + 1, encoded, 43);
+        assert_true(ticket_read(&k, 1, bytes_text(text), &said));
+        assert_memory_equal(&said, &t, sizeof t);
+    }
+    ticket_key_free(&k);
 }
 
 static void one_changed_letter_is_refused(void **state)
@@ -237,16 +267,60 @@ static void what_one_server_revokes_and_signs_the_other_knows(void **state)
     stage_close(&s);
 }
 
+#define CHECKS 20000
+
+struct doorman {
+    struct stage *stage;
+    char text[TICKET_TEXT_SIZE];
+    long refused;
+    pthread_t thread;
+};
+
+static void *check_for_ever(void *ctx)
+{
+    struct doorman *d = ctx;
+
+    for (int i = 0; i < CHECKS; i++)
+        d->refused += check(d->stage, d->text) != TICKET_GOOD;
+    return NULL;
+}
+
+/* While keys change and others are revoked nobody who has a good token is refused. */
+static void many_check_while_keys_change_and_others_are_revoked(void **state)
+{
+    struct doorman men[4];
+    struct stage s;
+
+    stage_open(&s);
+    clock_test_off();
+    for (size_t i = 0; i < 4; i++) {
+        men[i] = (struct doorman){.stage = &s};
+        issue(&s, men[i].text);
+        assert_int_equal(pthread_create(&men[i].thread, NULL, check_for_ever, &men[i]), 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(tickets_rotate(s.tickets), ERR_OK);
+        assert_int_equal(tickets_revoke(s.tickets, ulid_secret()), ERR_OK);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(men[i].thread, NULL);
+        assert_int_equal(men[i].refused, 0);
+    }
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_signed_is_read_back),
+        cmocka_unit_test(anybody_with_the_key_comes_to_the_same_signature),
         cmocka_unit_test(one_changed_letter_is_refused),
         cmocka_unit_test(another_algorithm_is_refused),
         cmocka_unit_test(a_token_ends_is_for_one_event_and_is_not_from_tomorrow),
         cmocka_unit_test(what_is_revoked_stays_so_over_a_restart_and_a_fresh_token_is_good),
         cmocka_unit_test(keys_change_without_a_break),
         cmocka_unit_test(old_keys_and_revocations_are_not_kept_for_ever),
+        cmocka_unit_test(many_check_while_keys_change_and_others_are_revoked),
         cmocka_unit_test(what_one_server_revokes_and_signs_the_other_knows),
     };
 

@@ -40,6 +40,33 @@ static void a_key_has_its_burst_and_then_its_rate(void **state)
     clock_test_off();
 }
 
+static void what_is_left_is_told_and_looking_takes_nothing(void **state)
+{
+    struct rate *r = rate_new(60, 10);
+    struct rate_left left;
+    int64_t wait_ms;
+
+    at(1000);
+    for (uint32_t i = 1; i <= 10; i++) {
+        assert_true(rate_look(r, bytes_text("anna"), &wait_ms));
+        assert_true(rate_take_left(r, bytes_text("anna"), &wait_ms, &left));
+        assert_int_equal(left.limit, 10);
+        assert_int_equal(left.window_s, 10);
+        assert_int_equal(left.left, 10 - i);
+        assert_int_equal(left.reset_s, i);
+    }
+    assert_false(rate_look(r, bytes_text("anna"), &wait_ms));
+    assert_int_equal(wait_ms, 1000);
+    assert_false(rate_take_left(r, bytes_text("anna"), &wait_ms, &left));
+    assert_int_equal(left.left, 0);
+    at(11000);
+    assert_true(rate_take_left(r, bytes_text("anna"), &wait_ms, &left));
+    assert_int_equal(left.left, 9);
+    assert_true(rate_look(r, bytes_text("nobody"), &wait_ms));
+    rate_free(r);
+    clock_test_off();
+}
+
 static void keys_do_not_share(void **state)
 {
     struct rate *r = rate_new(1, 1);
@@ -85,6 +112,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_has_its_burst_and_then_its_rate),
+        cmocka_unit_test(what_is_left_is_told_and_looking_takes_nothing),
         cmocka_unit_test(keys_do_not_share),
         cmocka_unit_test(zero_is_no_limit),
         cmocka_unit_test(inventing_keys_is_bounded),
