@@ -36,7 +36,7 @@ enum err s3_confirm(struct s3 *s, const char *key, size_t size, const char *hash
     struct s3_answer a;
     enum err e = s3_call_well(s, &r, &a);
 
-    if (e == ERR_OK && (!a.has_length || a.length != size || strcasecmp(a.hash, hash) != 0))
+    if (e == ERR_OK && (!a.web.has_length || a.web.length != size || strcasecmp(a.hash, hash) != 0))
         e = ERR_IO;
     s3_answer_drop(&a);
     return e == ERR_MISSING ? ERR_IO : e;
@@ -61,7 +61,7 @@ static enum err begin(struct upload *u, const char *hash)
     struct s3_answer a;
     enum err e = s3_call_well(u->s3, &r, &a);
 
-    if (e == ERR_OK && (s3_xml_read(builder_bytes(&a.body), on_begun, u) != ERR_OK || u->id[0] == '\0'))
+    if (e == ERR_OK && (s3_xml_read(builder_bytes(&a.web.body), on_begun, u) != ERR_OK || u->id[0] == '\0'))
         e = ERR_IO;
     s3_answer_drop(&a);
     return e == ERR_MISSING ? ERR_DENIED : e;
@@ -115,7 +115,7 @@ static enum err complete(struct upload *u, unsigned parts, size_t size, const ch
     builder_text(&u->list, "</CompleteMultipartUpload>");
     r.body = builder_bytes(&u->list);
     e = s3_call_well(u->s3, &r, &a);
-    if (e == ERR_OK && s3_xml_read(builder_bytes(&a.body), on_completed, &told) != ERR_OK)
+    if (e == ERR_OK && s3_xml_read(builder_bytes(&a.web.body), on_completed, &told) != ERR_OK)
         e = ERR_IO; /* a 200 whose body was cut says nothing */
     snprintf(tag, sizeof tag, "%s-%u", s3_md5(builder_bytes(&u->digests), md5, base64), parts);
     /* Each part was confirmed; of the whole radosgw 16 says nothing, KMS something else, and s3rver the MD5 of all. */
