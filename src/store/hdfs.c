@@ -319,17 +319,23 @@ static void explain(const struct hdfs *h, const struct hdfs_answer *a, char why[
         snprintf(why, 256, "--storage: %.80s answers %ld and does not speak WebHDFS", host, a->web.status);
 }
 
-/* Makes the folder of temporaries, and so PREFIX: whether HDFS is there, out of safe mode, and lets us write. */
+/* Makes the folder of temporaries, and so PREFIX: whether HDFS is there and out of safe mode, and lets us write to a folder that was
+ * there before. */
 static enum err look(struct hdfs *h, char why[256])
 {
     char *folder = path_of(h, TEMPORARIES);
-    const struct hdfs_request r = {.method = "PUT", .op = "MKDIRS", .path = folder};
-    struct hdfs_answer a;
-    enum err e = hdfs_call(h, &r, false, &a);
+    const struct hdfs_request steps[] = {
+        {.method = "PUT", .op = "MKDIRS", .path = folder},
+        {.method = "GET", .op = "CHECKACCESS", .path = folder, .more = "&fsaction=rwx"}};
+    enum err e = ERR_OK;
 
-    if (e != ERR_OK)
-        explain(h, &a, why);
-    hdfs_answer_drop(&a);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && e == ERR_OK; i++) {
+        struct hdfs_answer a;
+
+        if ((e = hdfs_call(h, &steps[i], false, &a)) != ERR_OK)
+            explain(h, &a, why);
+        hdfs_answer_drop(&a);
+    }
     if (e == ERR_OK)
         sweep(h, folder);
     free(folder);

@@ -55,7 +55,8 @@ class Hadoop:
             'dfs.datanode.address': f'127.0.0.1:{data}', 'dfs.datanode.http.address': f'127.0.0.1:{data_http}',
             'dfs.datanode.ipc.address': f'127.0.0.1:{data_ipc}', 'dfs.heartbeat.interval': 1,
             'dfs.namenode.heartbeat.recheck-interval': 2000, 'dfs.namenode.safemode.extension': 0,
-            'dfs.namenode.delegation.token.always-use': 'true', 'dfs.webhdfs.user.provider.user.pattern': '^[A-Za-z_][A-Za-z0-9._-]*$'})
+            # A DataNode that writes for a WebHDFS client asks once whether its own block is known, and waits so long before it asks again.
+            'dfs.client.block.write.locateFollowingBlock.initial.delay.ms': 10})
         write_config(self.config / 'mapred-site.xml', {'mapreduce.framework.name': 'local'})
         write_config(self.config / 'httpfs-site.xml', {'httpfs.http.hostname': '127.0.0.1', 'httpfs.http.port': self.httpfs_port,
                                                        f'httpfs.proxyuser.{USER}.hosts': '*'})
