@@ -176,6 +176,11 @@ class Hadoop:
             status, _, body = self.follow('GET', headers['Location'])
         return body if status == 200 else None
 
+    def delegation_token(self, port):
+        status, _, body = self.asks('GET', '/', 'GETDELEGATIONTOKEN', port=port)
+        assert status == 200, body
+        return json.loads(body)['Token']['urlString']
+
     def files(self, folder='/'):
         """{path: bytes} of every file below a folder."""
         status, _, body = self.asks('GET', folder, 'LISTSTATUS')
