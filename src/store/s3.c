@@ -39,14 +39,18 @@ static void s3_close(struct store *store)
 
 static enum err put_whole(struct s3 *s, const char *key, struct bytes content, const char *hash)
 {
-    const struct s3_request r = {.method = "PUT", .key = key, .body = content, .creates = true, .hash = hash};
-    char md5[S3_MD5_SIZE], base64[25];
+    struct s3_md5 md5;
+    const struct s3_request r = {
+        .method = "PUT", .key = key, .body = content, .creates = true, .hash = hash, .md5 = md5.base64};
     struct s3_answer a;
-    enum err e = s3_call_well(s, &r, &a);
+    enum err e;
+
+    s3_md5(&md5, content);
+    e = s3_call_well(s, &r, &a);
 
     if (e == ERR_OK && a.tag[0] == '\0')
         e = s3_confirm(s, key, content.size, hash);
-    else if (e == ERR_OK && !s3_tag_fits(&a, s3_md5(content, md5, base64))) {
+    else if (e == ERR_OK && !s3_tag_fits(&a, md5.hex)) {
         log_warn("store", "S3 took %s and names another content", key);
         e = ERR_IO;
     }
@@ -70,14 +74,18 @@ static enum err s3_put(struct store *store, const char *name, struct bytes conte
 /* What came is what was put: by our own hash, or, of an object that somebody else copied there, by its tag. */
 static bool is_whole(const struct s3_answer *a)
 {
-    char hash[S3_HASH_SIZE], md5[S3_MD5_SIZE], base64[25];
+    char hash[S3_HASH_SIZE];
+    struct s3_md5 md5;
     struct bytes content = builder_bytes(&a->web.body);
 
     if (a->web.has_length && content.size != a->web.length)
         return false;
     if (a->hash[0] != '\0')
         return strcasecmp(a->hash, s3_sha256(content, hash)) == 0;
-    return strchr(a->tag, '-') != NULL || s3_tag_fits(a, s3_md5(content, md5, base64));
+    if (strchr(a->tag, '-') != NULL)
+        return true; /* of an object in parts */
+    s3_md5(&md5, content);
+    return s3_tag_fits(a, md5.hex);
 }
 
 static enum err s3_get(struct store *store, const char *name, struct buffer **out)

@@ -36,9 +36,9 @@ static struct curl_slist *sign(struct s3 *s, const struct s3_request *r, const c
     const struct s3_place *p = &s->place;
     struct curl_slist *list = NULL;
     struct s3_credentials c;
-    char hash[S3_HASH_SIZE], md5[S3_MD5_SIZE], md5_base64[25], date[S3_DATE_SIZE],
-        authorization[S3_AUTHORIZATION_SIZE];
+    char hash[S3_HASH_SIZE], date[S3_DATE_SIZE], authorization[S3_AUTHORIZATION_SIZE];
     struct s3_pair headers[S3_HEADERS_MAX];
+    struct s3_md5 md5;
     size_t n = 0;
 
     pthread_mutex_lock(&s->lock);
@@ -55,8 +55,9 @@ static struct curl_slist *sign(struct s3 *s, const struct s3_request *r, const c
     if (c.token[0] != '\0')
         headers[n++] = (struct s3_pair){"x-amz-security-token", c.token};
     if (r->body.size > 0) {
-        s3_md5(r->body, md5, md5_base64);
-        headers[n++] = (struct s3_pair){"content-md5", md5_base64};
+        if (r->md5 == NULL)
+            s3_md5(&md5, r->body);
+        headers[n++] = (struct s3_pair){"content-md5", r->md5 ? r->md5 : md5.base64};
     }
     if (r->creates) {
         headers[n++] = (struct s3_pair){"content-type", "application/octet-stream"};

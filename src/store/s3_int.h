@@ -53,7 +53,6 @@ must_check enum err s3_credentials_read(struct s3_credentials *out, const char *
 /* --- s3_sign.c --------------------------------------------------------------------------------------- */
 
 #define S3_HASH_SIZE          65 /* a SHA-256 in hex and a NUL */
-#define S3_MD5_SIZE           33
 #define S3_PARAMETERS_MAX     6
 #define S3_HEADERS_MAX        12
 #define S3_DATE_SIZE          20
@@ -87,7 +86,12 @@ const char *s3_sign(char out[S3_AUTHORIZATION_SIZE], const struct s3_message *m,
                     const char *date);
 
 const char *s3_sha256(struct bytes b, char hex[S3_HASH_SIZE]);
-const char *s3_md5(struct bytes b, char hex[S3_MD5_SIZE], char base64[25]);
+
+struct s3_md5 {
+    uint8_t raw[16];
+    char hex[33], base64[25];
+};
+void s3_md5(struct s3_md5 *out, struct bytes b);
 const char *s3_hex(char *hex, const uint8_t *at, size_t size); /* 2 * size + 1 characters; returns hex */
 
 /* --- s3_xml.c ---------------------------------------------------------------------------------------- */
@@ -120,6 +124,8 @@ struct s3_request {
     struct bytes body;
     bool creates;     /* an object begins: encryption, and `hash` beside it */
     const char *hash; /* the whole object's SHA-256 */
+    const char
+        *md5; /* of the body, in base64, where the caller has it already; it takes as long as sending it */
     size_t answer_bytes_max;
 };
 

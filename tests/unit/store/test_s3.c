@@ -326,7 +326,6 @@ int main(void)
         cmocka_unit_test(what_is_not_xml_or_would_explode_is_refused),
         cmocka_unit_test(answers_are_judged_by_the_rules),
         cmocka_unit_test(a_tag_that_is_an_md5_has_to_fit),
-        cmocka_unit_test(a_tag_that_is_an_md5_has_to_fit),
         cmocka_unit_test(credentials_are_read_from_aws_own_file),
         cmocka_unit_test(credentials_of_the_environment_come_first),
     };
