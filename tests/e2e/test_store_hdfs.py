@@ -91,7 +91,7 @@ def test_an_hdfs_that_hangs_is_given_up_and_tried_again(bad):
 
 
 def test_a_datanode_that_fails_is_left_out_the_next_time(bad):
-    bad.fault = first(1, 'close_early', 'CREATE', 'data')
+    bad.fault = first(1, 'io', 'CREATE', 'data')
     assert play(bad.url(), {}, f'put {NAME} 5000') == ['ok']
     asked = [query.get('excludedatanodes') for op, _, role, query in bad.requests if op == 'CREATE' and role == 'name']
     assert asked == [None, f'127.0.0.1:{bad.server_address[1]}']
@@ -105,7 +105,7 @@ def test_who_is_refused_is_not_asked_again_and_again(bad):
 
 def test_a_quota_is_a_full_disk(bad):
     bad.fault = first(10**6, 'quota', 'CREATE')
-    assert play(bad.url(), {}, f'put {NAME} 10') == ['no room left']
+    assert play(bad.url(), {}, f'put {NAME} 10') == ['no room left on the disk']
 
 
 def test_a_token_that_ends_is_read_anew(bad, tmp_path):
