@@ -30,16 +30,12 @@ enum way { PUT_OURS, PUT_CURL, GET_OURS, GET_CURL, WAY_COUNT };
 
 struct plan {
     const char *storage, *peer, *region;
+    bool hdfs;
     long objects, bytes, streams, rounds;
     struct buffer *content;
     char *file, *config; /* for curl */
     double mb_s[WAY_COUNT][ROUNDS_MAX];
 };
-
-static bool is_hdfs(const struct plan *p)
-{
-    return strncmp(p->storage, "s3://", 5) != 0;
-}
 
 static const char *name_of(char name[64], const char *kind, long object)
 {
@@ -116,7 +112,7 @@ static void write_url(const struct plan *p, bool put, const char *name, FILE *f)
 {
     size_t path = strcspn(p->peer, "?");
 
-    if (is_hdfs(p))
+    if (p->hdfs)
         fprintf(f, "url = \"%.*s/%s%s&op=%s\"\n", (int)path, p->peer, name, p->peer + path,
                 put ? "CREATE&overwrite=true" : "OPEN");
     else
@@ -132,7 +128,7 @@ static bool write_config(const struct plan *p, bool put)
     if (f == NULL)
         return false;
     fprintf(f, "silent\nshow-error\nfail\nparallel\nparallel-immediate\nparallel-max = %ld\n", p->streams);
-    if (is_hdfs(p))
+    if (p->hdfs)
         fprintf(f, "location\n");
     else
         write_identity(p, f);
@@ -287,9 +283,10 @@ int bench_store(int argc, char **argv)
     p.storage = good ? config_text(options, "storage") : NULL;
     p.peer = good ? config_text(options, "peer") : NULL;
     p.region = good ? config_text(options, "region") : NULL;
+    p.hdfs = p.storage != NULL && strncmp(p.storage, "s3://", 5) != 0;
     if (good && (argc > 0 || p.storage == NULL || p.peer == NULL))
         snprintf(why, sizeof why, "it wants --storage and --peer and nothing else; see matinee bench --help");
-    else if (good && is_hdfs(&p) && strchr(p.peer, '?') == NULL)
+    else if (good && p.hdfs && strchr(p.peer, '?') == NULL)
         snprintf(why, sizeof why, "--peer for HDFS is http://HOST:PORT/webhdfs/v1/PREFIX?user.name=NAME");
     if (why[0] != '\0')
         fprintf(stderr, "matinee bench store: %s\n", why);
