@@ -378,9 +378,21 @@ def words(count):
     return f'{count.passed} passed, {count.failed} failed, {count.skipped} skipped'
 
 
-def tail(path, lines):
+WHAT_FAILED = re.compile(r'FAILED |ERROR |not ok |.*\b(?:ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|FAIL  )')
+FAILURES_MOST = 40
+
+
+def what_failed(path, lines):
+    """Of a log: each line that names a failure, a sanitizer's with what it says next, then the end."""
+    said, follows = collections.OrderedDict(), 0
     with open(path, encoding='utf-8', errors='replace') as file:
-        return ''.join('    | ' + line for line in collections.deque(file, lines))
+        last = collections.deque(maxlen=lines)
+        for line in file:
+            last.append(line)
+            follows = 12 if 'Sanitizer' in line else max(follows - 1, 0)
+            if (WHAT_FAILED.match(line) or follows) and len(said) < FAILURES_MOST:
+                said[line] = None
+    return ''.join(f'    | {line.rstrip()[:300]}\n' for line in [*said, '...', *last])
 
 
 def run_step(name):
@@ -400,8 +412,8 @@ def run_step(name):
     verdict_word = 'FAILED' if count.failed else 'ok' if any(count) or name == 'build' else 'nothing to do'
     print(f'{verdict_word:14} {words(count):36} {seconds:6.1f} s{why}', flush=True)
     if count.failed:
-        print(f'  the end of {log.path.relative_to(ROOT)}:')
-        print(tail(log.path, 40), end='', flush=True)
+        print(f'  what failed, and the end of {log.path.relative_to(ROOT)}:')
+        print(what_failed(log.path, 40), end='', flush=True)
     return count, seconds
 
 

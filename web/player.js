@@ -1,27 +1,24 @@
-/* player.js - Shaka Player with our own controls: live with everything behind it, and recordings; at the live edge WebRTC instead.
+/* player.js - what plays, where and by what: Shaka Player for recordings and for live with everything behind it, WebRTC at the edge.
  *
  * While WebRTC plays there is `direct`, and the picture is where the edge is. Shaka takes over wherever else the viewer wants to be:
  * from then until it plays, `going` is where to.
  * It knows one video at a time and nothing of events; who made it says by callbacks what to do when the
  * video ends or cannot be played. */
-import {h, icon, setIcon} from '/assets/dom.js';
-import {bitrate, length, quality} from '/assets/format.js';
+import {h, icon} from '/assets/dom.js';
+import {bitrate, quality} from '/assets/format.js';
 import {clockAhead, getThumbnails, getVideo} from '/assets/api.js';
 import {Comeback} from '/assets/comeback.js';
+import {Controls} from '/assets/controls.js';
 import {Direct} from '/assets/direct.js';
-import {Menu} from '/assets/menu.js';
-import {Seekbar} from '/assets/seekbar.js';
 import {Whep} from '/assets/whep.js';
 
 /* So much of what is buffered stays when another quality is chosen, and the picture goes on meanwhile. */
 const SWITCH_S = 4;
 /* Closer than this to the live edge is live: a viewer cannot tell, and the edge moves in steps. */
 const EDGE_S = 7;
-const IDLE_MS = 2800;
 const TICK_MS = 250;
 const RETRY_MS = 2000;
 const THUMBNAILS_MS = 10000;
-const SKIP_S = 10;
 
 const CONFIG = {
     streaming: {
@@ -82,7 +79,9 @@ export class Player {
         this.calls = calls;
         this.cues = [];
         this.load_number = 0;
-        this.#draw();
+        this.video = h('video', {playsinline: true, preload: 'auto', tabindex: '-1'});
+        this.controls = new Controls(this, root);
+        this.#state('empty');
         this.#listen();
         this.shaka = null;
         this.direct = null;
@@ -253,18 +252,17 @@ export class Player {
 
     async destroy() {
         this.load_number++;
+        this.video_id = null;
         this.#close();
         this.comeback.close();
         clearInterval(this.ticker);
-        this.stops.forEach((stop) => stop());
         await this.shaka?.destroy();
-        this.root.replaceChildren();
+        this.controls.close();
     }
 
     /* A message over the picture, or null to take it away. */
-    say(title, text = '') {
-        this.notice.hidden = !title;
-        this.notice.replaceChildren(...(title ? [h('strong', {}, title), text ? h('span', {}, text) : ''] : []));
+    say(title, text, more) {
+        this.controls.say(title, text, more);
     }
 
     async play(first = false) {
@@ -279,7 +277,7 @@ export class Player {
             if (problem.name !== 'NotAllowedError' || !first)
                 return;
             this.video.muted = true;
-            this.unmute.hidden = this.compact;
+            this.controls.offerSound();
             await this.video.play().catch(() => this.#state('paused'));
         }
     }
@@ -308,8 +306,28 @@ export class Player {
         return Boolean(this.direct || this.going !== null || this.shaka?.isLive() || this.shaka?.isInProgress());
     }
 
+    isLoaded() {
+        return Boolean(this.video_id);
+    }
+
+    isDirect() {
+        return this.direct !== null;
+    }
+
+    /* Whether it plays what comes from the stage without a wait. */
+    isNear() {
+        return ['webrtc', 'low'].includes(this.protocol);
+    }
+
+    /* How far there is something to play at once, on the line of range(). */
+    loadedTo() {
+        const loaded = this.video.buffered;
+
+        return this.direct || loaded.length === 0 ? 0 : loaded.end(loaded.length - 1);
+    }
+
     /* Where the picture is or is about to be, on the line of range(). */
-    #now() {
+    now() {
         if (this.direct)
             return this.direct.edge();
         return this.going === null ? this.video.currentTime : Math.min(this.going, this.going_end);
@@ -318,7 +336,7 @@ export class Player {
     /* Where in the video the picture is, in seconds; null while there is none. */
     position() {
         if (this.direct || this.going !== null)
-            return this.#now();
+            return this.now();
         return this.shaka && this.video_id && this.video.readyState > 0 ? Math.max(0, this.video.currentTime - this.range().start) : null;
     }
 
@@ -336,7 +354,7 @@ export class Player {
 
     /* Seconds behind the newest that can be played. */
     behind() {
-        return Math.max(0, this.range().end - this.#now());
+        return Math.max(0, this.range().end - this.now());
     }
 
     atEdge() {
@@ -357,11 +375,6 @@ export class Player {
         this.#tick();
     }
 
-    skip(seconds) {
-        this.seekTo(this.#now() + seconds);
-        this.#flash(seconds < 0 ? 'back' : 'forward');
-    }
-
     goLive() {
         if (this.direct)
             return;
@@ -377,60 +390,6 @@ export class Player {
     #stayWithShaka() {
         if (this.returning === this.load_number)
             this.load_number++;
-    }
-
-    async fullscreen() {
-        try {
-            if (document.fullscreenElement)
-                await document.exitFullscreen();
-            else if (this.root.requestFullscreen)
-                await this.root.requestFullscreen();
-            else
-                this.video.webkitEnterFullscreen?.(); /* a phone that only knows it for videos */
-        } catch {
-            /* refused by the browser: the picture stays as it is */
-        }
-    }
-
-    setVolume(value) {
-        this.video.volume = Math.min(1, Math.max(0, value));
-        this.video.muted = this.video.volume === 0;
-    }
-
-    /* --- drawing --- */
-
-    #draw() {
-        const button = (name, label, work, key) => h('button', {
-            class: 'control', type: 'button', 'aria-label': label, title: key ? `${label} (${key})` : label, onclick: work,
-        }, icon(name));
-
-        this.video = h('video', {playsinline: true, preload: 'auto', tabindex: '-1'});
-        this.notice = h('div', {class: 'player-notice', role: 'status', hidden: true});
-        this.unmute = h('button', {class: 'unmute', type: 'button', hidden: true, onclick: () => this.#sound()}, icon('muted'), 'Tap for sound');
-        this.flash = h('div', {class: 'player-flash', 'aria-hidden': 'true'}, icon('play'));
-        this.seekbar = new Seekbar({seek: (s) => this.seekTo(s), picture: (s) => this.#picture(s)});
-        this.play_button = button('play', 'Play', () => this.toggle(), 'Space');
-        this.mute_button = button('volume', 'Mute', () => { this.video.muted = !this.video.muted; }, 'M');
-        this.volume = h('input', {class: 'volume', type: 'range', min: '0', max: '1', step: '0.05', 'aria-label': 'Volume', oninput: () => this.setVolume(Number(this.volume.value))});
-        this.live_button = h('button', {class: 'live', type: 'button', hidden: true, onclick: () => this.goLive()}, 'Live');
-        this.time = h('span', {class: 'player-time'});
-        this.latency = h('span', {class: 'player-latency', title: 'How far the picture is behind the stage', hidden: true});
-        this.menu = new Menu('Quality', button('settings', 'Quality', () => this.menu.toggle(), 'Q'), () => this.#choices());
-        this.full_button = button('fullscreen', 'Full screen', () => this.fullscreen(), 'F');
-        this.controls = h('div', {class: 'player-controls'}, this.seekbar.element,
-            h('div', {class: 'player-row'},
-                this.play_button,
-                this.compact ? null : [button('back', 'Back 10 seconds', () => this.skip(-SKIP_S), 'J'),
-                    button('forward', 'Forward 10 seconds', () => this.skip(SKIP_S), 'L')],
-                h('div', {class: 'player-sound'}, this.mute_button, this.volume),
-                this.live_button, this.latency, this.time, h('span', {class: 'space'}),
-                this.compact ? null : this.menu.element,
-                this.full_button));
-        this.root.classList.add('player');
-        this.root.classList.toggle('compact', this.compact);
-        this.root.replaceChildren(this.video, h('div', {class: 'player-shade'}), h('div', {class: 'spinner', 'aria-hidden': 'true'}),
-            this.flash, this.notice, this.unmute, this.controls);
-        this.#state('empty');
     }
 
     #state(name) {
@@ -452,8 +411,8 @@ export class Player {
             ? 'This browser cannot play the format of this video.' : `The player gave up (error ${problem.code ?? problem.message}).`);
 
         this.#state('error');
-        this.say('The picture did not come', words);
-        this.notice.append(h('button', {class: 'button button-small', type: 'button', onclick: () => this.calls.again?.()}, icon('replay'), 'Try again'));
+        this.say('The picture did not come', words,
+            h('button', {class: 'button button-small', type: 'button', onclick: () => this.calls.again?.()}, icon('replay'), 'Try again'));
         this.calls.failed?.(words, problem);
     }
 
@@ -540,15 +499,16 @@ export class Player {
     }
 
     #qualities() {
-        if (!this.compact && this.video_id)
-            this.menu.draw();
+        if (this.video_id)
+            this.controls.qualitiesChanged();
     }
 
-    #choices() {
+    /* For the menu. */
+    choices() {
         const tracks = this.direct ? this.#others() : this.#tracks();
         const active = tracks.find(([, track]) => track.active);
         const auto = this.direct ? !this.pinned : this.shaka.getConfiguration().abr.enabled;
-        const nearest = ['webrtc', 'low'].includes(this.protocol);
+        const nearest = this.isNear();
         const entries = [{label: 'Auto', detail: auto && active ? active[0] : '', checked: auto, work: () => this.#choose(null, null)}];
 
         for (const [name, track] of tracks) {
@@ -604,7 +564,8 @@ export class Player {
             this.cues = cues;
     }
 
-    #picture(seconds) {
+    /* The address of a small picture of this second, or null. */
+    thumbnail(seconds) {
         if (this.isLive())
             this.#thumbnails();
         const at = seconds - this.range().start;
@@ -612,45 +573,37 @@ export class Player {
         return this.cues.findLast((cue) => cue.start <= at)?.url ?? null;
     }
 
-    /* --- listening --- */
+    /* --- what happens to the picture --- */
 
     #listen() {
-        const on = (target, names, work, options) => {
-            for (const name of names.split(' ')) {
-                target.addEventListener(name, work, options);
-                this.stops.push(() => target.removeEventListener(name, work, options));
-            }
-        };
+        const on = (names, work) => names.split(' ').forEach((name) => this.video.addEventListener(name, work));
 
-        this.stops = [];
-        on(this.video, 'play playing', () => {
-            this.#state(!this.direct && this.shaka?.isBuffering() ? 'buffering' : 'playing');
-            this.#wake();
-        });
-        on(this.video, 'pause', () => this.#paused());
-        on(this.video, 'ended', () => {
+        on('play playing', () => this.#state(!this.direct && this.shaka?.isBuffering() ? 'buffering' : 'playing'));
+        on('pause', () => this.#paused());
+        on('ended', () => {
             if (this.direct || !this.video.ended)
                 return; /* a session's streams end with it, and the show goes on */
             this.#state('ended');
             this.calls.ended?.();
         });
-        on(this.video, 'volumechange', () => this.#showVolume());
-        on(this.video, 'seeking', () => this.root.dataset.state === 'ended' && this.#state('paused'));
-        on(this.video, 'timeupdate progress durationchange', () => this.#tick());
-        on(this.video, 'click', () => this.#tap());
-        on(this.video, 'dblclick', () => this.fullscreen());
-        on(this.root, 'pointermove pointerdown focusin', () => this.#wake());
-        on(this.root, 'pointerleave', () => this.root.classList.add('idle'));
-        on(document, 'fullscreenchange', () => this.#showFullscreen());
-        on(document, 'pointerdown', (e) => {
-            if (this.menu.isOpen && !this.menu.element.contains(e.target))
-                this.menu.open(false);
-        });
-        if (!this.compact)
-            on(document, 'keydown', (e) => this.#key(e));
+        on('seeking', () => this.root.dataset.state === 'ended' && this.#state('paused'));
+        on('timeupdate progress durationchange', () => this.#tick());
         this.ticker = setInterval(() => this.#tick(), TICK_MS);
-        this.#recallVolume();
-        this.#showVolume();
+    }
+
+    #tick() {
+        if (!this.video_id || ['loading', 'empty', 'error'].includes(this.root.dataset.state))
+            return;
+        this.#catchUp();
+        this.controls.update();
+    }
+
+    /* Who watches near the edge is led back to it, and who went back is left there. */
+    #catchUp() {
+        if (this.protocol !== 'low' || this.catches_up === this.behind() < CATCH_UP_S)
+            return;
+        this.catches_up = !this.catches_up;
+        this.shaka.configure(configOf('low', this.catches_up));
     }
 
     /* What WebRTC does not show at once is gone, so a pause is Shaka's. */
@@ -661,152 +614,11 @@ export class Player {
             this.#state('paused');
     }
 
-    /* With a finger the first tap shows the controls; with a mouse a click is play or pause. */
-    #tap() {
-        if (matchMedia('(hover: none)').matches && this.was_idle) {
-            this.was_idle = false;
-            return;
-        }
-        this.toggle();
-        this.#flash(this.video.paused ? 'pause' : 'play');
-    }
-
-    #wake() {
-        this.was_idle = this.root.classList.contains('idle');
-        this.root.classList.remove('idle');
-        clearTimeout(this.idle_timer);
-        this.idle_timer = setTimeout(() => {
-            if (!this.video.paused && !this.menu.isOpen && !this.seekbar.element.classList.contains('dragging'))
-                this.root.classList.add('idle');
-        }, IDLE_MS);
-    }
-
-    #flash(name) {
-        setIcon(this.flash.firstElementChild, name);
-        this.flash.classList.remove('on');
-        void this.flash.offsetWidth; /* lets the animation begin again */
-        this.flash.classList.add('on');
-    }
-
-    #tick() {
-        if (!this.video_id || ['loading', 'empty', 'error'].includes(this.root.dataset.state))
-            return;
-        const {start, end} = this.range();
-        const live = this.isLive();
-        const edge = this.atEdge();
-        const position = live && edge ? end : this.#now();
-        const loaded = this.direct ? [] : this.video.buffered;
-
-        this.seekbar.update({start, end, position, live, loadedTo: loaded.length ? loaded.end(loaded.length - 1) : 0});
-        this.live_button.hidden = !live;
-        this.live_button.classList.toggle('edge', edge);
-        this.live_button.disabled = edge;
-        this.#showLatency(edge);
-        this.live_button.textContent = edge ? 'Live' : 'Go live';
-        this.time.textContent = live ? (edge ? length(end - start) : `−${length(this.behind())}`)
-            : `${length(position - start)} / ${length(end - start)}`;
-        setIcon(this.play_button.firstElementChild, this.video.ended ? 'replay' : this.video.paused ? 'play' : 'pause');
-        this.play_button.setAttribute('aria-label', this.video.ended ? 'Play again' : this.video.paused ? 'Play' : 'Pause');
-    }
-
     /* How far the picture is behind the stage, in seconds, by the times that the playlist or the server's reports tell; null: they do not. */
     latencySeconds() {
         const shown = this.direct ? null : this.shaka?.getPlayheadTimeAsDate();
         const seconds = this.direct?.latency_s ?? (shown ? (Date.now() + (this.ahead ?? 0) - shown) / 1000 : -1);
 
         return seconds > 0 && seconds < LATENCY_S_MAX ? seconds : null;
-    }
-
-    #showLatency(edge) {
-        const seconds = edge ? this.latencySeconds() : null;
-        const near = ['webrtc', 'low'].includes(this.protocol);
-
-        this.live_button.title = !edge ? 'Back to live' : seconds ? `Live, about ${Math.round(seconds)} s behind the stage` : 'Live';
-        this.latency.hidden = seconds === null || !near;
-        this.latency.textContent = seconds === null ? '' : `${seconds.toFixed(this.direct ? 2 : 1)} s`;
-        if (this.protocol === 'low' && this.catches_up !== this.behind() < CATCH_UP_S) {
-            this.catches_up = !this.catches_up;
-            this.shaka.configure(configOf('low', this.catches_up));
-        }
-    }
-
-    /* --- sound --- */
-
-    #sound() {
-        this.video.muted = false;
-        if (this.video.volume === 0)
-            this.video.volume = 1;
-        this.unmute.hidden = true;
-        this.play();
-    }
-
-    #recallVolume() {
-        try {
-            this.video.volume = Number(localStorage.getItem('volume') ?? 1);
-        } catch {
-            this.video.volume = 1;
-        }
-        if (this.compact)
-            this.video.muted = true;
-    }
-
-    #showVolume() {
-        const {muted, volume} = this.video;
-
-        setIcon(this.mute_button.firstElementChild, muted || volume === 0 ? 'muted' : volume < .5 ? 'quiet' : 'volume');
-        this.mute_button.setAttribute('aria-label', muted ? 'Unmute' : 'Mute');
-        this.volume.value = String(muted ? 0 : volume);
-        this.volume.style.setProperty('--value', `${(muted ? 0 : volume) * 100}%`);
-        if (!muted)
-            this.unmute.hidden = true;
-        if (!muted && !this.compact) {
-            try {
-                localStorage.setItem('volume', String(volume));
-            } catch {
-                /* private browsing: it is not remembered */
-            }
-        }
-    }
-
-    #showFullscreen() {
-        const full = document.fullscreenElement === this.root;
-
-        setIcon(this.full_button.firstElementChild, full ? 'window' : 'fullscreen');
-        this.full_button.setAttribute('aria-label', full ? 'Leave full screen' : 'Full screen');
-    }
-
-    /* --- keys --- */
-
-    #key(event) {
-        const at = event.target;
-
-        if (event.ctrlKey || event.metaKey || event.altKey || !this.video_id || document.querySelector('dialog[open]') ||
-            at.matches?.('input:not([type=range]), textarea, select, [contenteditable]'))
-            return;
-        const onButton = at.matches?.('button, a, summary');
-        const {start, end} = this.range();
-        const keys = {
-            ' ': onButton ? null : () => this.toggle(),
-            k: () => this.toggle(),
-            j: () => this.skip(-SKIP_S),
-            l: () => this.skip(SKIP_S),
-            ArrowLeft: () => this.skip(-5),
-            ArrowRight: () => this.skip(5),
-            ArrowUp: () => this.setVolume(this.video.volume + .1),
-            ArrowDown: () => this.setVolume(this.video.volume - .1),
-            m: () => { this.video.muted = !this.video.muted; },
-            f: () => this.fullscreen(),
-            q: () => this.menu.toggle(),
-            Home: () => this.seekTo(start),
-            End: () => (this.isLive() ? this.goLive() : this.seekTo(end)),
-        };
-        const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-        const work = keys[key] ?? (/^[0-9]$/.test(key) ? () => this.seekTo(start + (end - start) * Number(key) / 10) : null);
-
-        if (!work || (at.matches?.('input[type=range], [role=slider]') && key.startsWith('Arrow')))
-            return;
-        event.preventDefault();
-        this.#wake();
-        work();
     }
 }

@@ -150,6 +150,8 @@ void house_close(struct house *h)
         queue_stop(h->queue);
     if (h->live != NULL)
         live_drain(h->live, PATIENCE_MS);
+    if (h->store != NULL)
+        store_stop(h->store);
     net_stop(h->net);
     ladder_close(h->ladder);
     queue_close(h->queue);

@@ -57,7 +57,7 @@ struct live_options {
  * that a crash left is playable again. Blocks; `why` says what to do on failure. */
 must_check enum err live_open(struct live **out, const struct live_options *options, char why[256]);
 
-/* Frees. After live_drain(), and after the loops and the pool have ended. Accepts NULL. */
+/* Frees. After live_drain(), store_stop() (its threads work for this room) and net_stop(). Accepts NULL. */
 void live_close(struct live *l);
 
 /* --- what waits for the store ------------------------------------------------------------------------- */

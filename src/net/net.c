@@ -43,26 +43,23 @@ static void raise_file_limit(void)
         log_warn("net", "the limit of open files cannot be raised");
 }
 
-static enum err start_all(struct net *n, unsigned pool_count)
+static enum err run_loops(struct net *n)
 {
-    enum err e;
+    enum err e = ERR_OK;
     sigset_t every, before;
 
     /* Signals belong to the main thread; a thread inherits the mask of who starts it. */
     sigfillset(&every);
     pthread_sigmask(SIG_SETMASK, &every, &before);
-    if ((e = pool_start(&n->pool, pool_count ? pool_count : POOL_THREADS_USUAL)) != ERR_OK)
-        goto out;
-    for (unsigned i = 0; i < n->loop_count; i++)
-        if ((e = loop_run(n->loops[i])) != ERR_OK)
-            goto out;
-out:
+    for (unsigned i = 0; i < n->loop_count && e == ERR_OK; i++)
+        e = loop_run(n->loops[i]);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return e;
 }
 
 enum err net_start(struct net **out, unsigned loop_count, unsigned pool_count)
 {
+    const unsigned pool_max = pool_count ? pool_count : POOL_THREADS_USUAL;
     struct net *n = mem_new(sizeof *n);
 
     *out = NULL;
@@ -74,7 +71,8 @@ enum err net_start(struct net **out, unsigned loop_count, unsigned pool_count)
     n->loops = mem_new(n->loop_count * sizeof(struct loop *));
     for (unsigned i = 0; i < n->loop_count; i++)
         n->loops[i] = loop_new(n, i);
-    enum err e = start_all(n, pool_count);
+    n->pool = crew_new("pool", &pool_max, 1);
+    enum err e = run_loops(n);
 
     if (e != ERR_OK) {
         net_stop(n);
@@ -89,7 +87,7 @@ void net_stop(struct net *n)
     if (n == NULL)
         return;
     assert(loop_here() == NULL);
-    pool_stop(n->pool); /* first: its `done` calls need living loops */
+    crew_stop(n->pool); /* first: its `done` calls need living loops */
     for (unsigned i = 0; i < n->loop_count; i++)
         if (n->loops[i]->started)
             loop_stop(n->loops[i]);
@@ -97,11 +95,16 @@ void net_stop(struct net *n)
         loop_join(n->loops[i]);
     for (unsigned i = 0; i < n->loop_count; i++)
         loop_free(n->loops[i]);
-    pool_free(n->pool);
+    crew_free(n->pool);
     map_free(n->addresses);
     pthread_mutex_destroy(&n->addresses_lock);
     free(n->loops);
     free(n);
+}
+
+void pool_run(struct loop *l, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx)
+{
+    (void)crew_run(l->net->pool, 0, SIZE_MAX, l, work, done, ctx);
 }
 
 unsigned net_loop_count(const struct net *n)

@@ -20,7 +20,7 @@
 struct net;
 struct loop;
 
-/* Starts `loop_count` loops (0: one per core) and `pool_count` pool threads (0: 8). */
+/* Starts `loop_count` loops (0: one per core) and a pool of up to `pool_count` threads (0: 8). */
 must_check enum err net_start(struct net **out, unsigned loop_count, unsigned pool_count);
 
 /* Ends every loop after its turn, joins all threads and frees. Streams still open are closed without a
@@ -45,8 +45,24 @@ void loop_after_turn(struct loop *l, void (*call)(void *ctx), void *ctx);
 /* The monotonic time at which this turn began, in ms: cheap, and the same for all of a turn. */
 int64_t loop_now_ms(const struct loop *l);
 
-/* Runs `work(ctx)` on a pool thread, then `done(ctx)` (may be NULL) on loop `l`. Any thread. */
+/* Runs `work(ctx)` on a pool thread, then `done(ctx)` (may be NULL) on loop `l`, begun in the order of asking. Any thread. */
 void pool_run(struct loop *l, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx);
+
+/* --- crews: threads of one's own for what may block long -------------------------------------------------- */
+
+struct crew;
+
+/* `thread_max[i]`: how many threads lane i may have; they are started when they are needed. `name`: up to 15 characters. */
+struct crew *crew_new(const char *name, const unsigned *thread_max, unsigned lane_count);
+
+/* As pool_run(), in a lane. False: `waiting_max` wait in it already, and nothing is done. After crew_stop(), or when no thread can
+ * be had, the work is done in place. */
+bool crew_run(struct crew *c, unsigned lane, size_t waiting_max, struct loop *loop, void (*work)(void *ctx),
+              void (*done)(void *ctx), void *ctx);
+
+/* Does what waits, and joins. Before the loops end, and not from one of its own threads. */
+void crew_stop(struct crew *c);
+void crew_free(struct crew *c); /* stops it too; accepts NULL */
 
 /* --- timers ------------------------------------------------------------------------------------------ */
 

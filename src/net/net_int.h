@@ -74,20 +74,14 @@ int timers_wait_ms(const struct loop *l); /* until the next is due; -1 when ther
 
 /* --- the house --------------------------------------------------------------------------------------- */
 
-struct pool;
-
 struct net {
     unsigned loop_count;
     struct loop **loops;
-    struct pool *pool;
+    struct crew *pool;
     atomic_uint connections;
     pthread_mutex_t addresses_lock;
     struct map *addresses; /* how many connections each address has, as the pointer's number */
 };
-
-must_check enum err pool_start(struct pool **out, unsigned thread_count);
-void pool_stop(struct pool *p); /* does all that is queued, then joins; accepts NULL */
-void pool_free(struct pool *p); /* afterwards; until then pool_run() still answers, on the caller's thread */
 
 /* Counts a connection of this address in. False (and nothing is counted) beyond CONNECTIONS_MAX or
  * CONNECTIONS_PER_ADDRESS_MAX. */

@@ -3,7 +3,9 @@
 #include "store/store_int.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "net/net.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +31,8 @@ bool store_name_is_good(const char *name)
 
 enum err store_open(struct store **out, const char *url, char why[256])
 {
+    static const unsigned threads_max[STORE_LANE_COUNT] = {
+        [STORE_WRITES] = STORE_WRITERS_MAX, [STORE_READS] = STORE_READERS_MAX, [STORE_SPILLS] = 1};
     enum err e = ERR_UNSUPPORTED;
 
     *out = NULL;
@@ -50,7 +54,7 @@ enum err store_open(struct store **out, const char *url, char why[256])
     struct store *s = *out;
 
     s->cache = cache_new(STORE_CACHE_BYTES_MAX);
-    s->crew = crew_new();
+    s->crew = crew_new("store", threads_max, STORE_LANE_COUNT);
     s->flights = flights_new();
     breaker_init(&s->writes, "writes to the store");
     breaker_init(&s->reads, "reads from the store");

@@ -46,15 +46,6 @@ void disk_remove(struct disk *d, const char *name);
 void disk_remove_all(struct disk *d, const char *prefix);
 size_t disk_held_bytes(struct disk *d);
 
-/* Threads that may wait for the store. */
-struct crew;
-struct crew *crew_new(void);
-/* False: `waiting_max` wait already, and nothing is done. After crew_stop() the work is done in place. */
-bool crew_run(struct crew *c, enum store_lane lane, size_t waiting_max, struct loop *loop,
-              void (*work)(void *ctx), void (*done)(void *ctx), void *ctx);
-void crew_stop(struct crew *c); /* does what waits, and joins */
-void crew_free(struct crew *c); /* accepts NULL */
-
 /* Whether to ask a store that may be away. Any thread. */
 struct breaker {
     pthread_mutex_t lock;

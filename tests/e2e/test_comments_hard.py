@@ -74,6 +74,7 @@ def test_all_calls_mean_the_same_on_every_store(make_server, store, tmp_path):
     assert server.request('POST', path(video, '/h1/approve'), admin=True)[0] == 200
     assert server.request('DELETE', path(video, '/h0'), admin=True)[0] == 204
     reader.wait_for('h1')
+    reader.wait_for('h0', 'deleted')
     assert reader.seen() == ['p0', 'p1', 'p2', 'p3', 'p4', 'p5', 'h1'] and reader.seen('deleted') == ['p2', 'h0']
     numbers = [int(e['id']) for e in reader.events]
     assert numbers == sorted(set(numbers))

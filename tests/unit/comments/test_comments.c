@@ -54,6 +54,7 @@ static void open_house(struct house *h)
 static void close_house(struct house *h)
 {
     comments_stop(h->comments);
+    store_stop(h->store);
     net_stop(h->net);
     comments_close(h->comments);
     live_close(h->live);

@@ -51,6 +51,7 @@ static struct house open_house(char *dir)
 static void close_house(struct house *h)
 {
     live_drain(h->live, 10000);
+    store_stop(h->store);
     net_stop(h->net);
     live_close(h->live);
     db_close(h->db);

@@ -1,4 +1,4 @@
-/* Loops: mail, timers, the pool, and the end of it all. */
+/* Loops: mail, timers, the pool and other crews, and the end of it all. */
 #include "unit.h"
 
 #include "base/clock.h"
@@ -305,6 +305,65 @@ static void the_house_ends_with_all_its_work_done(void **state)
     assert_int_equal(count, 400);
 }
 
+/* --- crews ------------------------------------------------------------------------------------------- */
+
+/* Stands in a lane until it is let go. */
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int inside;
+    bool open;
+};
+
+static void stand(void *ctx)
+{
+    struct gate *g = ctx;
+
+    pthread_mutex_lock(&g->lock);
+    g->inside++;
+    pthread_cond_broadcast(&g->changed);
+    while (!g->open)
+        pthread_cond_wait(&g->changed, &g->lock);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void a_lane_that_hangs_stops_no_other_and_its_line_is_bounded(void **state)
+{
+    struct gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    const unsigned threads_max[] = {3, 1};
+    struct crew *c = crew_new("test", threads_max, 2);
+    atomic_int done = 0;
+
+    for (int i = 0; i < 3; i++)
+        assert_true(crew_run(c, 0, SIZE_MAX, NULL, stand, NULL, &g));
+    pthread_mutex_lock(&g.lock);
+    while (g.inside < 3)
+        pthread_cond_wait(&g.changed, &g.lock);
+    pthread_mutex_unlock(&g.lock);
+    assert_true(crew_run(c, 0, 2, NULL, count_work, NULL, &done));
+    assert_true(crew_run(c, 0, 2, NULL, count_work, NULL, &done));
+    assert_false(crew_run(c, 0, 2, NULL, count_work, NULL, &done));
+
+    struct gate other = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .open = true};
+
+    assert_true(crew_run(c, 1, SIZE_MAX, NULL, stand, NULL, &other));
+    pthread_mutex_lock(&other.lock);
+    while (other.inside == 0) /* it runs, though all of the first stand */
+        pthread_cond_wait(&other.changed, &other.lock);
+    pthread_mutex_unlock(&other.lock);
+    assert_int_equal(atomic_load(&done), 0);
+    pthread_mutex_lock(&g.lock);
+    g.open = true;
+    pthread_cond_broadcast(&g.changed);
+    pthread_mutex_unlock(&g.lock);
+    crew_stop(c);
+    assert_int_equal(atomic_load(&done), 2);
+    assert_true(crew_run(c, 0, SIZE_MAX, NULL, count_work, NULL, &done)); /* in place */
+    assert_int_equal(atomic_load(&done), 3);
+    crew_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +375,7 @@ int main(void)
         cmocka_unit_test(timers_fire_in_the_order_they_are_due),
         cmocka_unit_test(work_is_done_elsewhere_and_its_end_is_told_on_the_loop),
         cmocka_unit_test(the_house_ends_with_all_its_work_done),
+        cmocka_unit_test(a_lane_that_hangs_stops_no_other_and_its_line_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

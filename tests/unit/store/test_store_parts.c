@@ -1,4 +1,4 @@
-/* What stands between a store and those who want something of it: the breaker, the copies on disk, the crew. */
+/* What stands between a store and those who want something of it: the breaker, the copies on disk. */
 #include "unit.h"
 
 #include "base/clock.h"
@@ -168,69 +168,6 @@ static void what_is_held_is_put_by_its_name(void **state)
     folder_remove(dir);
 }
 
-/* --- the crew ---------------------------------------------------------------------------------------- */
-
-static void count(void *ctx)
-{
-    atomic_fetch_add((atomic_int *)ctx, 1);
-}
-
-/* Stands in a lane until it is let go. */
-struct gate {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int inside;
-    bool open;
-};
-
-static void stand(void *ctx)
-{
-    struct gate *g = ctx;
-
-    pthread_mutex_lock(&g->lock);
-    g->inside++;
-    pthread_cond_broadcast(&g->changed);
-    while (!g->open)
-        pthread_cond_wait(&g->changed, &g->lock);
-    pthread_mutex_unlock(&g->lock);
-}
-
-static void a_lane_that_hangs_stops_no_other_and_its_line_is_bounded(void **state)
-{
-    struct gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    struct crew *c = crew_new();
-    atomic_int done = 0;
-
-    for (int i = 0; i < STORE_WRITERS_MAX; i++)
-        assert_true(crew_run(c, STORE_WRITES, SIZE_MAX, NULL, stand, NULL, &g));
-    pthread_mutex_lock(&g.lock);
-    while (g.inside < STORE_WRITERS_MAX)
-        pthread_cond_wait(&g.changed, &g.lock);
-    pthread_mutex_unlock(&g.lock);
-    assert_true(crew_run(c, STORE_WRITES, 2, NULL, count, NULL, &done));
-    assert_true(crew_run(c, STORE_WRITES, 2, NULL, count, NULL, &done));
-    assert_false(crew_run(c, STORE_WRITES, 2, NULL, count, NULL, &done));
-
-    struct gate other = {
-        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .open = true};
-
-    assert_true(crew_run(c, STORE_READS, SIZE_MAX, NULL, stand, NULL, &other));
-    pthread_mutex_lock(&other.lock);
-    while (other.inside == 0) /* it runs, though every writer stands */
-        pthread_cond_wait(&other.changed, &other.lock);
-    pthread_mutex_unlock(&other.lock);
-    assert_int_equal(atomic_load(&done), 0);
-    pthread_mutex_lock(&g.lock);
-    g.open = true;
-    pthread_cond_broadcast(&g.changed);
-    pthread_mutex_unlock(&g.lock);
-    crew_stop(c);
-    assert_int_equal(atomic_load(&done), 2);
-    assert_true(crew_run(c, STORE_WRITES, SIZE_MAX, NULL, count, NULL, &done)); /* in place */
-    assert_int_equal(atomic_load(&done), 3);
-    crew_free(c);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,7 +177,6 @@ int main(void)
         cmocka_unit_test(a_damaged_copy_is_no_copy_and_an_earlier_runs_are_removed),
         cmocka_unit_test(a_file_store_wants_no_disk_besides_its_own),
         cmocka_unit_test(what_is_held_is_put_by_its_name),
-        cmocka_unit_test(a_lane_that_hangs_stops_no_other_and_its_line_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
