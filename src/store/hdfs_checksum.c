@@ -15,6 +15,8 @@
 #define CRC_OF_MAX      1048576
 #define CRCS_AT_ONCE    1024
 #define ARRAY_BYTES_MIN 32
+/* HDFS' own default is 1 MB; one that tells blocks of a byte would have us keep 16 bytes for each. */
+#define BLOCK_BYTES_MIN 4096
 
 /* The number that a hex digit stands for, or -1. */
 static int nibble(char c)
@@ -94,7 +96,8 @@ enum hdfs_match hdfs_checksum_match(struct bytes content, const char *algorithm,
         return HDFS_UNKNOWN;
     crc_of = cursor_be32(&c);
     crcs_of_block = cursor_be64(&c);
-    if (crc_of == 0 || crc_of > CRC_OF_MAX || crcs_of_block > STORE_OBJECT_BYTES_MAX)
+    if (crc_of == 0 || crc_of > CRC_OF_MAX || crcs_of_block > STORE_OBJECT_BYTES_MAX ||
+        (crcs_of_block > 0 && crc_of * crcs_of_block < BLOCK_BYTES_MIN))
         return HDFS_UNKNOWN;
     /* No number of CRCs: there is one block only. */
     digest_file(content, crc_of, crcs_of_block ? crc_of * crcs_of_block : content.size, ours);

@@ -81,6 +81,7 @@ static void a_checksum_of_another_kind_says_nothing(void **state)
                   {"MD5-of-0MD5-of-512CRC32C", "zz0002000000000000000000dc236201841049096ad31b6213203a90"},
                   {"MD5-of-0MD5-of-0CRC32C", "000000000000000000000000dc236201841049096ad31b6213203a90"},
                   {"MD5-of-9MD5-of-512CRC32C", "00000200ffffffffffffffffdc236201841049096ad31b6213203a90"},
+                  {"MD5-of-1MD5-of-1CRC32C", "000000010000000000000001dc236201841049096ad31b6213203a90"},
                   {"MD5-of-0MD5-of-9CRC32C", "ffffffff0000000000000000dc236201841049096ad31b6213203a90"}};
 
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
