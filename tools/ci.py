@@ -275,7 +275,7 @@ def step_fuzz(log):
     return Count(passed, failed, 0)
 
 
-BENCHMARKS = ('http', 'ingest', 'ladder', 'llhls', 'booking', 'comments', 'webrtc')
+BENCHMARKS = ('http', 'ingest', 'ladder', 'llhls', 'booking', 'comments', 'webrtc', 'edge')
 
 
 def step_bench(log):

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-COMMAND = re.compile(r'^  ([a-z]+) +(\S.*)$')
+COMMAND = re.compile(r'^  ([a-z-]+) +(\S.*)$')
 # "  --name ARGUMENT   text", "  http     text"
 OPTION = re.compile(r'^  (--[a-z0-9-]+(?: [^ ]+)?) +(\S.*)$')
 ITEM = re.compile(r'^  (\S+) {2,}(\S.*)$')

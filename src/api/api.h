@@ -26,8 +26,9 @@ struct api_options {
     uint32_t comments_author_minute, comments_address_minute; /* limits; 0: none */
     bool limit_loopback;
     const char *admin_token;
-    const char *program; /* our own executable, for the worker that draws thumbnails */
-    unsigned rtmp_port;  /* for the URLs we print; with rtmps_port 0 where there is none */
+    const char *edge_key; /* by which edges that check tickets themselves are known; NULL: there are none */
+    const char *program;  /* our own executable, for the worker that draws thumbnails */
+    unsigned rtmp_port;   /* for the URLs we print; with rtmps_port 0 where there is none */
     unsigned rtmps_port;
 };
 

@@ -45,6 +45,8 @@ struct api {
     _Atomic bool draining;
     struct waiting_room *rooms; /* one a loop: edge.c */
     unsigned room_count;
+    uint64_t started; /* of this run alone */
+    _Atomic uint64_t answers;
 };
 
 /* A reply header; the value is the call's. */
@@ -160,7 +162,7 @@ bool body_text(struct call *c, const char *name, size_t codepoints_max, const ch
 
 extern const struct route inventory_routes[], reservation_routes[], event_routes[], video_routes[],
     rendition_routes[], whep_routes[], upload_routes[], comment_routes[], comment_feed_routes[],
-    comment_rule_routes[], comment_move_routes[], comment_post_routes[],
+    comment_rule_routes[], comment_move_routes[], comment_post_routes[], admission_routes[],
     operation_routes[]; /* ended by a NULL pattern */
 
 /* The comments of videos that were deleted go too, and with an event (may be NULL) its rules. Blocks. */
@@ -172,6 +174,8 @@ bool pages_answer(struct http_exchange *x);
 struct buffer *asset_content(const char *name);
 /* /v/…: playlists, manifests, segments. */
 void playback_answer(struct api *a, struct http_exchange *x);
+/* The same for a request that has been here before, and waited. */
+void playback_again(struct api *a, struct http_exchange *x);
 
 /* edge.c: what a video that is live has beyond its finished segments. False: it is nothing of that kind, and not answered. */
 bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view *v, const char *file);
@@ -180,6 +184,18 @@ void edge_close(struct api *a); /* after the loops have ended, or before anythin
 
 /* "public", or "private" for what only ticket holders may see: a shared cache must not hand it on. */
 const char *cache_scope(const struct video_view *v);
+
+/* --- keep.c: what caches are told ----------------------------------------------------------------------- */
+
+/* Whether an edge asks that checks tickets itself (--edge-key). */
+bool keep_is_edge(const struct api *a, const struct http_exchange *x);
+/* Adds a number that no other answer has: whoever gets the same one twice got it from a cache. */
+void keep_number(struct api *a, struct http_exchange *x);
+/* Adds Cache-Control, the keys by which the video is purged, and the number. `stale`: the seconds of stale-while-revalidate, for
+ * caches that serve a crowd. */
+void keep_forever(struct api *a, struct http_exchange *x, const struct video_view *v);
+void keep_for(struct api *a, struct http_exchange *x, const struct video_view *v, unsigned seconds,
+              unsigned stale);
 
 /* CORS for what any page may read (docs/api.md). */
 void allow_origins(struct http_exchange *x);

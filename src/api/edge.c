@@ -101,7 +101,7 @@ static void enter(struct waiter *w, struct ulid id)
 
 /* --- answers: fields are added when there is something to say, for until then they would cost memory -------------- */
 
-static void refuse(struct http_exchange *x, int status, const char *slug, const char *detail)
+static void refuse(struct api *a, struct http_exchange *x, int status, const char *slug, const char *detail)
 {
     char text[384];
 
@@ -112,6 +112,7 @@ static void refuse(struct http_exchange *x, int status, const char *slug, const 
     if (status == 503)
         http_add(x, "Retry-After", "1");
     http_add(x, "Cache-Control", "no-store");
+    keep_number(a, x);
     http_answer_text(x, status, "application/problem+json", text);
 }
 
@@ -122,8 +123,8 @@ static struct buffer *zip(void *ctx, struct buffer *text)
 
 /* A blocked request's answer never changes in what was asked for, and may be kept for as long as somebody could ask it again; that
  * to a plain one is old with the next part. */
-static void send_playlist(struct http_exchange *x, struct edge *e, const struct play_list *l, bool skips,
-                          bool waited)
+static void send_playlist(struct api *a, struct http_exchange *x, struct edge *e, const struct play_list *l,
+                          bool skips, bool waited)
 {
     struct buffer *text = http_takes_gzip(x) ? play_edge_zipped(e, l, skips, zip, x) : NULL;
     bool zipped = text != NULL;
@@ -140,8 +141,10 @@ static void send_playlist(struct http_exchange *x, struct edge *e, const struct 
               : l->steady ? "-t"
                           : "",
               zipped ? "-gzip" : "");
-    http_addf(x, "Cache-Control", "%s, max-age=%u", cache_scope(e->view),
-              waited ? e->view->target_duration_s : 1);
+    if (waited)
+        keep_for(a, x, e->view, e->view->target_duration_s, 0);
+    else
+        keep_for(a, x, e->view, 1, EDGE_STALE_LIVE_SECONDS);
     http_answer(x, 200, "application/vnd.apple.mpegurl", text);
 }
 
@@ -150,25 +153,25 @@ static const char *type_of(enum track t)
     return t == TRACK_AUDIO ? "audio/mp4" : "video/mp4";
 }
 
-static void immutable(struct http_exchange *x, const struct edge *e)
+static void immutable(struct api *a, struct http_exchange *x, const struct edge *e)
 {
     allow_origins(x);
-    http_addf(x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(e->view));
+    keep_forever(a, x, e->view);
 }
 
-static void send_manifest(struct http_exchange *x, struct edge *e, bool low)
+static void send_manifest(struct api *a, struct http_exchange *x, struct edge *e, bool low)
 {
     allow_origins(x);
     http_addf(x, "ETag", "\"%llxm%s\"", (unsigned long long)e->serial, low ? "l" : "");
-    http_addf(x, "Cache-Control", "%s, max-age=1", cache_scope(e->view));
+    keep_for(a, x, e->view, 1, EDGE_STALE_LIVE_SECONDS);
     http_answer(x, 200, "application/dash+xml", play_edge_manifest(e, low));
 }
 
-static void send_master(struct http_exchange *x, struct edge *e)
+static void send_master(struct api *a, struct http_exchange *x, struct edge *e)
 {
     allow_origins(x);
     http_addf(x, "ETag", "\"%llxh\"", (unsigned long long)e->serial);
-    http_addf(x, "Cache-Control", "%s, max-age=1", cache_scope(e->view));
+    keep_for(a, x, e->view, 1, EDGE_STALE_LIVE_SECONDS);
     http_answer(x, 200, "application/vnd.apple.mpegurl", play_edge_master(e));
 }
 
@@ -194,26 +197,28 @@ static bool is_stale(const struct waiter *w, const struct edge *e, int64_t now)
 
 static void try_manifest(struct waiter *w, struct edge *e, int64_t now)
 {
+    struct api *a = w->room->api;
     bool low = w->low;
 
     if (!is_stale(w, e, now))
-        send_manifest(take(w), e, low);
+        send_manifest(a, take(w), e, low);
 }
 
 static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
 {
+    struct api *a = w->room->api;
     struct play_list l;
     bool waits = w->wish.waits;
 
     if (!list_of(w, e, &l)) {
-        refuse(take(w), 404, "not-found", "There is no such file of this video.");
+        refuse(a, take(w), 404, "not-found", "There is no such file of this video.");
         return;
     }
     if (is_stale(w, e, now))
         return;
     if (waits && l.rendition != NULL && !play_keeps_up(e, l.rendition)) {
         /* Nobody's picture shall stop for it: players go to another rendition, with what they have left. */
-        refuse(take(w), 404, "behind",
+        refuse(a, take(w), 404, "behind",
                "This rendition does not keep up with the source just now; take another.");
         return;
     }
@@ -221,11 +226,11 @@ static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
     case PLAY_NOW: {
         bool skips = w->skips;
 
-        send_playlist(take(w), e, &l, skips, waits);
+        send_playlist(a, take(w), e, &l, skips, waits);
         break;
     }
     case PLAY_NEVER:
-        refuse(take(w), 400, "too-far", "_HLS_msn and _HLS_part are too far ahead of the playlist.");
+        refuse(a, take(w), 400, "too-far", "_HLS_msn and _HLS_part are too far ahead of the playlist.");
         break;
     case PLAY_LATER:
         break;
@@ -235,15 +240,16 @@ static void try_playlist(struct waiter *w, struct edge *e, int64_t now)
 /* Part of a made rendition. The store has it, so it is answered like any other file. */
 static void try_made_part(struct waiter *w, struct edge *e)
 {
+    struct api *a = w->room->api;
     const struct rendition *r = video_view_rendition(e->view, w->rendition);
     const struct made_part *part;
 
     switch (r != NULL ? play_made_part(e->view, r, w->segment, w->part, &part) : PLAY_NEVER) {
     case PLAY_NOW:
-        playback_answer(w->room->api, take(w));
+        playback_again(a, take(w));
         break;
     case PLAY_NEVER:
-        refuse(take(w), 404, "not-found", "There is no such part, or not any more: its segment has it.");
+        refuse(a, take(w), 404, "not-found", "There is no such part, or not any more: its segment has it.");
         break;
     case PLAY_LATER:
         break;
@@ -252,6 +258,7 @@ static void try_made_part(struct waiter *w, struct edge *e)
 
 static void try_part(struct waiter *w, struct edge *e)
 {
+    struct api *a = w->room->api;
     struct buffer *content;
     enum track track = w->track;
     uint32_t segment = w->segment;
@@ -264,11 +271,11 @@ static void try_part(struct waiter *w, struct edge *e)
         x = take(w);
         http_addf(x, "ETag", "\"%s-%u.%llu%s\"", ulid_text(e->view->id, id), segment,
                   (unsigned long long)part, track == TRACK_AUDIO ? "a" : "v");
-        immutable(x, e);
+        immutable(a, x, e);
         http_answer(x, 200, type_of(track), content);
         break;
     case PLAY_NEVER:
-        refuse(take(w), 404, "not-found", "There is no such part, or not any more: its segment has it.");
+        refuse(a, take(w), 404, "not-found", "There is no such part, or not any more: its segment has it.");
         break;
     case PLAY_LATER:
         break;
@@ -281,7 +288,7 @@ static void begin(struct waiter *w, const struct edge *e)
 {
     if (w->begun)
         return;
-    immutable(w->x, e);
+    immutable(w->room->api, w->x, e);
     http_begin(w->x, 200, type_of(w->track));
     w->begun = true;
 }
@@ -307,12 +314,13 @@ static void send_rest(struct waiter *w, const struct video_view *v, const struct
 
 static void try_segment(struct waiter *w, struct edge *e)
 {
+    struct api *a = w->room->api;
     const struct segment *s = play_segment(e->view, w->segment);
     const struct shelf *shelf = play_shelf(e, w->segment);
 
     if (s == NULL && shelf == NULL &&
         play_edge_part(e, w->track, w->segment, 0, &(struct buffer *){NULL}) == PLAY_NEVER && !w->begun) {
-        refuse(take(w), 404, "not-found", "There is no such file of this video.");
+        refuse(a, take(w), 404, "not-found", "There is no such file of this video.");
         return;
     }
     while (shelf != NULL && w->part < shelf->count[w->track] && http_queued(w->x) <= EDGE_UNREAD_BYTES_MAX) {
@@ -325,7 +333,7 @@ static void try_segment(struct waiter *w, struct edge *e)
         w->due_ms = clock_mono_ms() + EDGE_WAIT_MS_MAX;
     }
     if (s != NULL && s->track[w->track].bytes == 0 && !w->begun) {
-        refuse(take(w), 404, "not-found", "There is nothing of this track in the segment.");
+        refuse(a, take(w), 404, "not-found", "There is nothing of this track in the segment.");
     } else if (s != NULL) {
         begin(w, e);
         send_rest(w, e->view, s);
@@ -342,6 +350,7 @@ static bool asks_once(const struct waiter *w)
 
 static void attempt(struct waiter *w, struct edge *e, int64_t now)
 {
+    struct api *a = w->room->api;
     switch (w->wants) {
     case WANTS_PLAYLIST:
         try_playlist(w, e, now);
@@ -356,7 +365,7 @@ static void attempt(struct waiter *w, struct edge *e, int64_t now)
             try_part(w, e);
         break;
     case WANTS_MASTER:
-        send_master(take(w), e);
+        send_master(a, take(w), e);
         break;
     case WANTS_SEGMENT:
         try_segment(w, e);
@@ -377,18 +386,19 @@ static void attempt_ended(struct waiter *w)
     else if (w->begun)
         http_abort(take(w));
     else
-        playback_answer(a, take(w));
+        playback_again(a, take(w));
     video_view_unref(v);
 }
 
 static void expire(struct waiter *w, struct edge *e)
 {
+    struct api *a = w->room->api;
     if (w->begun)
         http_abort(take(w));
     else if (asks_once(w))
         attempt(w, e, w->due_ms); /* with what there is */
     else
-        refuse(take(w), 503, "not-in-time", "Nothing new has come of this video; ask again in a moment.");
+        refuse(a, take(w), 503, "not-in-time", "Nothing new has come of this video; ask again in a moment.");
 }
 
 /* --- messages ---------------------------------------------------------------------------------------- */
@@ -590,7 +600,7 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
         found.steady = found.rendition[0] == '\0' && strcmp(leaf, PLAY_STEADY) == 0;
     is_playlist = found.steady || strcmp(leaf, "playlist.m3u8") == 0;
     if (is_playlist && !read_wish(x, &found.wish, &found.skips)) {
-        refuse(x, 400, "bad-parameter",
+        refuse(a, x, 400, "bad-parameter",
                "_HLS_msn and _HLS_part are numbers, _HLS_part needs _HLS_msn, and _HLS_skip is YES or v2.");
         return true;
     }

@@ -5,10 +5,15 @@
 #include "api/api_int.h"
 
 #include "access/access.h"
+#include "base/limits.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+METRIC(requests, METRIC_COUNTER, "matinee_playback_requests_total",
+       "Requests for playlists, manifests, parts and segments: what edges leave to the origin");
 
 struct playback {
     struct api *api;
@@ -43,6 +48,7 @@ static void refuse(struct playback *p, int status, const char *slug, const char 
     if (status == 401)
         http_add(p->x, "WWW-Authenticate", "Bearer");
     http_add(p->x, "Cache-Control", "no-store");
+    keep_number(p->api, p->x);
     http_answer_text(p->x, status, "application/problem+json", text);
     playback_free(p);
 }
@@ -64,7 +70,10 @@ static void answer_text(struct playback *p, const char *type, struct buffer *tex
     http_addf(p->x, "ETag", "\"%s-%s%zu-%u-%llu%s\"", ulid_text(p->id, id), kind, p->view->segment_count,
               p->view->segments[p->view->segment_count - 1].number,
               (unsigned long long)play_revision(p->view), p->view->live ? "l" : "e");
-    http_addf(p->x, "Cache-Control", "%s, max-age=%d", cache_scope(p->view), play_open(p->view) ? 1 : 60);
+    if (play_open(p->view))
+        keep_for(p->api, p->x, p->view, 1, EDGE_STALE_LIVE_SECONDS);
+    else
+        keep_for(p->api, p->x, p->view, 60, EDGE_STALE_ENDED_SECONDS);
     http_answer(p->x, 200, type, text);
     playback_free(p);
 }
@@ -136,7 +145,7 @@ static void answer_media(struct playback *p, struct buffer *content)
     content = cut(p, content);
     allow_origins(p->x);
     http_addf(p->x, "ETag", "\"%s-%s\"", ulid_text(p->id, id), p->file);
-    http_addf(p->x, "Cache-Control", "%s, max-age=31536000, immutable", cache_scope(p->view));
+    keep_forever(p->api, p->x, p->view);
     http_answer(p->x, 200, p->file[0] == 'a' ? "audio/mp4" : "video/mp4", content);
     playback_free(p);
 }
@@ -304,7 +313,8 @@ static bool let_in(struct playback *p)
 
     if (r != NULL)
         refuse(p, r->status, r->slug, r->detail);
-    else if (in_query)
+    else if (in_query &&
+             !keep_is_edge(p->api, p->x)) /* an edge sets it itself: what it keeps is everybody's */
         door_set_cookie(p->x, p->id, token);
     return r == NULL;
 }
@@ -341,7 +351,7 @@ static void loaded(void *ctx)
         not_found(p);
 }
 
-void playback_answer(struct api *a, struct http_exchange *x)
+void playback_again(struct api *a, struct http_exchange *x)
 {
     struct playback *p = mem_new(sizeof *p);
     struct bytes authorization = http_field(x, "Authorization");
@@ -366,4 +376,10 @@ void playback_answer(struct api *a, struct http_exchange *x)
     } else {
         not_found(p);
     }
+}
+
+void playback_answer(struct api *a, struct http_exchange *x)
+{
+    metric_add(&requests, 1);
+    playback_again(a, x);
 }

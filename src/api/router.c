@@ -4,6 +4,7 @@
 #include "access/access.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ static const struct route *find(struct call *c, enum http_method method, const c
     static const struct route *const tables[] = {
         event_routes,        video_routes,        rendition_routes,    upload_routes,       inventory_routes,
         reservation_routes,  comment_feed_routes, comment_move_routes, comment_post_routes, comment_routes,
-        comment_rule_routes, operation_routes,    whep_routes};
+        comment_rule_routes, operation_routes,    whep_routes,         admission_routes};
     enum http_method asked = method == HTTP_HEAD ? HTTP_GET : method;
 
     allowed[0] = '\0';
@@ -258,6 +259,7 @@ struct api *api_new(const struct api_options *options)
     a->options = *options;
     a->admin_token = mem_string(options->admin_token);
     a->program = mem_string(options->program);
+    a->started = random_u64();
     edge_open(a);
     a->per_author = rate_new(options->comments_author_minute, COMMENTS_BURST_SECONDS);
     a->per_address = rate_new(options->comments_address_minute, COMMENTS_BURST_SECONDS);

@@ -237,6 +237,14 @@
 #define EDGE_FRESH_MS_MAX 500
 /* How often a loop looks for requests that have waited too long. */
 #define EDGE_TICK_MS 500
+/* How long an edge may go by the word that a viewer is admitted, or a video still there: a cancelled ticket ends within one
+ * segment of 10 s, and an edge asks the origin so seldom for each viewer. */
+#define EDGE_ADMISSION_SECONDS 5
+/* How much older than its lifetime a text may be handed out by a cache while it fetches a newer one: else all who come in that moment
+ * would go to the origin. Live: who begins with a playlist of some seconds ago is at the edge with his first blocking reload; of a
+ * recording nothing changes but by hand. */
+#define EDGE_STALE_LIVE_SECONDS  3
+#define EDGE_STALE_ENDED_SECONDS 60
 /* What one reader of a growing segment may leave unread before it gets no more: some seconds of the highest quality. */
 #define EDGE_UNREAD_BYTES_MAX 8388608
 
@@ -387,5 +395,21 @@
 #define ADMIN_PIECE_BYTES 16777216
 /* Lines published at once: as JSON, with their tabs and ends escaped, below HTTP_BODY_BYTES_MAX. */
 #define ADMIN_LINES_BYTES_MAX 786432
+
+/* --- edge-check --------------------------------------------------------------------------------------- */
+
+/* An answer in memory: a segment of 10 s at 50 Mbit/s. */
+#define EDGE_CHECK_BYTES_MAX ((size_t)67108864)
+/* What waits for a coming part waits for EDGE_WAIT_MS_MAX at most; an edge may add its own. */
+#define EDGE_CHECK_CONNECT_MS_MAX 10000L
+#define EDGE_CHECK_ANSWER_MS_MAX  45000L
+/* What a playlist may be kept for: matinee says 1 and 60; beyond these a player would lose the live edge, or an editor patience. */
+#define EDGE_CHECK_LIVE_SECONDS_MAX  2
+#define EDGE_CHECK_ENDED_SECONDS_MAX 300
+/* A live playlist is asked for once more after its second and some; and, if that had it renewed, when the new one must be there. */
+#define EDGE_CHECK_STALE_MS   2500
+#define EDGE_CHECK_RENEWED_MS 500
+/* A deleted video is gone everywhere within one segment. */
+#define EDGE_CHECK_PURGE_MS_MAX ((int64_t)10000)
 
 #endif

@@ -16,6 +16,8 @@ static const struct {
     {"booking", bench_booking, "reservations a second under each locking, beside plain row locks"},
     {"comments", bench_comments,
      "durable comments a second, beside one commit each; one told to 10,000 readers"},
+    {"edge", bench_edge,
+     "what a crowd at edges leaves to the origin: nginx with one tier and with two, and Varnish"},
     {"http", bench_http, "requests per CPU-second and memory per connection, beside nginx"},
     {"ingest", bench_ingest, "CPU and memory per publisher, beside nginx-rtmp"},
     {"ladder", bench_ladder,

@@ -14,6 +14,7 @@ int bench_webrtc(int argc, char **argv);
 int bench_llhls(int argc, char **argv);
 int bench_comments(int argc, char **argv);
 int bench_store(int argc, char **argv);
+int bench_edge(int argc, char **argv);
 
 /* --- reports, bench_report.c ---------------------------------------------------------------------------- */
 

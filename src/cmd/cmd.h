@@ -27,6 +27,10 @@ void cmd_inventory_help(void);
 int cmd_key(int argc, char **argv);
 void cmd_key_help(void);
 
+/* Tries what stands in front of a server. */
+int cmd_edge_check(int argc, char **argv);
+void cmd_edge_check_help(void);
+
 int cmd_bench(int argc, char **argv);
 void cmd_bench_help(void);
 

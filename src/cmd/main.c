@@ -43,6 +43,7 @@ static const struct {
     {"video", cmd_video, cmd_video_help, "lists, uploads, downloads, transcodes and deletes videos"},
     {"inventory", cmd_inventory, cmd_inventory_help, "opens box offices, lists and changes them"},
     {"key", cmd_key, cmd_key_help, "makes a new stream key"},
+    {"edge-check", cmd_edge_check, cmd_edge_check_help, "tries the CDN or the edge in front of a server"},
     {"bench", cmd_bench, cmd_bench_help, "measures, beside others of its kind"},
     {"draw-thumbnail", draw_thumbnail, NULL, NULL},
     {"encode-chunk", encode_chunk, NULL, NULL},

@@ -93,6 +93,9 @@ static struct option serve_options[] = {
     {"database", "URL", NULL,
      "all rows: sqlite:FILE or mysql://USER:PASSWORD@HOST/NAME [sqlite:DATA/matinee.db]", NULL},
     {"comments", "URL", NULL, "comments without SQL: redis://[USER:PASSWORD@]HOST:PORT [the database]", NULL},
+    {"edge-key", "TEXT", NULL,
+     "what edges that check tickets themselves send as Matinee-Edge: they may keep what only ticket holders may see",
+     NULL},
     {"limits", "LIST", NULL,
      "comments a minute, of one author and of one address: author=60,address=1200; 0: no limit", NULL},
     {"limit-loopback", NULL, NULL, "limits are for loopback addresses too", NULL},
@@ -371,6 +374,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .comments_address_minute = h->address_minute,
                                       .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
                                       .admin_token = h->admin_token,
+                                      .edge_key = config_text(h->options, "edge-key"),
                                       .program = program,
                                       .rtmp_port = port_of(&h->rtmp_at),
                                       .rtmps_port = port_of(&h->rtmps_at)});

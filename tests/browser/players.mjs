@@ -11,10 +11,9 @@ const SETTLE_SECONDS = 15;
 const SHAKA = 'shaka-player/dist/shaka-player.compiled-es2021.js';
 
 /* p50_ms_max: what is promised of the picture's age, with room for a machine that is busy. skew_ms_max: how far sound and picture may be
- * apart. Over WebRTC that is more than the 80 ms that are aimed at: with the playout-delay that the server asks for Chromium shows pictures
- * as they come, and they do not wait for the sound, which is converted on the way. */
+ * apart. Over WebRTC the sound is heard here by way of a stream of its own, which adds some 60 ms to what a viewer hears. */
 export const SKEW_MS_MAX = 80;
-const WHEP_SKEW_MS_MAX = 250;
+const WHEP_SKEW_MS_MAX = 120;
 
 export const PLAYERS = {
     'hls.js, HLS': {p50_ms_max: 2000, script: 'hls.js/dist/hls.min.js', start: (base) => {
