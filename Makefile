@@ -23,6 +23,10 @@ check: setup-check
 check-long: setup-check setup-long
 	@python3 tools/ci.py long
 
+# HDFS and Hadoop Streaming: a real NameNode, DataNode and HttpFS, from Hadoop's own jars of Maven Central.
+check-hadoop: setup-hadoop
+	@python3 tools/ci.py hadoop
+
 lint: setup-lint
 	@python3 tools/ci.py lint
 
@@ -58,7 +62,7 @@ bench: build setup-check
 format: setup-lint
 	@git ls-files -z --cached --others --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' | xargs -0 clang-format -i
 
-setup-build setup-check setup-long setup-lint:
+setup-build setup-check setup-long setup-hadoop setup-lint:
 	@tools/setup $(@:setup-%=%)
 
 clean:
@@ -68,5 +72,5 @@ clean:
 clean-data:
 	rm -rf data
 
-.PHONY: build run cluster check check-long lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-long setup-lint \
+.PHONY: build run cluster check check-long check-hadoop lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-long setup-hadoop setup-lint \
 	clean clean-data

@@ -12,7 +12,8 @@
 
 static struct option options[] = {
     {"storage", "URL", "file:./data/store",
-     "where segments live: file:DIR or s3://BUCKET/PREFIX?endpoint=URL&region=NAME", NULL},
+     "where segments live: file:DIR, s3://BUCKET/PREFIX?endpoint=URL&region=NAME or hdfs://HOST:PORT/PREFIX",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
