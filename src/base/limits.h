@@ -156,11 +156,12 @@
 /* Of what was fetched from other servers, so much is kept: some seconds of some shows, for viewers who come a little later. */
 #define RELAY_KEPT_BYTES_MAX   ((size_t)134217728)
 #define RELAY_ANSWER_BYTES_MAX ((size_t)268959744) /* the largest segment and its headers */
-#define RELAY_UNREAD_BYTES_MAX 8388608             /* what one viewer may leave unread before it gets no more */
+#define RELAY_UNREAD_BYTES_MAX 8388608 /* what one viewer may leave unread before it gets no more */
 #define RELAY_PIECE_BYTES      262144
 #define RELAY_CONNECT_MS_MAX   2000
-#define RELAY_ANSWER_MS_MAX    90000 /* a playlist may be waited for half a minute, and a segment may grow for one */
-#define RELAY_POLL_MS          1000
+#define RELAY_ANSWER_MS_MAX                                                                                  \
+    90000 /* a playlist may be waited for half a minute, and a segment may grow for one */
+#define RELAY_POLL_MS 1000
 /* What was loaded of a video that another server still adds to is good for so long. */
 #define FOREIGN_VIEW_MS 3000
 
