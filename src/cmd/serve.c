@@ -443,7 +443,12 @@ static enum err join_others(struct house *h)
     char text[ADDRESS_TEXT_SIZE];
     char *url = given ? mem_string(given)
                       : mem_printf("http%s://%s", h->tls ? "s" : "", address_text(&h->http_at, text));
-    enum err e = live_join(h->live, url);
+    bool is_nowhere = given == NULL && (strncmp(text, "0.0.0.0:", 8) == 0 || strncmp(text, "[::]:", 5) == 0);
+
+    if (is_nowhere && db_shared(h->db))
+        log_warn("serve", "other servers over the same database cannot show what is live here: say with "
+                          "--advertise where they reach this one");
+    enum err e = live_join(h->live, is_nowhere ? "" : url);
 
     if (e != ERR_OK)
         snprintf(h->why, sizeof h->why, "this server could not be made known to others in the database: %s",
