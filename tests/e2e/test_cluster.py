@@ -88,6 +88,7 @@ def test_a_show_is_seen_on_every_server_and_asked_for_once(house):
         matinee.end_process(publisher)
 
 
+@pytest.mark.long
 def test_low_latency_by_way_of_another_server_keeps_every_rule(house):
     a, b = house('a'), house('b')
     event = a.make_event()
@@ -142,6 +143,7 @@ def test_a_key_that_is_used_elsewhere_is_refused_and_who_ends_the_event_may_be_a
         matinee.end_process(publisher)
 
 
+@pytest.mark.long
 def test_when_a_server_dies_what_is_stored_plays_elsewhere_and_nothing_is_lost_when_it_returns(house):
     a, b = house('a'), house('b')
     event = a.make_event()
@@ -172,6 +174,7 @@ def test_when_a_server_dies_what_is_stored_plays_elsewhere_and_nothing_is_lost_w
         matinee.end_process(second)
 
 
+@pytest.mark.long
 def test_a_show_whose_server_never_returns_can_be_ended_and_deleted_and_one_that_does_adds_what_it_has(house):
     a, b = house('a'), house('b')
     shows = []
