@@ -134,6 +134,17 @@ bool crew_run(struct crew *c, unsigned lane, size_t waiting_max, struct loop *lo
     return !full;
 }
 
+/* With `stopping` set no thread is started any more, and the threads end when nothing is left. */
+static void join_lane(struct lane *l)
+{
+    pthread_mutex_lock(&l->crew->lock);
+    unsigned count = l->thread_count;
+
+    pthread_mutex_unlock(&l->crew->lock);
+    for (unsigned t = 0; t < count; t++)
+        pthread_join(l->threads[t], NULL);
+}
+
 /* What was queued between the last look of a lane's last thread and now. */
 static void do_what_is_left(struct lane *l)
 {
@@ -141,7 +152,7 @@ static void do_what_is_left(struct lane *l)
 
     pthread_mutex_lock(&l->crew->lock);
     list_move(&left, &l->jobs);
-    l->job_count = 0;
+    l->job_count = l->thread_count = 0;
     pthread_mutex_unlock(&l->crew->lock);
     for (struct list *at; (at = list_pop(&left)) != NULL;)
         job_do(container_of(at, struct job, link));
@@ -154,13 +165,8 @@ void crew_stop(struct crew *c)
     for (unsigned i = 0; i < c->lane_count; i++)
         pthread_cond_broadcast(&c->lanes[i].some);
     pthread_mutex_unlock(&c->lock);
-    for (unsigned i = 0; i < c->lane_count; i++) {
-        struct lane *l = &c->lanes[i];
-
-        for (unsigned t = 0; t < l->thread_count; t++)
-            pthread_join(l->threads[t], NULL);
-        l->thread_count = 0;
-    }
+    for (unsigned i = 0; i < c->lane_count; i++)
+        join_lane(&c->lanes[i]);
     pthread_mutex_lock(&c->lock);
     c->stopped = true;
     pthread_mutex_unlock(&c->lock);
