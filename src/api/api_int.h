@@ -32,6 +32,7 @@ enum route_flags {
     ROUTE_PRODUCER = 128,
     ROUTE_MODERATOR = 256,
     ROUTE_BOX_OFFICE = 512,
+    ROUTE_EDGE = 2048,  /* edges ask it for viewers who play: not counted where the edge shows its key */
     ROUTE_NEW = 1024,   /* it makes something: there is no event yet whose own it would be */
     ROUTE_BLOCKS = 2,   /* runs on a pool thread */
     ROUTE_STORE = 64,   /* runs on a thread that may wait for the store */
