@@ -69,6 +69,7 @@ struct call {
     char *parameters[CALL_PARAMETERS_MAX]; /* of the path */
     char *origin;                          /* "http://host:port" as the client called us */
     bool is_admin, has_credentials;
+    int64_t came_ms;       /* wall clock */
     struct address client; /* who calls, for counting */
     struct ulid staff;     /* whose API token it is, and */
     enum role role;        /* ROLE_NONE: nobody's */
@@ -194,8 +195,10 @@ struct stay *door_stay_new(struct call *c);
 bool door_may_stay(const struct stay *s);
 void door_stay_free(struct stay *s); /* accepts NULL */
 
-/* Before a reservation is cancelled its tokens are refused. Blocks. */
-must_check enum err door_close(struct api *a, struct ulid reservation);
+/* Before a reservation of this version (BOOKING_ANY_VERSION: of any) is cancelled its tokens are refused. Blocks. */
+must_check enum err door_close(struct api *a, struct ulid reservation, int64_t version);
+/* The screen whose token the caller shows closes: it is one of the pass c->id. It replies. Blocks. */
+void door_leave(struct call *c);
 
 /* --- JSON bodies ------------------------------------------------------------------------------------- */
 

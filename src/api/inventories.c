@@ -311,8 +311,7 @@ static bool check_units(struct call *c)
     return true;
 }
 
-/* As a value of a query (RFC 3986 §2.1). */
-static char *percent_encoded(const char *text)
+char *percent_encoded(const char *text)
 {
     struct builder b = {0};
     char *encoded;
