@@ -126,11 +126,11 @@ static enum err write_seen(const struct taking *t, struct db *tx)
 {
     char pass[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
 
-    return db_run(tx,
-                  "UPDATE ticket_screens SET seen_at = ? WHERE pass_id = ? AND session_id = ? AND seen_at < ?",
-                  DB_VALUES(db_int(t->asked_ms), db_str(ulid_text(t->pass, pass)),
-                            db_str(ulid_text(t->session, session)), db_int(t->asked_ms)),
-                  NULL);
+    return db_run(
+        tx, "UPDATE ticket_screens SET seen_at = ? WHERE pass_id = ? AND session_id = ? AND seen_at < ?",
+        DB_VALUES(db_int(t->asked_ms), db_str(ulid_text(t->pass, pass)),
+                  db_str(ulid_text(t->session, session)), db_int(t->asked_ms)),
+        NULL);
 }
 
 static enum err take(void *ctx, struct db *tx)

@@ -67,8 +67,8 @@ void list_reservations(struct call *c)
                                               .customer = c->text};
     struct reservation_view *views = mem_new((size_t)(c->limit + 1) * sizeof *views);
     size_t count = 0;
-    enum err e = booking_reservations(c->api->options.booking, c->id, &filter, c->after,
-                                      (size_t)c->limit + 1, views, &count);
+    enum err e = booking_reservations(c->api->options.booking, c->id, &filter, c->after, (size_t)c->limit + 1,
+                                      views, &count);
     json_t *items = json_array();
 
     for (size_t i = 0; i < count && i < (size_t)c->limit; i++)
