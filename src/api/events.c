@@ -171,8 +171,10 @@ static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **
         if (e == ERR_OK && may_use(c, *id))
             return true;
         if (e == ERR_OK) {
-            call_problem(c, 403, "role-needed", "This inventory is of another producer's event, or of none: the admin may give it to yours. Or "
-                         "make one with the event, as 'inventory': {…}.");
+            call_problem(
+                c, 403, "role-needed",
+                "This inventory is of another producer's event, or of none: the admin may give it to yours. Or "
+                "make one with the event, as 'inventory': {…}.");
             return false;
         }
         if (e != ERR_MISSING) {

@@ -461,8 +461,7 @@ static bool check_page(struct call *c)
 }
 
 const struct route inventory_routes[] = {
-    {HTTP_POST, "/api/v1/inventories", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON,
-     NULL, create},
+    {HTTP_POST, "/api/v1/inventories", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, NULL, create},
     {HTTP_GET, "/api/v1/inventories", ROUTE_ADMIN | ROUTE_BOX_OFFICE | ROUTE_BLOCKS, check_page, list},
     {HTTP_GET, "/api/v1/inventories/{}", ROUTE_OPEN | ROUTE_BLOCKS, check_id, get},
     {HTTP_PATCH, "/api/v1/inventories/{}",
