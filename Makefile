@@ -12,12 +12,20 @@ build: setup-build
 run: build
 	@exec python3 tools/run $(RUN_ARGS)
 
+# Two servers, three workers, MariaDB, Redis, NATS and an S3 server, on this machine.
+cluster: build setup-check
+	@exec python3 tools/cluster
+
 check: setup-check
 	@python3 tools/ci.py check
 
 # What waits for long, or needs much that is installed; CI runs it too.
 check-long: setup-check setup-long
 	@python3 tools/ci.py long
+
+# HDFS and Hadoop Streaming: a real NameNode, DataNode and HttpFS, from Hadoop's own jars of Maven Central.
+check-hadoop: setup-hadoop
+	@python3 tools/ci.py hadoop
 
 lint: setup-lint
 	@python3 tools/ci.py lint
@@ -54,7 +62,7 @@ bench: build setup-check
 format: setup-lint
 	@git ls-files -z --cached --others --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' | xargs -0 clang-format -i
 
-setup-build setup-check setup-long setup-lint:
+setup-build setup-check setup-long setup-hadoop setup-lint:
 	@tools/setup $(@:setup-%=%)
 
 clean:
@@ -64,5 +72,5 @@ clean:
 clean-data:
 	rm -rf data
 
-.PHONY: build run check check-long lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-long setup-lint \
+.PHONY: build run cluster check check-long check-hadoop lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-long setup-hadoop setup-lint \
 	clean clean-data

@@ -194,11 +194,21 @@ def pytest(log, name, *options):
 
 
 def step_e2e(log):
-    return e2e(log, 'e2e', 'not long')
+    return e2e(log, 'e2e', 'not long and not hadoop')
 
 
 def step_e2e_long(log):
-    return e2e(log, 'e2e-long', 'long')
+    return e2e(log, 'e2e-long', 'long and not hadoop')
+
+
+def step_hadoop(log):
+    """Against Hadoop's own jars; without them nothing was shown, and that is a failure."""
+    log.must('tools/hadoop/fetch')
+    build(log, 'build', 'matinee', 'tests/unit/store_play')
+    count = pytest(log, 'hadoop', '-m', 'hadoop')
+    if count.passed == 0:
+        raise Failed('no test ran against Hadoop')
+    return count
 
 
 def e2e(log, name, which):
@@ -353,7 +363,7 @@ STEPS = {
     'format': (step_format, 2), 'rooms': (step_rooms, 1), 'banned': (step_banned, 1), 'scripts': (step_scripts, 2),
     'cppcheck': (step_cppcheck, 5), 'tidy': (step_tidy, 10),
     'build': (step_build, 8), 'unit': (step_unit, 8), 'asan': (step_asan, 10), 'tsan': (step_tsan, 10),
-    'e2e': (step_e2e, 15), 'browser': (step_browser, 12), 'e2e_long': (step_e2e_long, 15), 'browser_long': (step_browser_long, 12),
+    'e2e': (step_e2e, 15), 'browser': (step_browser, 12), 'e2e_long': (step_e2e_long, 15), 'hadoop': (step_hadoop, 12), 'browser_long': (step_browser_long, 12),
     'clang': (step_clang, 8), 'fuzz': (step_fuzz, 15), 'bench': (step_bench, 8),
 }
 GROUPS = {
@@ -361,7 +371,7 @@ GROUPS = {
     'check': ['build', 'unit', 'asan', 'tsan', 'e2e', 'browser'],
 }
 GROUPS['long'] = ['e2e_long', 'browser_long']
-GROUPS['all'] = GROUPS['lint'] + GROUPS['check'] + GROUPS['long'] + ['clang', 'fuzz', 'bench']
+GROUPS['all'] = GROUPS['lint'] + GROUPS['check'] + GROUPS['long'] + ['hadoop', 'clang', 'fuzz', 'bench']
 
 
 def words(count):

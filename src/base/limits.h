@@ -145,6 +145,26 @@
 /* A segment that has waited so long for the store is late enough to say so: two of the usual length. */
 #define SPOOL_BEHIND_MS 20000
 
+/* --- several servers over one database ------------------------------------------------------------------ */
+
+/* How often a server looks for what others have changed, and says that it lives. */
+#define CATALOG_LOOK_MS 1000
+/* One that has not said so for so many looks of ours is not waited for. */
+#define PEER_SILENT_LOOKS 8
+/* A change that meets another server's is tried so often. */
+#define CATALOG_TRIES_MAX 8
+/* Of what was fetched from other servers, so much is kept: some seconds of some shows, for viewers who come a little later. */
+#define RELAY_KEPT_BYTES_MAX   ((size_t)134217728)
+#define RELAY_ANSWER_BYTES_MAX ((size_t)268959744) /* the largest segment and its headers */
+#define RELAY_UNREAD_BYTES_MAX 8388608 /* what one viewer may leave unread before it gets no more */
+#define RELAY_PIECE_BYTES      262144
+#define RELAY_CONNECT_MS_MAX   2000
+#define RELAY_ANSWER_MS_MAX                                                                                  \
+    90000 /* a playlist may be waited for half a minute, and a segment may grow for one */
+#define RELAY_POLL_MS 1000
+/* What was loaded of a video that another server still adds to is good for so long. */
+#define FOREIGN_VIEW_MS 3000
+
 /* --- WebRTC ------------------------------------------------------------------------------------------ */
 
 /* An offer: browsers send 6 KB for two recvonly tracks, 20 with every codec they know. */
@@ -287,28 +307,36 @@
 #define STORE_PAUSE_MS_MAX ((int64_t)15000)
 /* When the house closes, what is under way with a store elsewhere gets so long: the spool has had its time before that. */
 #define STORE_CLOSING_MS_MAX 2000
-/* Connections to S3 that are kept for the next request: as many as there are threads that make some. */
-#define S3_CONNECTIONS_IDLE_MAX 32
+/* Connections to a store elsewhere that are kept for the next request: as many as there are threads that make some. */
+#define REMOTE_CONNECTIONS_IDLE_MAX 32
 /* A server that does not take a connection by then is away; one that sends and takes nothing for so long hangs. */
-#define S3_CONNECT_MS_MAX      5000
-#define S3_SILENCE_SECONDS_MAX 10
+#define REMOTE_CONNECT_MS_MAX      5000
+#define REMOTE_SILENCE_SECONDS_MAX 10
 /* A whole answer: so long, and the time that the bytes take at the least speed that a stream could live with. */
-#define S3_ANSWER_MS_MAX  20000
-#define S3_BYTES_A_MS_MIN 1000
+#define REMOTE_ANSWER_MS_MAX  20000
+#define REMOTE_BYTES_A_MS_MIN 1000
 /* Tries of one request, the pauses between them, and after how long no further one begins; callers have pauses of their own. */
-#define S3_TRIES_MAX    4
-#define S3_PAUSE_MS_MIN 100
-#define S3_PAUSE_MS_MAX 2000
-#define S3_CALL_MS_MAX  30000
+#define REMOTE_TRIES_MAX    4
+#define REMOTE_PAUSE_MS_MIN 100
+#define REMOTE_PAUSE_MS_MAX 2000
+#define REMOTE_CALL_MS_MAX  30000
+/* What libcurl reads and writes at once: fewer calls for each megabyte than with its own 16 and 64 KB. */
+#define REMOTE_BUFFER_BYTES 524288
 /* Larger objects go in parts of this: a part that breaks is sent again by itself. S3 wants 5 MB at least. */
 #define S3_PUT_BYTES_MAX 33554432
 #define S3_PART_BYTES    16777216
-/* What libcurl reads and writes at once: fewer calls for each megabyte than with its own 16 and 64 KB. */
-#define S3_BUFFER_BYTES 524288
 /* A list of 1,000 keys is 300 KB; names of ours are below 512, upload ids and continuation tokens below 1,000. */
 #define S3_XML_BYTES_MAX 4194304
 #define S3_XML_TEXT_SIZE 2048
 #define S3_XML_PATH_SIZE 256
+/* NameNodes of one cluster: Hadoop speaks of an active one and up to four that stand by. */
+#define HDFS_HOSTS_MAX 5
+/* HDFS' own limit (dfs.replication.max). */
+#define HDFS_REPLICATION_MAX 512
+/* What WebHDFS says of one file is 500 bytes; a list of 10,000 left behind by crashes is 3 MB. */
+#define HDFS_JSON_BYTES_MAX 4194304
+/* A temporary file as old as this belongs to a put that nobody is at any more: a put takes REMOTE_CALL_MS_MAX a step. */
+#define HDFS_TEMPORARY_MS_MAX 3600000
 
 /* --- comments ---------------------------------------------------------------------------------------- */
 

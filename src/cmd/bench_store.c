@@ -1,7 +1,8 @@
 /* cmd/bench_store.c - segments to a store and back, as fast as they go, beside curl with the same server and as many connections.
  *
- * `matinee bench store --storage s3://… --peer http://HOST:PORT/BUCKET/PREFIX`. curl signs as we do, and neither hashes what it sends nor
- * checks what it reads: what integrity costs us is in the ratio. Objects are removed afterwards. */
+ * `matinee bench store --storage s3://… --peer http://HOST:PORT/BUCKET/PREFIX`, or `--storage hdfs://… --peer
+ * http://HOST:PORT/webhdfs/v1/PREFIX?user.name=NAME`. curl signs as we do, or follows the NameNode as we do, and neither hashes what it
+ * sends nor checks what it reads, nor renames: what integrity costs us is in the ratio. Objects are removed afterwards. */
 #include "cmd/bench_int.h"
 
 #include "base/clock.h"
@@ -29,6 +30,7 @@ enum way { PUT_OURS, PUT_CURL, GET_OURS, GET_CURL, WAY_COUNT };
 
 struct plan {
     const char *storage, *peer, *region;
+    bool hdfs;
     long objects, bytes, streams, rounds;
     struct buffer *content;
     char *file, *config; /* for curl */
@@ -94,24 +96,46 @@ static double ours(const struct plan *p, struct store *s, bool put)
 
 /* --- curl -------------------------------------------------------------------------------------------- */
 
+/* How curl proves who it is. */
+static void write_identity(const struct plan *p, FILE *f)
+{
+    const char *key = getenv("AWS_ACCESS_KEY_ID"), *secret = getenv("AWS_SECRET_ACCESS_KEY");
+
+    fprintf(f,
+            "aws-sigv4 = \"aws:amz:%s:s3\"\nuser = \"%s:%s\"\nheader = \"x-amz-content-sha256: "
+            "UNSIGNED-PAYLOAD\"\n",
+            p->region, key ? key : "", secret ? secret : "");
+}
+
+/* An object's address: the name goes before the '?' that is there already. */
+static void write_url(const struct plan *p, bool put, const char *name, FILE *f)
+{
+    size_t path = strcspn(p->peer, "?");
+
+    if (p->hdfs)
+        fprintf(f, "url = \"%.*s/%s%s&op=%s\"\n", (int)path, p->peer, name, p->peer + path,
+                put ? "CREATE&overwrite=true" : "OPEN");
+    else
+        fprintf(f, "url = \"%s/%s\"\n", p->peer, name);
+}
+
 /* What curl is to do, in a file, for it stands there with our keys. */
 static bool write_config(const struct plan *p, bool put)
 {
-    const char *key = getenv("AWS_ACCESS_KEY_ID"), *secret = getenv("AWS_SECRET_ACCESS_KEY");
     int fd = open(p->config, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
 
     if (f == NULL)
         return false;
-    fprintf(
-        f,
-        "silent\nshow-error\nfail\nparallel\nparallel-immediate\nparallel-max = %ld\naws-sigv4 = \"aws:amz:%s:s3\"\n"
-        "user = \"%s:%s\"\nheader = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\"\n",
-        p->streams, p->region, key ? key : "", secret ? secret : "");
+    fprintf(f, "silent\nshow-error\nfail\nparallel\nparallel-immediate\nparallel-max = %ld\n", p->streams);
+    if (p->hdfs)
+        fprintf(f, "location\n");
+    else
+        write_identity(p, f);
     for (long i = 0; i < p->objects; i++) {
         char name[64];
 
-        fprintf(f, "url = \"%s/%s\"\n", p->peer, name_of(name, "curl", i));
+        write_url(p, put, name_of(name, "curl", i), f);
         fprintf(f, put ? "upload-file = \"%s\"\n" : "output = \"/dev/null\"\n", p->file);
     }
     return fclose(f) == 0;
@@ -230,7 +254,9 @@ static int run(struct plan *p, const char *out)
 
 static struct option options[] = {
     {"storage", "URL", NULL, "the store, as serve has it, with keys in the environment", NULL},
-    {"peer", "URL", NULL, "the same place for curl: http://HOST:PORT/BUCKET/PREFIX", NULL},
+    {"peer", "URL", NULL,
+     "the same place for curl: http://HOST:PORT/BUCKET/PREFIX, or http://HOST:PORT/webhdfs/v1/PREFIX?user.name=NAME",
+     NULL},
     {"region", "NAME", "us-east-1", "what curl signs for", NULL},
     {"objects", "N", "48", "objects of each round", NULL},
     {"bytes", "N", "6000000", "of each: ten seconds of 4.8 Mbit/s", NULL},
@@ -245,7 +271,7 @@ int bench_store(int argc, char **argv)
 {
     char why[CONFIG_WHY_SIZE] = "";
     struct plan p = {.objects = 8, .rounds = 1};
-    bool good = config_read(options, false, &argc, argv, why) == ERR_OK &&
+    bool good = config_read(options, NULL, &argc, argv, why) == ERR_OK &&
                 config_number(options, "bytes", 1, 200000000, &p.bytes, why) == ERR_OK &&
                 config_number(options, "streams", 1, STREAMS_MAX, &p.streams, why) == ERR_OK &&
                 (config_text(options, "quick") != NULL ||
@@ -257,8 +283,11 @@ int bench_store(int argc, char **argv)
     p.storage = good ? config_text(options, "storage") : NULL;
     p.peer = good ? config_text(options, "peer") : NULL;
     p.region = good ? config_text(options, "region") : NULL;
+    p.hdfs = p.storage != NULL && strncmp(p.storage, "s3://", 5) != 0;
     if (good && (argc > 0 || p.storage == NULL || p.peer == NULL))
         snprintf(why, sizeof why, "it wants --storage and --peer and nothing else; see matinee bench --help");
+    else if (good && p.hdfs && strchr(p.peer, '?') == NULL)
+        snprintf(why, sizeof why, "--peer for HDFS is http://HOST:PORT/webhdfs/v1/PREFIX?user.name=NAME");
     if (why[0] != '\0')
         fprintf(stderr, "matinee bench store: %s\n", why);
     else

@@ -30,8 +30,7 @@ static void s3_close(struct store *store)
 {
     struct s3 *s = s3_of(store);
 
-    while (s->idle_count > 0)
-        curl_easy_cleanup(s->idle[--s->idle_count]);
+    remote_drop(&s->remote);
     s3_place_drop(&s->place);
     pthread_mutex_destroy(&s->lock);
     OPENSSL_cleanse(&s->credentials, sizeof s->credentials);
@@ -40,14 +39,18 @@ static void s3_close(struct store *store)
 
 static enum err put_whole(struct s3 *s, const char *key, struct bytes content, const char *hash)
 {
-    const struct s3_request r = {.method = "PUT", .key = key, .body = content, .creates = true, .hash = hash};
-    char md5[S3_MD5_SIZE], base64[25];
+    struct s3_md5 md5;
+    const struct s3_request r = {
+        .method = "PUT", .key = key, .body = content, .creates = true, .hash = hash, .md5 = md5.base64};
     struct s3_answer a;
-    enum err e = s3_call_well(s, &r, &a);
+    enum err e;
+
+    s3_md5(&md5, content);
+    e = s3_call_well(s, &r, &a);
 
     if (e == ERR_OK && a.tag[0] == '\0')
         e = s3_confirm(s, key, content.size, hash);
-    else if (e == ERR_OK && !s3_tag_fits(&a, s3_md5(content, md5, base64))) {
+    else if (e == ERR_OK && !s3_tag_fits(&a, md5.hex)) {
         log_warn("store", "S3 took %s and names another content", key);
         e = ERR_IO;
     }
@@ -71,14 +74,18 @@ static enum err s3_put(struct store *store, const char *name, struct bytes conte
 /* What came is what was put: by our own hash, or, of an object that somebody else copied there, by its tag. */
 static bool is_whole(const struct s3_answer *a)
 {
-    char hash[S3_HASH_SIZE], md5[S3_MD5_SIZE], base64[25];
-    struct bytes content = builder_bytes(&a->body);
+    char hash[S3_HASH_SIZE];
+    struct s3_md5 md5;
+    struct bytes content = builder_bytes(&a->web.body);
 
-    if (a->has_length && content.size != a->length)
+    if (a->web.has_length && content.size != a->web.length)
         return false;
     if (a->hash[0] != '\0')
         return strcasecmp(a->hash, s3_sha256(content, hash)) == 0;
-    return strchr(a->tag, '-') != NULL || s3_tag_fits(a, s3_md5(content, md5, base64));
+    if (strchr(a->tag, '-') != NULL)
+        return true; /* of an object in parts */
+    s3_md5(&md5, content);
+    return s3_tag_fits(a, md5.hex);
 }
 
 static enum err s3_get(struct store *store, const char *name, struct buffer **out)
@@ -88,18 +95,18 @@ static enum err s3_get(struct store *store, const char *name, struct buffer **ou
     const struct s3_request r = {.method = "GET", .key = key, .answer_bytes_max = STORE_OBJECT_BYTES_MAX};
     enum err e = ERR_IO;
 
-    for (unsigned attempt = 0; attempt < S3_TRIES_MAX && e == ERR_IO && *out == NULL; attempt++) {
+    for (unsigned attempt = 0; attempt < REMOTE_TRIES_MAX && e == ERR_IO && *out == NULL; attempt++) {
         struct s3_answer a;
 
         e = s3_call_well(s, &r, &a);
         if (e == ERR_OK && is_whole(&a)) {
-            *out = builder_finish(&a.body);
+            *out = builder_finish(&a.web.body);
         } else if (e == ERR_OK) {
             log_warn("store", "S3 gave %zu bytes as %s that are not what was stored",
-                     builder_bytes(&a.body).size, key);
+                     builder_bytes(&a.web.body).size, key);
             e = ERR_IO;
-        } else if (a.transport != CURLE_OK) {
-            attempt = S3_TRIES_MAX; /* that was tried often enough */
+        } else if (a.web.transport != CURLE_OK) {
+            attempt = REMOTE_TRIES_MAX; /* that was tried often enough */
         }
         s3_answer_drop(&a);
     }
@@ -168,7 +175,7 @@ static enum err list_page(struct s3 *s, struct page *p)
     *p = (struct page){.prefix = p->prefix};
     builder_text(&p->doomed, "<Delete><Quiet>true</Quiet>");
     e = s3_call_well(s, &r, &a);
-    if (e == ERR_OK && s3_xml_read(builder_bytes(&a.body), on_listed, p) != ERR_OK)
+    if (e == ERR_OK && s3_xml_read(builder_bytes(&a.web.body), on_listed, p) != ERR_OK)
         e = ERR_IO;
     builder_text(&p->doomed, "</Delete>");
     s3_answer_drop(&a);
@@ -193,7 +200,7 @@ static enum err delete_page(struct s3 *s, const struct page *p)
     bool good = true;
     enum err e = s3_call_well(s, &r, &a);
 
-    if (e == ERR_OK && (s3_xml_read(builder_bytes(&a.body), on_not_deleted, &good) != ERR_OK || !good))
+    if (e == ERR_OK && (s3_xml_read(builder_bytes(&a.web.body), on_not_deleted, &good) != ERR_OK || !good))
         e = ERR_IO;
     s3_answer_drop(&a);
     return e;
@@ -225,8 +232,9 @@ static void explain(const struct s3 *s, const struct s3_answer *a, char why[256]
 {
     const struct s3_place *p = &s->place;
 
-    if (a->transport != CURLE_OK)
-        snprintf(why, 256, "--storage: %s://%.80s does not answer: %.80s", p->scheme, p->host, a->message);
+    if (a->web.transport != CURLE_OK)
+        snprintf(why, 256, "--storage: %s://%.80s does not answer: %.80s", p->scheme, p->host,
+                 a->web.message);
     else if (a->region[0] != '\0' && strcmp(a->region, p->region) != 0)
         snprintf(why, 256, "--storage: the bucket %.63s is in region %.40s; say region=%.40s", p->bucket,
                  a->region, a->region);
@@ -234,7 +242,7 @@ static void explain(const struct s3 *s, const struct s3_answer *a, char why[256]
         snprintf(why, 256, "--storage: there is no bucket %.63s at %.80s; make it first", p->bucket, p->host);
     else
         snprintf(why, 256, "--storage: %.60s refuses the bucket %.63s: %ld %.40s", p->host, p->bucket,
-                 a->status, a->code);
+                 a->web.status, a->code);
 }
 
 /* One key of ours, if there is one: whether the bucket is there, answers, and knows us. Below our prefix, for we may have no
@@ -264,12 +272,13 @@ enum err store_s3_open(struct store **out, const char *url, char why[256])
     *out = NULL;
     s->store.kind = &kind;
     pthread_mutex_init(&s->lock, NULL);
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        abort(); /* for want of memory */
+    remote_init(&s->remote, &s->store);
     if ((e = s3_place_parse(&s->place, url, why)) == ERR_OK &&
         (e = s3_credentials_read(&s->credentials, s->place.credentials_file, s->place.profile, why)) ==
-            ERR_OK)
+            ERR_OK) {
+        s->remote.authority_file = s->place.authority_file;
         e = look(s, why);
+    }
     if (e == ERR_OK)
         *out = &s->store;
     else

@@ -4,18 +4,15 @@
  *   s3_credentials.c  keys from the environment or a file, and their renewal
  *   s3_sign.c         Signature Version 4
  *   s3_xml.c          what S3 says in XML
- *   s3_call.c         one signed request and its answer, over libcurl
+ *   s3_call.c         one signed request and its answer
  *   s3_retry.c        the same, again where the rules say so
  *   s3_upload.c       objects in parts
  *   s3.c              the store: puts, gets, deletes and lists */
 #ifndef MATINEE_STORE_S3_INT_H
 #define MATINEE_STORE_S3_INT_H
 
-#include "base/limits.h"
-#include "store/store_int.h"
+#include "store/remote_int.h"
 
-#include <curl/curl.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 /* --- s3_url.c ---------------------------------------------------------------------------------------- */
@@ -56,7 +53,6 @@ must_check enum err s3_credentials_read(struct s3_credentials *out, const char *
 /* --- s3_sign.c --------------------------------------------------------------------------------------- */
 
 #define S3_HASH_SIZE          65 /* a SHA-256 in hex and a NUL */
-#define S3_MD5_SIZE           33
 #define S3_PARAMETERS_MAX     6
 #define S3_HEADERS_MAX        12
 #define S3_DATE_SIZE          20
@@ -90,7 +86,12 @@ const char *s3_sign(char out[S3_AUTHORIZATION_SIZE], const struct s3_message *m,
                     const char *date);
 
 const char *s3_sha256(struct bytes b, char hex[S3_HASH_SIZE]);
-const char *s3_md5(struct bytes b, char hex[S3_MD5_SIZE], char base64[25]);
+
+struct s3_md5 {
+    uint8_t raw[16];
+    char hex[33], base64[25];
+};
+void s3_md5(struct s3_md5 *out, struct bytes b);
 const char *s3_hex(char *hex, const uint8_t *at, size_t size); /* 2 * size + 1 characters; returns hex */
 
 /* --- s3_xml.c ---------------------------------------------------------------------------------------- */
@@ -102,19 +103,17 @@ must_check enum err s3_xml_read(struct bytes xml,
 
 /* --- s3_call.c --------------------------------------------------------------------------------------- */
 
-#define S3_CODE_SIZE    64
-#define S3_MESSAGE_SIZE 160
-#define S3_TAG_SIZE     128
+#define S3_CODE_SIZE 64
+#define S3_TAG_SIZE  128
 
 struct s3 {
     struct store store;
     struct s3_place place;
+    struct remote remote;
     pthread_mutex_t lock; /* guards what follows */
     struct s3_credentials credentials;
-    uint64_t credentials_version;        /* of what was read */
-    int64_t clock_offset_ms;             /* their clock less ours */
-    CURL *idle[S3_CONNECTIONS_IDLE_MAX]; /* each with its connection; the one used last on top */
-    size_t idle_count;
+    uint64_t credentials_version; /* of what was read */
+    int64_t clock_offset_ms;      /* their clock less ours */
 };
 
 struct s3_request {
@@ -125,23 +124,18 @@ struct s3_request {
     struct bytes body;
     bool creates;     /* an object begins: encryption, and `hash` beside it */
     const char *hash; /* the whole object's SHA-256 */
+    const char
+        *md5; /* of the body, in base64, where the caller has it already; it takes as long as sending it */
     size_t answer_bytes_max;
 };
 
 struct s3_answer {
-    CURLcode transport; /* CURLE_OK: there is an answer, good or bad */
-    long status;
+    struct remote_answer web;
     char tag[S3_TAG_SIZE];   /* the ETag without quotes */
     char hash[S3_HASH_SIZE]; /* what we gave with the object; "" */
     char encryption[32];
-    char region[64]; /* where the bucket is, if not where we asked */
-    int64_t date_ms; /* their clock; 0: they did not say */
-    bool has_length;
-    uint64_t length;
-    struct builder body;
-    size_t body_max;
-    char code[S3_CODE_SIZE];       /* of an error: SlowDown */
-    char message[S3_MESSAGE_SIZE]; /* for a person */
+    char region[64];         /* where the bucket is, if not where we asked */
+    char code[S3_CODE_SIZE]; /* of an error: SlowDown */
 };
 
 void s3_call(struct s3 *s, const struct s3_request *r,

@@ -1,16 +1,13 @@
 /* store/s3_retry.c - what an answer means, and when to ask again.
  *
  * By S3's rules: what is busy or broken is asked again after a pause that doubles, with jitter; a wrong clock is set by what they say; ended
- * credentials are read anew. What is still wrong after S3_TRIES_MAX is the caller's: store.c's breaker and the spool ask later. */
+ * credentials are read anew. What is still wrong after REMOTE_TRIES_MAX is the caller's: store.c's breaker and the spool ask later. */
 #include "store/s3_int.h"
 
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/random.h"
-
-#include <time.h>
 
 METRIC(retries, METRIC_COUNTER, "matinee_s3_retries_total", "Requests to S3 that were made again");
 
@@ -40,7 +37,7 @@ enum s3_verdict s3_judge(const struct s3_answer *a)
                                        "XAmzContentSHA256Mismatch",
                                        NULL};
 
-    if (a->transport != CURLE_OK)
+    if (a->web.transport != CURLE_OK)
         return S3_AGAIN;
     if (code_is(a, clock))
         return S3_CLOCK;
@@ -50,30 +47,21 @@ enum s3_verdict s3_judge(const struct s3_answer *a)
         return S3_AGAIN;
     if (strcmp(a->code, "NoSuchBucket") == 0)
         return S3_NO_BUCKET;
-    if (a->status >= 200 && a->status < 300)
+    if (a->web.status >= 200 && a->web.status < 300)
         return a->code[0] == '\0' ? S3_GOOD : S3_REFUSED;
-    if (a->status == 404)
+    if (a->web.status == 404)
         return S3_MISSING;
-    return a->status >= 500 || a->status == 408 || a->status == 429 || a->status == 409 ? S3_AGAIN
-                                                                                        : S3_REFUSED;
-}
-
-/* Somewhere between half and all of a pause that doubles. */
-static void pause_before(unsigned attempt)
-{
-    uint64_t most_ms = (uint64_t)S3_PAUSE_MS_MIN << attempt, ms;
-
-    most_ms = most_ms < S3_PAUSE_MS_MAX ? most_ms : S3_PAUSE_MS_MAX;
-    ms = most_ms / 2 + random_u64() % (most_ms / 2 + 1);
-    nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000 * 1000000)}, NULL);
+    return a->web.status >= 500 || a->web.status == 408 || a->web.status == 429 || a->web.status == 409
+               ? S3_AGAIN
+               : S3_REFUSED;
 }
 
 /* True: the clock was wrong by what they say, and is right now. */
 static bool set_clock(struct s3 *s, const struct s3_answer *a)
 {
-    int64_t offset = a->date_ms - clock_wall_ms();
+    int64_t offset = a->web.date_ms - clock_wall_ms();
 
-    if (a->date_ms == 0)
+    if (a->web.date_ms == 0)
         return false;
     pthread_mutex_lock(&s->lock);
     int64_t was = s->clock_offset_ms;
@@ -113,9 +101,7 @@ static enum err kind_of(const struct s3_answer *a, enum s3_verdict verdict)
     case S3_MISSING:
         return ERR_MISSING;
     case S3_AGAIN:
-        return a->transport == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT
-               : a->transport == CURLE_OK               ? ERR_BUSY
-                                                        : ERR_IO;
+        return remote_err(&a->web);
     case S3_NO_BUCKET:
     case S3_CLOCK:
     case S3_CREDENTIALS:
@@ -130,14 +116,15 @@ static void say(const struct s3_request *r, const struct s3_answer *a)
     char message[LOG_SAFE_SIZE], code[LOG_SAFE_SIZE];
 
     log_warn("store", "S3 did not do a %s of %.120s: %ld %s %s", r->method, r->key ? r->key : "the bucket",
-             a->status, log_safe(bytes_text(a->code), code), log_safe(bytes_text(a->message), message));
+             a->web.status, log_safe(bytes_text(a->code), code),
+             log_safe(bytes_text(a->web.message), message));
 }
 
 /* Whether there is sense in another try, after what is to be done before it. */
 static bool again(struct s3 *s, const struct s3_answer *a, enum s3_verdict verdict, unsigned attempt,
                   uint64_t version)
 {
-    if (attempt + 1 >= S3_TRIES_MAX || atomic_load(&s->store.closing_ms) != 0)
+    if (attempt + 1 >= REMOTE_TRIES_MAX || atomic_load(&s->store.closing_ms) != 0)
         return false;
     if (verdict == S3_CLOCK)
         return set_clock(s, a);
@@ -145,14 +132,14 @@ static bool again(struct s3 *s, const struct s3_answer *a, enum s3_verdict verdi
         return renew_credentials(s, version);
     if (verdict != S3_AGAIN)
         return false;
-    pause_before(attempt);
+    remote_pause(attempt);
     return true;
 }
 
 enum err s3_call_well(struct s3 *s, const struct s3_request *r, struct s3_answer *out)
 {
     enum s3_verdict verdict;
-    int64_t due_ms = clock_mono_ms() + S3_CALL_MS_MAX;
+    int64_t due_ms = clock_mono_ms() + REMOTE_CALL_MS_MAX;
 
     for (unsigned attempt = 0;; attempt++) {
         pthread_mutex_lock(&s->lock);

@@ -40,13 +40,11 @@ const char *s3_sha256(struct bytes b, char hex[S3_HASH_SIZE])
     return s3_hex(hex, hash, sizeof hash);
 }
 
-const char *s3_md5(struct bytes b, char hex[S3_MD5_SIZE], char base64[25])
+void s3_md5(struct s3_md5 *out, struct bytes b)
 {
-    uint8_t hash[16];
-
-    digest(EVP_md5(), b, hash);
-    EVP_EncodeBlock((uint8_t *)base64, hash, sizeof hash);
-    return s3_hex(hex, hash, sizeof hash);
+    digest(EVP_md5(), b, out->raw);
+    EVP_EncodeBlock((uint8_t *)out->base64, out->raw, sizeof out->raw);
+    s3_hex(out->hex, out->raw, sizeof out->raw);
 }
 
 const char *s3_date(int64_t wall_ms, char text[S3_DATE_SIZE])

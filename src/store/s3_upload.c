@@ -4,7 +4,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -36,7 +35,7 @@ enum err s3_confirm(struct s3 *s, const char *key, size_t size, const char *hash
     struct s3_answer a;
     enum err e = s3_call_well(s, &r, &a);
 
-    if (e == ERR_OK && (!a.has_length || a.length != size || strcasecmp(a.hash, hash) != 0))
+    if (e == ERR_OK && (!a.web.has_length || a.web.length != size || strcasecmp(a.hash, hash) != 0))
         e = ERR_IO;
     s3_answer_drop(&a);
     return e == ERR_MISSING ? ERR_IO : e;
@@ -61,7 +60,7 @@ static enum err begin(struct upload *u, const char *hash)
     struct s3_answer a;
     enum err e = s3_call_well(u->s3, &r, &a);
 
-    if (e == ERR_OK && (s3_xml_read(builder_bytes(&a.body), on_begun, u) != ERR_OK || u->id[0] == '\0'))
+    if (e == ERR_OK && (s3_xml_read(builder_bytes(&a.web.body), on_begun, u) != ERR_OK || u->id[0] == '\0'))
         e = ERR_IO;
     s3_answer_drop(&a);
     return e == ERR_MISSING ? ERR_DENIED : e;
@@ -69,27 +68,27 @@ static enum err begin(struct upload *u, const char *hash)
 
 static enum err send_part(struct upload *u, unsigned number, struct bytes part)
 {
-    char text[NUMBER_SIZE], md5[S3_MD5_SIZE], base64[25];
+    char text[NUMBER_SIZE];
+    struct s3_md5 md5;
     const struct s3_request r = {.method = "PUT",
                                  .key = u->key,
                                  .parameters = {{"partNumber", text}, {"uploadId", u->id}},
                                  .parameter_count = 2,
-                                 .body = part};
+                                 .body = part,
+                                 .md5 = md5.base64};
     struct s3_answer a;
     enum err e;
 
+    s3_md5(&md5, part);
     snprintf(text, sizeof text, "%u", number);
     e = s3_call_well(u->s3, &r, &a);
-    if (e == ERR_OK && !s3_tag_fits(&a, s3_md5(part, md5, base64)))
+    if (e == ERR_OK && !s3_tag_fits(&a, md5.hex))
         e = ERR_IO;
     if (e == ERR_OK) {
-        uint8_t *digest = builder_room(&u->digests, 16);
-
         /* A tag goes back as it came, but for what would end its element. */
         builder_printf(&u->list, "<Part><PartNumber>%u</PartNumber><ETag>\"%.*s\"</ETag></Part>", number,
                        (int)strcspn(a.tag, "<>&"), a.tag);
-        if (EVP_Digest(part.at, part.size, digest, NULL, EVP_md5(), NULL) != 1)
-            e = ERR_IO;
+        builder_add(&u->digests, bytes_of(md5.raw, sizeof md5.raw));
     }
     s3_answer_drop(&a);
     return e;
@@ -108,16 +107,18 @@ static enum err complete(struct upload *u, unsigned parts, size_t size, const ch
 {
     struct s3_request r = {
         .method = "POST", .key = u->key, .parameters = {{"uploadId", u->id}}, .parameter_count = 1};
-    char md5[S3_MD5_SIZE], base64[25], tag[S3_MD5_SIZE + NUMBER_SIZE];
+    struct s3_md5 md5;
+    char tag[sizeof md5.hex + NUMBER_SIZE];
     struct s3_answer a, told = {0}; /* the tag stands in the body */
     enum err e;
 
     builder_text(&u->list, "</CompleteMultipartUpload>");
     r.body = builder_bytes(&u->list);
     e = s3_call_well(u->s3, &r, &a);
-    if (e == ERR_OK && s3_xml_read(builder_bytes(&a.body), on_completed, &told) != ERR_OK)
+    if (e == ERR_OK && s3_xml_read(builder_bytes(&a.web.body), on_completed, &told) != ERR_OK)
         e = ERR_IO; /* a 200 whose body was cut says nothing */
-    snprintf(tag, sizeof tag, "%s-%u", s3_md5(builder_bytes(&u->digests), md5, base64), parts);
+    s3_md5(&md5, builder_bytes(&u->digests));
+    snprintf(tag, sizeof tag, "%s-%u", md5.hex, parts);
     /* Each part was confirmed; of the whole radosgw 16 says nothing, KMS something else, and s3rver the MD5 of all. */
     if (e == ERR_OK && strcasecmp(told.tag, tag) != 0)
         e = s3_confirm(u->s3, u->key, size, hash);

@@ -8,34 +8,6 @@
 
 #define REGION_USUAL "us-east-1"
 
-/* %2F is /, as in any URL. NULL where it is malformed or holds what no header could carry. */
-static char *decoded(struct bytes text)
-{
-    static const char digits[] = "0123456789abcdef";
-    char *out = mem_new(text.size + 1);
-    size_t size = 0;
-
-    for (size_t i = 0; i < text.size; i++) {
-        int c = text.at[i];
-
-        if (c == '%') {
-            const char *high =
-                i + 2 < text.size && text.at[i + 1] ? strchr(digits, text.at[i + 1] | 0x20) : NULL;
-            const char *low =
-                i + 2 < text.size && text.at[i + 2] ? strchr(digits, text.at[i + 2] | 0x20) : NULL;
-
-            c = high && low && *high && *low ? (int)((high - digits) * 16 + (low - digits)) : 0;
-            i += 2;
-        }
-        if (c <= 0x20 || c >= 0x7f) {
-            free(out);
-            return NULL;
-        }
-        out[size++] = (char)c;
-    }
-    return out;
-}
-
 /* What S3 calls a bucket: 3 to 63 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit. */
 static bool bucket_is_good(const char *name)
 {
@@ -75,48 +47,27 @@ static bool parse_endpoint(struct s3_place *p, const char *endpoint)
     return true;
 }
 
-static char **option_of(struct s3_place *p, struct bytes name, char **endpoint, char **style)
+static bool parse_options(struct s3_place *p, struct bytes text, char **endpoint, char **style, char why[256])
 {
-    const struct {
-        const char *name;
-        char **value;
-    } options[] = {{"endpoint", endpoint},          {"style", style},
-                   {"region", &p->region},          {"sse", &p->encryption},
-                   {"sse-key", &p->encryption_key}, {"credentials", &p->credentials_file},
-                   {"profile", &p->profile},        {"ca", &p->authority_file}};
+    const struct remote_option options[] = {{"endpoint", endpoint},
+                                            {"style", style},
+                                            {"region", &p->region},
+                                            {"sse", &p->encryption},
+                                            {"sse-key", &p->encryption_key},
+                                            {"credentials", &p->credentials_file},
+                                            {"profile", &p->profile},
+                                            {"ca", &p->authority_file},
+                                            {NULL, NULL}};
+    struct bytes wrong;
 
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if (bytes_is(name, options[i].name))
-            return options[i].value;
-    return NULL;
-}
-
-/* name=value, joined by &. */
-static bool parse_options(struct s3_place *p, struct bytes options, char **endpoint, char **style,
-                          char why[256])
-{
-    while (options.size > 0) {
-        long end = bytes_find(options, '&'), equals;
-        struct bytes one = end >= 0 ? bytes_head(options, (size_t)end) : options;
-        char **value = NULL;
-
-        options = end >= 0 ? bytes_from(options, (size_t)end + 1) : bytes_of(NULL, 0);
-        if ((equals = bytes_find(one, '=')) > 0)
-            value = option_of(p, bytes_head(one, (size_t)equals), endpoint, style);
-        if (value != NULL && *value != NULL)
-            value = NULL; /* twice */
-        if (value != NULL)
-            *value = decoded(bytes_from(one, (size_t)equals + 1));
-        if (value == NULL || *value == NULL || **value == '\0') {
-            snprintf(
-                why, 256,
-                "--storage s3://…?%.*s: of endpoint, region, style, sse, sse-key, credentials, profile and ca each "
-                "once, with a value",
-                (int)(one.size < 60 ? one.size : 60), (const char *)one.at);
-            return false;
-        }
-    }
-    return true;
+    if (remote_options_read(text, options, &wrong))
+        return true;
+    snprintf(
+        why, 256,
+        "--storage s3://…?%.*s: of endpoint, region, style, sse, sse-key, credentials, profile and ca each "
+        "once, with a value",
+        (int)(wrong.size < 60 ? wrong.size : 60), (const char *)wrong.at);
+    return false;
 }
 
 static bool has_region_form(const char *region)

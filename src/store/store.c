@@ -40,8 +40,14 @@ enum err store_open(struct store **out, const char *url, char why[256])
         e = store_file_open(out, url + 5, why);
     else if (strncmp(url, "s3://", 5) == 0)
         e = store_s3_open(out, url, why);
+    else if (strncmp(url, "hdfs://", 7) == 0 || strncmp(url, "webhdfs://", 10) == 0 ||
+             strncmp(url, "swebhdfs://", 11) == 0)
+        e = store_hdfs_open(out, url, why);
     else
-        snprintf(why, 256, "--storage %.100s: file:DIR or s3://BUCKET/PREFIX?endpoint=…&region=…", url);
+        snprintf(
+            why, 256,
+            "--storage %.100s: file:DIR, s3://BUCKET/PREFIX?endpoint=…&region=… or hdfs://HOST:PORT/PREFIX",
+            url);
     if (e != ERR_OK)
         return e;
 

@@ -16,9 +16,9 @@ struct loop;
 /* What one store keeps in memory at most, beyond what is held; the live edge of a hundred streams. */
 #define STORE_CACHE_BYTES_MAX ((size_t)128 << 20)
 
-/* Opens `url`: "file:DIR" (the folder is made where it is missing, half-written files of a crash are removed), or
- * "s3://BUCKET/PREFIX?endpoint=…&region=…" (docs/operations.md has all of it), which has to answer now. `why` says what to do
- * on failure. */
+/* Opens `url`: "file:DIR" (the folder is made where it is missing, half-written files of a crash are removed),
+ * "s3://BUCKET/PREFIX?endpoint=…&region=…" or "hdfs://HOST:PORT/PREFIX?user=…" (docs/operations.md has all of it), which have to
+ * answer now. `why` says what to do on failure. */
 must_check enum err store_open(struct store **out, const char *url, char why[256]);
 void store_close(struct store *s); /* accepts NULL */
 

@@ -87,5 +87,6 @@ bool store_name_is_good(const char *name);
 
 enum err store_file_open(struct store **out, const char *dir, char why[256]);
 enum err store_s3_open(struct store **out, const char *url, char why[256]);
+enum err store_hdfs_open(struct store **out, const char *url, char why[256]);
 
 #endif

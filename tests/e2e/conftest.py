@@ -12,6 +12,7 @@ import matinee  # noqa: E402
 def pytest_configure(config):
     config.addinivalue_line('markers', 'alone: looks at a clock or at the load of the machine: no other test runs beside it')
     config.addinivalue_line('markers', 'long: waits for long, or needs much that is installed: CI runs it, and make check-long; make check does not')
+    config.addinivalue_line('markers', "hadoop: needs Hadoop's own jars: make check-hadoop and CI run it")
 
 
 @pytest.fixture

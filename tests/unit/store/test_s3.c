@@ -219,7 +219,7 @@ static void what_is_not_xml_or_would_explode_is_refused(void **state)
 
 static void assert_verdict(long status, const char *code, enum s3_verdict verdict)
 {
-    struct s3_answer a = {.status = status};
+    struct s3_answer a = {.web.status = status};
 
     snprintf(a.code, sizeof a.code, "%s", code);
     assert_int_equal(s3_judge(&a), verdict);
@@ -245,7 +245,8 @@ static void answers_are_judged_by_the_rules(void **state)
     assert_verdict(404, "", S3_MISSING);
     assert_verdict(404, "NoSuchBucket", S3_NO_BUCKET);
     assert_verdict(301, "PermanentRedirect", S3_REFUSED);
-    assert_int_equal(s3_judge(&(struct s3_answer){.transport = CURLE_PARTIAL_FILE, .status = 200}), S3_AGAIN);
+    assert_int_equal(s3_judge(&(struct s3_answer){.web = {.transport = CURLE_PARTIAL_FILE, .status = 200}}),
+                     S3_AGAIN);
 }
 
 static void a_tag_that_is_an_md5_has_to_fit(void **state)
