@@ -101,6 +101,27 @@ export class Office {
         name.focus();
     }
 
+    /* Who has booked, the newest first; narrowed by what is typed. */
+    showReservations(item) {
+        const field = h('input', {type: 'search', id: 'customer', 'aria-label': 'Customer', placeholder: 'A name', maxlength: 200, oninput: () => list().catch((problem) => toast(problem.message, true))});
+        const rows = h('ul', {class: 'basket', 'aria-live': 'polite'});
+        const box = this.studio.dialog(h('h2', {}, 'Who has booked'), field, rows,
+            h('div', {class: 'dialog-actions'}, h('button', {class: 'button button-plain', type: 'button', onclick: () => box.close()}, 'Close')));
+        const list = async () => {
+            const asked = field.value.trim();
+            const page = await this.studio.admin('GET', `/inventories/${item.id}/reservations?limit=100${asked ? `&customer=${encodeURIComponent(asked)}` : ''}`);
+
+            if (asked !== field.value.trim())
+                return; /* a later question is on its way */
+            rows.replaceChildren(...page.items.map((r) => h('li', {}, h('span', {}, r.customer),
+                h('span', {}, `${r.units.map((u) => (u.quantity > 1 ? `${u.quantity} × ${u.key}` : u.key)).join(' ')} · ${r.state}`))));
+            if (!page.items.length)
+                rows.append(h('li', {}, asked ? 'Nobody of this name.' : 'Nobody yet.'));
+        };
+
+        list().catch((problem) => toast(problem.message, true));
+    }
+
     drawEmpty() {
         return h('div', {class: 'message'}, h('img', {src: '/assets/ghostlight.svg', alt: '', width: 148, height: 192}), h('h1', {}, 'Nothing for sale yet'),
             h('p', {}, 'Seats, places or nights: each box office gets a page where people choose, hold and confirm.'),
@@ -118,7 +139,8 @@ export class Office {
         bar.children[1].style.width = `${share(item.held)}%`;
         return h('div', {class: 'desk'},
             h('header', {class: 'desk-head'}, h('div', {class: 'desk-title'}, h('p', {class: 'meta'}, h('span', {class: left ? 'badge badge-soon' : 'badge'}, left ? 'On sale' : 'Sold out'), `Opened ${ago(item.createdAt)}`), h('h1', {}, item.name)),
-                h('div', {class: 'panel-actions'}, h('button', {class: 'button button-small', type: 'button', onclick: () => this.showChange(item)}, icon('pencil'), 'Change'),
+                h('div', {class: 'panel-actions'}, h('button', {class: 'button button-small', type: 'button', onclick: () => this.showReservations(item)}, 'Bookings'),
+                    h('button', {class: 'button button-small', type: 'button', onclick: () => this.showChange(item)}, icon('pencil'), 'Change'),
                     h('button', {class: 'button button-small', type: 'button', onclick: () => copyText(url, 'Link')}, icon('link'), 'Copy link'),
                     h('a', {class: 'button button-small', href: `/book/${item.id}`, target: '_blank'}, icon('arrow'), 'Open page'))),
             h('section', {class: 'card panel'}, h('h2', {}, 'Sales'), h('div', {class: 'numbers'}, tile('Sold', item.sold, `${share(item.sold)} %`), tile('Held', item.held, 'being decided'), tile('Left', left, `of ${number(item.capacity)}`)), bar,

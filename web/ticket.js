@@ -7,7 +7,6 @@ import {call} from '/assets/api.js';
 
 const LOOK_MS = 2500;
 const AGAIN_MS = 5000; /* a full house is not asked more often, nor is a place that was just given believed to be gone */
-const NOBODY = '0'.repeat(26); /* the session of a token that is for asking only */
 
 function memory(event) {
     return `ticket-${event}`;
@@ -58,11 +57,8 @@ const lost = new Map(); /* event: {type, detail, due}: what the server said of o
 
 /* A fresh token for this screen, or for a new one where there is no `token`. Null: there is none for us. */
 async function renew(event, token) {
-    const link = localStorage.getItem(memoryOfLink(event));
-    const path = link ? `/links/${link}/token` : `/reservations/${claims(localStorage.getItem(memory(event))).sub}/token`;
-
     try {
-        const fresh = await call('POST', path, {token});
+        const fresh = await call('POST', pathOf(event), {token});
 
         lost.delete(event);
         localStorage.setItem(memory(event), fresh.token);
@@ -90,19 +86,63 @@ async function showAtTheDoor(event, video, token = localStorage.getItem(memory(e
     const fresh = has(event) && await renew(event, token);
     const answer = fresh && await fetch(`/v/${video}/master.m3u8?token=${encodeURIComponent(fresh.token)}`, {method: 'HEAD'}).catch(() => ({status: 0}));
 
-    if (answer && answer.status !== 403)
+    if (answer && answer.status !== 403) {
+        watchHere(event);
         shown.set(video, {event, since: Date.now(), due: Date.now() + 1000 * fresh.renewSeconds});
-    else
+    } else {
         shown.delete(video);
+    }
 }
 
 /* Also while the page is hidden and only heard. */
 setInterval(() => shown.forEach((place, video) => {
+    if (alone.has(place.event))
+        lookForOthers(place.event);
     if (place.due > Date.now())
         return;
     place.due = Infinity; /* one at a time */
     showAtTheDoor(place.event, video);
 }), LOOK_MS);
+
+/* Whether another page of this browser, which is the same screen, watches too. Where that cannot be known (no locks without https), nobody
+ * says goodbye, and the place is free when nobody has asked for a fresh token for a while. */
+const alone = new Map();
+
+function lockOf(event) {
+    return `screen-${event}`;
+}
+
+async function lookForOthers(event) {
+    const all = await navigator.locks.query();
+
+    alone.set(event, all.held.filter((l) => l.name === lockOf(event)).length === 1);
+}
+
+function watchHere(event) {
+    if (!navigator.locks || alone.has(event))
+        return;
+    alone.set(event, false);
+    navigator.locks.request(lockOf(event), {mode: 'shared'}, () => new Promise(() => {})); /* as long as this page is there */
+}
+
+function pathOf(event) {
+    const link = localStorage.getItem(memoryOfLink(event));
+
+    return link ? `/links/${link}/token` : `/reservations/${claims(localStorage.getItem(memory(event))).sub}/token`;
+}
+
+/* The place is free at once for another screen. */
+addEventListener('pagehide', () => new Set([...shown.values()].map((place) => place.event)).forEach((event) => {
+    const token = localStorage.getItem(memory(event));
+
+    if (alone.get(event) && token)
+        fetch(`/api/v1${pathOf(event)}`, {method: 'DELETE', keepalive: true, headers: {Authorization: `Bearer ${token}`}}).catch(() => {});
+}));
+
+/* Who comes back to a page that the browser has kept asks for a place again. */
+addEventListener('pageshow', (shownAgain) => shownAgain.persisted && shown.forEach((place) => {
+    place.due = 0;
+}));
 
 /* A player that is refused shows by that that our place may be gone. */
 if (window.PerformanceObserver?.supportedEntryTypes.includes('resource'))

@@ -110,9 +110,10 @@ struct tickets;
 must_check enum err tickets_open(struct tickets **out, struct db *d, char why[256]);
 void tickets_close(struct tickets *t); /* accepts NULL */
 
-/* A token for the pass, from now on; ulid_secret() is a new session. Any thread; quick. */
+/* A token for the pass; ulid_secret() is a new session. `asked_ms`: when the call came whose token it is, before anybody looked whether
+ * the pass is good: a revocation that comes between that look and this reaches the token, too. Any thread; quick. */
 void tickets_issue(struct tickets *t, struct ulid pass, struct ulid event, struct ulid session,
-                   struct ticket *out, char text[TICKET_TEXT_SIZE]);
+                   int64_t asked_ms, struct ticket *out, char text[TICKET_TEXT_SIZE]);
 
 /* Whether the token lets its bearer in to the event. *out (may be NULL) is what it says, for every verdict but TICKET_FOREIGN. Any
  * thread; quick. */
@@ -123,7 +124,12 @@ enum ticket_verdict tickets_check(struct tickets *t, struct bytes text, struct u
  * quick. */
 bool tickets_may_stay(struct tickets *t, const struct ticket *ticket);
 
-/* Refuses all tokens of the pass or session that were issued until now, here at once and elsewhere within three seconds. Blocks. */
+/* A pass is revoked before what it stands for has ended, and who asks in between is told that it is good: what is issued so soon after
+ * is refused with the rest. */
+#define TICKETS_REVOKED_AHEAD_MS 3000
+
+/* Refuses all tokens of the pass or session that were issued until now, or will be in the next TICKETS_REVOKED_AHEAD_MS; here at once and
+ * elsewhere within three seconds. Blocks. */
 must_check enum err tickets_revoke(struct tickets *t, struct ulid id);
 
 /* The same of a reservation and of all links that were given away of it. Blocks. */
@@ -155,9 +161,14 @@ enum screen_answer {
 };
 
 /* Gives *session a place; zero: a new screen, whose session *session becomes. One that lost its place while there is room again
- * becomes a new one. A screen that has had a place never takes another's: else two would take turns for ever. Blocks. */
+ * becomes a new one. A screen that has had a place never takes another's: else two would take turns for ever. `asked_ms` as in
+ * tickets_issue(). Blocks. */
 must_check enum err tickets_screen(struct tickets *t, struct ulid pass, struct screen_rule rule,
-                                   struct ulid *session, enum screen_answer *out);
+                                   int64_t asked_ms, struct ulid *session, enum screen_answer *out);
+
+/* The screen of this token closes: its place is free at once, and its tokens are refused. Nothing happens where it has asked for a fresher
+ * one since, as a page does that is loaded again. Blocks. */
+must_check enum err tickets_leave(struct tickets *t, const struct ticket *ticket);
 
 /* --- links: passes that a buyer gives away -------------------------------------------------------------------- */
 

@@ -25,7 +25,7 @@ struct screen {
 struct taking {
     struct ulid pass, session; /* zero: a new screen */
     struct screen_rule rule;
-    int64_t now_ms;
+    int64_t asked_ms, now_ms; /* now: when nobody else's turn is any more */
     enum screen_answer answer;
     /* Those who have one, in the order in which they came: */
     struct screen screens[SCREENS_MAX];
@@ -118,7 +118,7 @@ static enum err write_new(struct taking *t, struct db *tx)
     t->session = ulid_secret();
     return db_run(tx, "INSERT INTO ticket_screens (pass_id, session_id, since, seen_at) VALUES (?,?,?,?)",
                   DB_VALUES(db_str(ulid_text(t->pass, pass)), db_str(ulid_text(t->session, session)),
-                            db_int(t->now_ms), db_int(t->now_ms)),
+                            db_int(t->asked_ms), db_int(t->asked_ms)),
                   NULL);
 }
 
@@ -126,10 +126,11 @@ static enum err write_seen(const struct taking *t, struct db *tx)
 {
     char pass[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
 
-    return db_run(tx, "UPDATE ticket_screens SET seen_at = ? WHERE pass_id = ? AND session_id = ?",
-                  DB_VALUES(db_int(t->now_ms), db_str(ulid_text(t->pass, pass)),
-                            db_str(ulid_text(t->session, session))),
-                  NULL);
+    return db_run(
+        tx, "UPDATE ticket_screens SET seen_at = ? WHERE pass_id = ? AND session_id = ? AND seen_at < ?",
+        DB_VALUES(db_int(t->asked_ms), db_str(ulid_text(t->pass, pass)),
+                  db_str(ulid_text(t->session, session)), db_int(t->asked_ms)),
+        NULL);
 }
 
 static enum err take(void *ctx, struct db *tx)
@@ -142,6 +143,7 @@ static enum err take(void *ctx, struct db *tx)
     if (e != ERR_OK)
         return e;
     t.answer = SCREEN_GIVEN;
+    t.now_ms = clock_wall_ms();
     if (has_place(&t))
         e = write_seen(&t, tx);
     else if (make_room(&t) && (e = write_ended(&t, tx)) == ERR_OK)
@@ -150,10 +152,10 @@ static enum err take(void *ctx, struct db *tx)
     return e;
 }
 
-enum err tickets_screen(struct tickets *t, struct ulid pass, struct screen_rule rule, struct ulid *session,
-                        enum screen_answer *out)
+enum err tickets_screen(struct tickets *t, struct ulid pass, struct screen_rule rule, int64_t asked_ms,
+                        struct ulid *session, enum screen_answer *out)
 {
-    struct taking wanted = {.pass = pass, .session = *session, .rule = rule, .now_ms = clock_wall_ms()};
+    struct taking wanted = {.pass = pass, .session = *session, .rule = rule, .asked_ms = asked_ms};
     enum err e = db_write(tickets_db(t), take, &wanted);
 
     if (e != ERR_OK)
@@ -165,4 +167,37 @@ enum err tickets_screen(struct tickets *t, struct ulid pass, struct screen_rule 
             revocation_note(t, wanted.ended[i], wanted.now_ms);
     }
     return ERR_OK;
+}
+
+/* --- leaving ------------------------------------------------------------------------------------------- */
+
+struct leaving {
+    const struct ticket *ticket;
+    int64_t count, at_ms;
+};
+
+static enum err leave(void *ctx, struct db *tx)
+{
+    struct leaving *l = ctx;
+    char pass[ULID_TEXT_SIZE], session[ULID_TEXT_SIZE];
+    enum err e = pass_lock(tx, l->ticket->pass, l->ticket->pass);
+
+    ulid_text(l->ticket->pass, pass);
+    ulid_text(l->ticket->session, session);
+    l->at_ms = clock_wall_ms();
+    if (e == ERR_OK)
+        e = db_run(tx, "DELETE FROM ticket_screens WHERE pass_id = ? AND session_id = ? AND seen_at < ?",
+                   DB_VALUES(db_str(pass), db_str(session), db_int((l->ticket->issued_s + 1) * 1000)),
+                   &l->count);
+    return e == ERR_OK && l->count > 0 ? revocation_write(tx, l->ticket->session, l->at_ms) : e;
+}
+
+enum err tickets_leave(struct tickets *t, const struct ticket *ticket)
+{
+    struct leaving l = {.ticket = ticket};
+    enum err e = db_write(tickets_db(t), leave, &l);
+
+    if (e == ERR_OK && l.count > 0)
+        revocation_note(t, ticket->session, l.at_ms);
+    return e;
 }

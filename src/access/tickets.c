@@ -137,7 +137,7 @@ static enum err write_revoked(void *ctx, struct db *tx)
 
 enum err tickets_revoke(struct tickets *t, struct ulid id)
 {
-    struct revoking r = {id, clock_wall_ms()};
+    struct revoking r = {id, clock_wall_ms() + TICKETS_REVOKED_AHEAD_MS};
     enum err e = db_write(t->db, write_revoked, &r);
 
     if (e == ERR_EXISTS) /* another server does the same at this moment */
@@ -255,9 +255,9 @@ enum err tickets_rotate(struct tickets *t)
 /* --- tokens -------------------------------------------------------------------------------------------- */
 
 void tickets_issue(struct tickets *t, struct ulid pass, struct ulid event, struct ulid session,
-                   struct ticket *out, char text[TICKET_TEXT_SIZE])
+                   int64_t asked_ms, struct ticket *out, char text[TICKET_TEXT_SIZE])
 {
-    int64_t now_s = clock_wall_ms() / 1000;
+    int64_t now_s = asked_ms / 1000;
 
     *out = (struct ticket){.pass = pass,
                            .event = event,

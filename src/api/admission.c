@@ -28,6 +28,6 @@ static void admit(struct call *c)
 }
 
 const struct route admission_routes[] = {
-    {HTTP_GET, "/api/v1/videos/{}/admission", ROUTE_OPEN | ROUTE_BLOCKS, check_id, admit},
+    {HTTP_GET, "/api/v1/videos/{}/admission", ROUTE_OPEN | ROUTE_BLOCKS | ROUTE_EDGE, check_id, admit},
     {.pattern = NULL},
 };

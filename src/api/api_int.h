@@ -32,6 +32,7 @@ enum route_flags {
     ROUTE_PRODUCER = 128,
     ROUTE_MODERATOR = 256,
     ROUTE_BOX_OFFICE = 512,
+    ROUTE_EDGE = 4096,   /* edges ask it for viewers who play: not counted where the edge shows its key */
     ROUTE_NEW = 1024,    /* it makes something: there is no event yet whose own it would be */
     ROUTE_BLOCKS = 2,    /* runs on a pool thread */
     ROUTE_STORE = 64,    /* runs on a thread that may wait for the store */
@@ -69,6 +70,7 @@ struct call {
     char *parameters[CALL_PARAMETERS_MAX]; /* of the path */
     char *origin;                          /* "http://host:port" as the client called us */
     bool is_admin, has_credentials;
+    int64_t came_ms;       /* wall clock */
     struct address client; /* who calls, for counting */
     struct ulid staff;     /* whose API token it is, and */
     enum role role;        /* ROLE_NONE: nobody's */
@@ -200,8 +202,10 @@ struct stay *door_stay_new(struct call *c);
 bool door_may_stay(const struct stay *s);
 void door_stay_free(struct stay *s); /* accepts NULL */
 
-/* Before a reservation is cancelled its tokens are refused. Blocks. */
-must_check enum err door_close(struct api *a, struct ulid reservation);
+/* Before a reservation of this version (BOOKING_ANY_VERSION: of any) is cancelled its tokens are refused. Blocks. */
+must_check enum err door_close(struct api *a, struct ulid reservation, int64_t version);
+/* The screen whose token the caller shows closes: it is one of the pass c->id. It replies. Blocks. */
+void door_leave(struct call *c);
 
 /* --- JSON bodies ------------------------------------------------------------------------------------- */
 

@@ -15,6 +15,15 @@ bool inventory_of_body(struct call *c, json_t *body, struct ulid *id);
 /* Replies to a look into the box office that failed: what is busy or away is so for a while. */
 void reply_unseen(struct call *c, enum err e, const char *what);
 
+/* As a value of a query (RFC 3986 §2.1); the caller's. */
+char *percent_encoded(const char *text);
+
+json_t *reservation_json(const struct reservation_view *r);
+
+/* reservation_list.c, for the table of routes. */
+bool check_reservations(struct call *c);
+void list_reservations(struct call *c);
+
 /* Replies with an inventory and its ETag. */
 void reply_inventory(struct call *c, int status, const struct inventory_view *v);
 

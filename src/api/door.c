@@ -166,7 +166,8 @@ static json_t *ticket_json(struct call *c, const struct pass *p, const struct ti
     ulid_text(p->id, pass);
     snprintf(shown, sizeof shown, "%s", token);
     if (rule.count > 0 && !ulid_is_zero(t->session))
-        tickets_issue(c->api->options.tickets, p->id, p->event, (struct ulid){{0}}, &unbound, shown);
+        tickets_issue(c->api->options.tickets, p->id, p->event, (struct ulid){{0}}, c->came_ms, &unbound,
+                      shown);
     return json_pack("{s:s,s:s,s:s,s:o,s:i}", "token", token, "expiresAt",
                      clock_text(t->expires_s * 1000, expires), "eventId", event, "watchUrl",
                      json_sprintf("%s/watch/%s#%s=%s", c->origin, event, p->is_link ? "link" : "ticket",
@@ -191,7 +192,7 @@ static json_t *issue(struct call *c, const struct pass *p, struct ulid session, 
     struct ticket t;
     char token[TICKET_TEXT_SIZE];
 
-    tickets_issue(c->api->options.tickets, p->id, p->event, session, &t, token);
+    tickets_issue(c->api->options.tickets, p->id, p->event, session, c->came_ms, &t, token);
     return ticket_json(c, p, &t, token, rule);
 }
 
@@ -236,7 +237,7 @@ json_t *door_screen(struct call *c, const struct pass *p)
     if (rule.count == 0)
         session = ulid_is_zero(session) ? ulid_secret() : session;
     else
-        e = tickets_screen(c->api->options.tickets, p->id, rule, &session, &answer);
+        e = tickets_screen(c->api->options.tickets, p->id, rule, c->came_ms, &session, &answer);
     if (e == ERR_OK && answer == SCREEN_GIVEN)
         return issue(c, p, session, rule);
     if (e == ERR_OK) {
@@ -248,13 +249,35 @@ json_t *door_screen(struct call *c, const struct pass *p)
     return NULL;
 }
 
-enum err door_close(struct api *a, struct ulid reservation)
+void door_leave(struct call *c)
+{
+    struct ticket t;
+    enum err e = ERR_OK;
+
+    if (c->token == NULL) {
+        call_problem(c, 401, "ticket-needed", "Send the token of the screen that closes.");
+    } else if (tickets_check(c->api->options.tickets, bytes_text(c->token), (struct ulid){{0}}, &t) ==
+                   TICKET_FOREIGN ||
+               !ulid_equal(t.pass, c->id)) {
+        call_problem(c, 403, "ticket-refused", "This token is of another ticket, or of no ticket at all.");
+    } else {
+        if (live_event_screens(c->api->options.live, t.event).count > 0)
+            e = tickets_leave(c->api->options.tickets, &t);
+        if (e == ERR_OK)
+            call_empty(c, 204);
+        else
+            call_error(c, e, "screen");
+    }
+}
+
+enum err door_close(struct api *a, struct ulid reservation, int64_t version)
 {
     struct reservation_view r = {.customer = NULL};
     struct ulid event;
     enum err e = booking_reservation(a->options.booking, reservation, &r);
 
     if (e == ERR_OK && r.state == RESERVATION_CONFIRMED &&
+        (version == BOOKING_ANY_VERSION || version == r.version) &&
         live_event_of_inventory(a->options.live, r.inventory, &event))
         e = tickets_revoke_all(a->options.tickets, reservation);
     reservation_view_free(&r);

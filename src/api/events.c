@@ -142,13 +142,13 @@ static bool read_start(struct call *c, int64_t *out)
     return false;
 }
 
-/* Nobody makes the tickets of another's show tickets of their own. */
+/* Nobody makes the tickets of another's show tickets of their own; what belongs to no event is the admin's to give. */
 static bool may_use(const struct call *c, struct ulid inventory)
 {
     struct ulid event;
 
-    return !live_event_of_inventory(c->api->options.live, inventory, &event) ||
-           call_is_staff(c, ROLE_PRODUCER, event);
+    return c->is_admin || (live_event_of_inventory(c->api->options.live, inventory, &event) &&
+                           call_is_staff(c, ROLE_PRODUCER, event));
 }
 
 /* The id of an inventory there is, null for none, or the body of one to make; that one is made here, as the last thing that can
@@ -171,7 +171,10 @@ static bool read_inventory(struct call *c, struct ulid *id, const struct ulid **
         if (e == ERR_OK && may_use(c, *id))
             return true;
         if (e == ERR_OK) {
-            call_problem(c, 403, "role-needed", "This inventory is of an event that is another producer's.");
+            call_problem(
+                c, 403, "role-needed",
+                "This inventory is of another producer's event, or of none: the admin may give it to yours. Or "
+                "make one with the event, as 'inventory': {…}.");
             return false;
         }
         if (e != ERR_MISSING) {

@@ -311,8 +311,7 @@ static bool check_units(struct call *c)
     return true;
 }
 
-/* As a value of a query (RFC 3986 §2.1). */
-static char *percent_encoded(const char *text)
+char *percent_encoded(const char *text)
 {
     struct builder b = {0};
     char *encoded;
@@ -462,8 +461,7 @@ static bool check_page(struct call *c)
 }
 
 const struct route inventory_routes[] = {
-    {HTTP_POST, "/api/v1/inventories", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_NEW | ROUTE_BLOCKS | ROUTE_JSON,
-     NULL, create},
+    {HTTP_POST, "/api/v1/inventories", ROUTE_ADMIN | ROUTE_BLOCKS | ROUTE_JSON, NULL, create},
     {HTTP_GET, "/api/v1/inventories", ROUTE_ADMIN | ROUTE_BOX_OFFICE | ROUTE_BLOCKS, check_page, list},
     {HTTP_GET, "/api/v1/inventories/{}", ROUTE_OPEN | ROUTE_BLOCKS, check_id, get},
     {HTTP_PATCH, "/api/v1/inventories/{}",

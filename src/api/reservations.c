@@ -19,7 +19,7 @@ struct sale {
 
 /* --- printing ---------------------------------------------------------------------------------------- */
 
-static json_t *reservation_json(const struct reservation_view *r)
+json_t *reservation_json(const struct reservation_view *r)
 {
     char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE], expires[CLOCK_TEXT_SIZE], created[CLOCK_TEXT_SIZE];
     json_t *units = json_array();
@@ -374,7 +374,7 @@ static void close_door(void *ctx)
 {
     struct sale *s = ctx;
 
-    s->e = door_close(s->call->api, s->call->id);
+    s->e = door_close(s->call->api, s->call->id, s->booking.if_match);
 }
 
 static void cancel_now(void *ctx)
@@ -448,6 +448,8 @@ static bool check_waiter(struct call *c)
 
 const struct route reservation_routes[] = {
     {HTTP_POST, OFFICE "/reservations", ROUTE_JSON | ROUTE_LATER | ROUTE_OPEN, check_inventory, reserve},
+    {HTTP_GET, OFFICE "/reservations", ROUTE_ADMIN | ROUTE_BOX_OFFICE | ROUTE_BLOCKS, check_reservations,
+     list_reservations},
     {HTTP_POST, OFFICE "/waitlist", ROUTE_JSON | ROUTE_LATER | ROUTE_OPEN, check_inventory, join},
     {HTTP_GET, BOOKED_AT, ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, get},
     {HTTP_POST, BOOKED_AT "/confirm", ROUTE_LATER | ROUTE_OPEN, check_reservation, confirm},

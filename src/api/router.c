@@ -2,6 +2,7 @@
 #include "api/api_int.h"
 
 #include "access/access.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -253,6 +254,7 @@ static void handle(void *ctx, struct http_exchange *x)
     c->api = a;
     c->x = x;
     c->loop = http_loop(x);
+    c->came_ms = clock_wall_ms();
     c->origin = mem_string(http_origin(x));
     client_of(a->options.proxies, x, &c->client);
     c->route = find(c, method, path, allowed);

@@ -183,9 +183,11 @@ static bool check_link(struct call *c)
 
 const struct route ticket_routes[] = {
     {HTTP_POST, BOOKED_AT "/token", ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, get_token},
+    {HTTP_DELETE, BOOKED_AT "/token", ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, door_leave},
     {HTTP_POST, BOOKED_AT "/links", ROUTE_BLOCKS | ROUTE_JSON | ROUTE_OPEN, check_reservation, make_link},
     {HTTP_GET, BOOKED_AT "/links", ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, list_links},
     {HTTP_DELETE, BOOKED_AT "/links/{}", ROUTE_BLOCKS | ROUTE_OPEN, check_reservation, take_back},
     {HTTP_POST, "/api/v1/links/{}/token", ROUTE_BLOCKS | ROUTE_OPEN, check_link, get_link_token},
+    {HTTP_DELETE, "/api/v1/links/{}/token", ROUTE_BLOCKS | ROUTE_OPEN, check_link, door_leave},
     {.pattern = NULL},
 };

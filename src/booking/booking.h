@@ -117,6 +117,7 @@ enum reservation_state {
     RESERVATION_CANCELLED
 };
 const char *reservation_state_name(enum reservation_state s);
+bool reservation_state_parse(const char *name, enum reservation_state *out);
 
 struct booked_unit {
     char *key;
@@ -144,6 +145,18 @@ struct waiter_view {
 };
 
 must_check enum err booking_reservation(struct booking *b, struct ulid id, struct reservation_view *out);
+struct reservation_filter {
+    bool any_state; /* else: */
+    enum reservation_state state;
+    const char *customer; /* a piece of the name, in whatever case (of ASCII); NULL: any */
+};
+
+/* Up to `limit` of an inventory's, newest first, older than `after` (zero: from the newest). Each of out[0..*count) is the caller's, also
+ * on failure. ERR_MISSING. */
+must_check enum err booking_reservations(struct booking *b, struct ulid inventory,
+                                         const struct reservation_filter *filter, struct ulid after,
+                                         size_t limit, struct reservation_view *out, size_t *count);
+
 must_check enum err booking_waiter(struct booking *b, struct ulid id, struct waiter_view *out);
 
 /* --- calls ------------------------------------------------------------------------------------------- */

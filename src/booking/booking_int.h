@@ -249,6 +249,8 @@ struct rows *rows_sql(struct db *d); /* to be given to free() */
 /* Text of quantities as it stands in the database: "KEY TAB QUANTITY NEWLINE" each. */
 char *quantities_text(const struct inventory *i, const struct quantities *q);
 bool quantities_parse(const struct inventory *i, const char *text, struct quantities *out);
+/* Quantities as a reservation shows them. */
+void show_units(struct reservation_view *v, const struct inventory *i, const struct quantities *q);
 
 /* --- ops and what they do (decide.c, line.c) --------------------------------------------------------- */
 

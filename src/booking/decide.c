@@ -19,7 +19,7 @@ void answer_set(struct booking_call *c, enum booking_answer a, const char *why)
     snprintf(c->why, sizeof c->why, "%s", why);
 }
 
-static void show_units(struct reservation_view *v, const struct inventory *i, const struct quantities *q)
+void show_units(struct reservation_view *v, const struct inventory *i, const struct quantities *q)
 {
     v->units = mem_new(q->count * sizeof *v->units);
     v->unit_count = q->count;

@@ -69,6 +69,16 @@ const char *reservation_state_name(enum reservation_state s)
     return reservation_states[s];
 }
 
+bool reservation_state_parse(const char *name, enum reservation_state *out)
+{
+    for (int i = RESERVATION_HELD; i <= RESERVATION_CANCELLED; i++)
+        if (strcmp(reservation_states[i], name) == 0) {
+            *out = (enum reservation_state)i;
+            return true;
+        }
+    return false;
+}
+
 const char *waiter_state_name(enum waiter_state s)
 {
     return waiter_states[s];

@@ -46,6 +46,9 @@ static const struct option known[] = {
     {"locking", "NAME", NULL, "inventory create, change: adaptive, combining, optimistic or pessimistic",
      NULL},
     {"hold", "SECONDS", NULL, "inventory create, change: how long a buyer has to confirm", NULL},
+    {"state", "STATE", NULL,
+     "inventory reservations: only those that are held, confirmed, expired or cancelled", NULL},
+    {"customer", "TEXT", NULL, "inventory reservations: only those with this in the customer's name", NULL},
     {"no-wait", NULL, NULL, "video transcode: do not wait until it is made", NULL},
 };
 
@@ -172,6 +175,13 @@ static const struct verb verbs[] = {
      .words = {WORD_INVENTORY},
      .run = admin_inventory_show,
      .does = "prints what is known of an inventory"},
+    {.noun = "inventory",
+     .name = "reservations",
+     .words = {WORD_INVENTORY},
+     .takes = "state customer",
+     .run = admin_inventory_reservations,
+     .does =
+         "prints a line for each reservation of an inventory, the newest first; an id is the key to what it stands for"},
     {.noun = "inventory",
      .name = "change",
      .words = {WORD_INVENTORY},

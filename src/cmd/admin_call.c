@@ -344,7 +344,7 @@ enum err admin_pages(struct admin *a, const char *path,
                      enum err (*page)(struct admin *a, const struct answer *answer, void *ctx), void *ctx)
 {
     static const struct request list = {.wants = "items"};
-    char *next = mem_printf("%s?limit=500", path);
+    char *next = mem_printf("%s%climit=500", path, strchr(path, '?') != NULL ? '&' : '?');
     enum err e = ERR_OK;
 
     while (e == ERR_OK && next != NULL) {

@@ -120,6 +120,7 @@ enum err admin_event_delete(struct admin *a);
 enum err admin_key_rotate(struct admin *a);
 enum err admin_inventory_create(struct admin *a);
 enum err admin_inventory_list(struct admin *a);
+enum err admin_inventory_reservations(struct admin *a);
 enum err admin_inventory_show(struct admin *a);
 enum err admin_inventory_change(struct admin *a);
 enum err admin_token_create(struct admin *a);

@@ -2,8 +2,10 @@
 #include "cmd/admin_int.h"
 
 #include "base/bytes.h"
+#include "base/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- printing ------------------------------------------------------------------------------------------ */
@@ -191,5 +193,76 @@ enum err admin_inventory_list(struct admin *a)
     if (e == ERR_OK && !a->wants_json)
         print_table(&t);
     table_free(&t);
+    return e;
+}
+
+/* --- who has booked ------------------------------------------------------------------------------------ */
+
+/* "A-1 A-2", or "3 × pool". */
+static void add_units(struct table *t, const json_t *reservation)
+{
+    struct builder b = {0};
+    const json_t *unit;
+
+    for (size_t i = 0; (unit = json_array_get(json_object_get(reservation, "units"), i)) != NULL; i++) {
+        const char *key = text_of(unit, "key");
+        long long quantity = json_integer_value(json_object_get(unit, "quantity"));
+
+        builder_text(&b, i > 0 ? " " : "");
+        if (quantity != 1)
+            builder_printf(&b, "%lld × ", quantity);
+        builder_text(&b, key != NULL ? key : "?");
+    }
+    table_printf(t, "%.*s", (int)builder_bytes(&b).size, (const char *)builder_bytes(&b).at);
+    builder_drop(&b);
+}
+
+static enum err add_reservations(struct admin *a, const struct answer *answer, void *ctx)
+{
+    static const char *const texts[] = {"id", "state", "createdAt", "customer"};
+    struct table *t = ctx;
+    const json_t *item;
+
+    if (a->wants_json) {
+        print_body(answer);
+        return ERR_OK;
+    }
+    for (size_t i = 0; (item = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
+        for (size_t n = 0; n < sizeof texts / sizeof *texts; n++)
+            table_add(t, text_of(item, texts[n]));
+        add_units(t, item);
+    }
+    return ERR_OK;
+}
+
+/* The path of the list with what it is narrowed by; the caller's. */
+static char *reservations_path(const struct admin *a)
+{
+    const char *state = config_text(a->options, "state"), *customer = config_text(a->options, "customer");
+    char *state_text = curl_easy_escape(a->curl, state != NULL ? state : "", 0);
+    char *customer_text = curl_easy_escape(a->curl, customer != NULL ? customer : "", 0);
+    char *path = mem_printf("/api/v1/inventories/%.40s/reservations?%s%s%s%s", a->words[0],
+                            state != NULL ? "&state=" : "", state_text, customer != NULL ? "&customer=" : "",
+                            customer_text);
+
+    curl_free(state_text);
+    curl_free(customer_text);
+    return path;
+}
+
+enum err admin_inventory_reservations(struct admin *a)
+{
+    static const char *const heads[] = {"ID", "STATE", "BOOKED", "CUSTOMER", "UNITS"};
+    struct table t = {.columns = sizeof heads / sizeof *heads};
+    char *path = reservations_path(a);
+    enum err e;
+
+    for (size_t i = 0; i < t.columns; i++)
+        table_add(&t, heads[i]);
+    e = admin_pages(a, path, add_reservations, &t);
+    if (e == ERR_OK && !a->wants_json)
+        print_table(&t);
+    table_free(&t);
+    free(path);
     return e;
 }

@@ -3,6 +3,7 @@
 #include "cmd/bench_int.h"
 
 #include "access/access.h"
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/mem.h"
 
@@ -142,7 +143,7 @@ static bool fill(struct hall *h)
 
     h->event = ulid_new();
     for (size_t i = 0; i < TOKENS; i++)
-        tickets_issue(h->tickets, ulid_secret(), h->event, ulid_secret(), &t, h->tokens[i]);
+        tickets_issue(h->tickets, ulid_secret(), h->event, ulid_secret(), clock_wall_ms(), &t, h->tokens[i]);
     for (size_t i = 0; i < REVOKED; i++)
         if (tickets_revoke(h->tickets, ulid_secret()) != ERR_OK)
             return false;

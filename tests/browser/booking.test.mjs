@@ -235,6 +235,14 @@ test('the studio opens a box office and shows its sales', LIMIT, async () => {
     }
     await page.locator('.tile-number', {hasText: 'Sold'}).getByText('120').waitFor();
     await picture(page, 'studio-office');
+    const {customer} = await reserve(items[0], {quantity: 1, customer: 'Ada Lovelace'});
+
+    await page.getByRole('button', {name: 'Bookings'}).click();
+    await page.locator('dialog li').nth(30).waitFor();
+    await page.getByLabel('Customer').fill(customer.slice(1, 6).toUpperCase());
+    await page.locator('dialog li:only-child', {hasText: customer}).getByText('held').waitFor();
+    await picture(page, 'studio-bookings');
+    await page.getByRole('button', {name: 'Close'}).click();
     await page.getByRole('button', {name: 'Change'}).click();
     await page.getByLabel('Locking').selectOption('combining');
     await page.getByRole('button', {name: 'Save'}).click();

@@ -85,7 +85,12 @@ test('where further screens are refused the page says so', LIMIT, async () => {
     await train.getByText('This ticket is in use').waitFor();
     await picture(train, 'ticket-in-use');
     await sofa.reload();
-    await plays(sofa, 2);
+    await plays(sofa, 6); /* long enough to see that no other page of this browser watches */
+    await sofa.goto('about:blank');
+    const began = Date.now();
+
+    await plays(train, 2);
+    assert.ok(Date.now() - began < 30000, 'a page that says goodbye leaves its place at once');
 });
 
 test('who books for two gives the other ticket away in the page', LIMIT, async () => {

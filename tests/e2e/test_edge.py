@@ -1,5 +1,6 @@
 """An edge in front of a live show: one copy for all viewers, nothing without a ticket, and a checker that finds each broken rule."""
 import concurrent.futures
+import http.client
 import json
 import os
 import re
@@ -187,6 +188,52 @@ def test_who_only_says_that_he_is_an_edge_is_told_private(house, front, kind):
         for base in (house.http, front(kind).http):
             _, headers, _ = house.request('GET', f'{base}/v/{house.ticketed}/master.m3u8', headers={**bearer(token), 'Matinee-Edge': claim})
             assert headers['Cache-Control'].startswith('private'), (claim, base)
+
+
+@pytest.mark.parametrize('kind', EDGES)
+def test_nobody_puts_an_answer_under_another_question_s_key(house, front, kind):
+    """A name that an edge and the origin read differently: what the one keeps by is what the other answers to."""
+    base = front(kind).http
+    data, playlist = f'/api/v1/videos/{house.live}/data', f'/v/{house.live}/source/playlist.m3u8'
+    for i, spelling in enumerate(('OFFSET={0}&%6Fffset=20', '%6Fffset=20&offset={0}', 'offset={0}&offset=20', 'offset=20&offset={0}',
+                                  'offset={0}&Offset=20', 'x=%26offset=20&offset={0}')):
+        said = spelling.format(2 * i)
+        house.request('GET', f'{base}{data}?{said}')
+        status, headers, _ = house.request('GET', f'{base}{data}?offset={2 * i}')
+        assert status == 200 and headers['Matinee-Start'] == told(house, f'{data}?offset={2 * i}')['Matinee-Start'], said
+    last = max(map(int, re.findall(r'^(\d+)\.m4s', house.get(playlist).decode(), re.M)))
+    wanted = last + 2
+    house.request('GET', f'{base}{playlist}?_HLS_MSN={wanted}&_hls_part=0')
+    status, _, body = house.request('GET', f'{base}{playlist}?_HLS_msn={wanted}&_HLS_part=0', timeout=40)
+    assert status == 200 and f'{wanted:06d}.0.m4s' in re.findall(r'PART:.*URI="([^"]+)"', body.decode())
+
+
+@pytest.mark.parametrize('kind', EDGES)
+def test_who_calls_through_a_shield_and_an_edge_is_counted_by_his_own_address(front, kind, make_server):
+    origin = make_server('--limits', 'requests=36', '--limit-loopback', '--trusted-proxy', '127.0.0.1', '--edge-key', edge.KEY)
+    outer = front(kind, origin=front(kind, origin=origin.http).http).http.split('//')[1]
+
+    def call(source, **headers):
+        connection = http.client.HTTPConnection(outer, timeout=20, source_address=(source, 0))
+        try:
+            connection.request('GET', '/api/v1/time', headers={'Connection': 'close', **headers})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    assert [call('127.0.0.2', **{'X-Forwarded-For': f'203.0.113.{i}'}) for i in range(7)] == [200] * 6 + [429]
+    assert call('127.0.0.3') == 200
+
+
+def test_what_nginx_logs_has_no_token(house, tmp_path):
+    gone = edge.Nginx(tmp_path / 'gone', f'http://127.0.0.1:{edge.free_port()}')
+    try:
+        token = buy(house, house.inventory, 'logged')['ticket']['token']
+        assert house.request('GET', f'{gone.http}/v/{house.ticketed}/master.m3u8?token={token}')[0] in (502, 504)
+    finally:
+        gone.close()
+    for file in gone.folder.rglob('*'):
+        assert not file.is_file() or token.encode() not in file.read_bytes(), file
 
 
 def test_varnish_forgets_by_surrogate_key(house, front):

@@ -87,3 +87,12 @@ def test_limits_that_make_no_sense_are_said_at_the_start(make_server, words):
     with pytest.raises(AssertionError):
         server.start()
     assert words[0] in server.said()
+
+
+def test_an_edge_that_shows_its_key_asks_for_its_viewers_as_often_as_they_play(make_server):
+    server = make_server('--limits', 'requests=36', '--limit-loopback', '--edge-key', 'k' * 20)
+    path = f"/api/v1/videos/{'0' * 26}/admission"
+    assert {ask(server, path, more={'Matinee-Edge': 'k' * 20})[0] for _ in range(30)} == {404}
+    assert ask(server, TIME, more={'Matinee-Edge': 'k' * 20})[0] == 200  # nothing was counted; but nothing else is free
+    assert [refused(ask(server, path, more={'Matinee-Edge': 'guess'})) for _ in range(6)][-1] == 'too-many'
+    assert refused(ask(server, TIME, more={'Matinee-Edge': 'k' * 20})) == 'too-many'

@@ -1,5 +1,6 @@
 """The whole server over MariaDB: the stage works as over SQLite, and a database that goes away is waited out."""
 import concurrent.futures
+import json
 import subprocess
 
 import matinee
@@ -152,3 +153,22 @@ def test_a_database_that_may_lose_commits_is_warned_of(make_server, fresh):
         assert 'innodb_flush_log_at_trx_commit = 2' in server.said()
     finally:
         fresh.run('SET GLOBAL innodb_flush_log_at_trx_commit = 1')
+
+
+def test_the_list_of_who_has_booked_is_narrowed_and_paged_over_it(make_server, fresh):
+    server = make_server('--database', fresh.url)
+    inventory = server.make_event(access='ticket', inventory={'name': 'x', 'pool': 9})['inventory']
+    path = f'/api/v1/inventories/{inventory}/reservations'
+    for name in ('Ada', 'Käthe', '50% _ off'):
+        assert server.request('POST', path, {'customer': name, 'quantity': 1}, headers={'Idempotency-Key': name.encode().hex()})[0] == 201
+
+    def listed(query):
+        status, headers, body = server.request('GET', path + query, admin=True)
+        assert status == 200, body
+        return sorted(r['customer'] for r in json.loads(body)['items']), headers['Link']
+
+    assert listed('') == (['50% _ off', 'Ada', 'Käthe'], None)
+    assert listed('?customer=aDA')[0] == ['Ada'] and listed('?customer=k%C3%A4')[0] == ['Käthe'] and listed('?customer=%25a')[0] == []
+    assert listed('?state=held')[0] == ['50% _ off', 'Ada', 'Käthe'] and listed('?state=confirmed')[0] == []
+    first, link = listed('?limit=2')
+    assert sorted(first + listed('?' + link.split('?')[1].split('>')[0])[0]) == ['50% _ off', 'Ada', 'Käthe']

@@ -115,6 +115,10 @@ def test_what_a_producers_token_makes_is_its_own_and_others_tickets_stay_theirs(
     assert call(server, 'PATCH', path, bob, {'title': 'Bob’s'})[0] == 403
     status, said = call(server, 'PATCH', path, ann, {'inventory': other['inventory']})
     assert status == 403 and "another producer's" in said['detail']
+    nobodys = json.loads(server.request('POST', '/api/v1/inventories', {'name': 'x', 'pool': 5}, admin=True)[2])['id']
+    for method, at, more in (('PATCH', path, {}), ('POST', '/api/v1/events', {'title': 'x'})):
+        assert call(server, method, at, ann, {**more, 'inventory': nobodys})[0] == 403
+    assert call(server, 'PATCH', f'/api/v1/inventories/{nobodys}', ann, {'holdSeconds': 60})[0] == 403
     status, made = call(server, 'PATCH', path, ann, {'inventory': {'name': 'x', 'pool': 5}})
     assert status == 200
     assert call(server, 'PATCH', f"/api/v1/inventories/{made['inventory']}", ann, {'holdSeconds': 60})[0] == 200
@@ -149,6 +153,60 @@ def test_a_token_is_shown_once_kept_as_a_hash_and_says_when_it_was_used(house):
     server.start()
     again = json.loads(server.request('GET', '/api/v1/tokens?limit=500', admin=True)[2])['items']
     assert listed['lastUsedAt'] == next(t['lastUsedAt'] for t in again if t['id'] == made['id'])
+
+
+def test_a_box_office_sees_who_has_booked_with_it_and_nobody_elses(house):
+    server, clip = house
+    own, other = show(server, clip, 'own'), show(server, clip, 'other')
+    desk = make_token(server, 'desk', 'box-office', events=[own['id']])['token']
+    path = f"/api/v1/inventories/{own['inventory']}/reservations"
+    made = []
+    for i, name in enumerate(('Ada Lovelace', 'Grace Hopper', 'ada', '50% _ off', 'Käthe & Söhne')):
+        status, _, body = server.request('POST', path, {'customer': name, 'quantity': 1}, headers={'Idempotency-Key': str(i)})
+        assert status == 201
+        made.append(json.loads(body))
+    for i, act in ((0, 'POST'), (1, 'DELETE')):
+        assert server.request(act, f"/api/v1/reservations/{made[i]['id']}" + ('/confirm' if act == 'POST' else ''))[0] in (200, 204)
+
+    def listed(query='', expect=200):
+        status, said = call(server, 'GET', path + query, desk)
+        assert status == expect, said
+        return [r['customer'] for r in said['items']] if status == 200 else said['title']
+
+    everybody = [r['customer'] for r in sorted(made, key=lambda r: r['id'], reverse=True)]  # in one millisecond, in any order
+    assert listed() == everybody
+    whole = next(r for r in call(server, 'GET', path, desk)[1]['items'] if r['id'] == made[0]['id'])
+    assert whole == {k: v for k, v in call(server, 'GET', f"/api/v1/reservations/{made[0]['id']}")[1].items() if k != 'ticket'}
+    assert listed('?state=confirmed') == ['Ada Lovelace'] and listed('?state=cancelled') == ['Grace Hopper'] and listed('?state=expired') == []
+    assert sorted(listed('?customer=ADA')) == ['Ada Lovelace', 'ada'] and listed('?customer=%25%20_') == ['50% _ off'] and listed('?customer=%25a') == []
+    assert listed('?state=held&customer=ada') == ['ada']
+    for wrong in ('state=king', 'state=', 'customer=', 'limit=0', 'after=x', 'customer=' + 'x' * 900):
+        assert listed('?' + wrong, 400) == 'bad-parameter'
+    seen, after = [], path + '?limit=2'
+    while after:
+        status, headers, body = server.request('GET', after, headers={'Authorization': f'Bearer {desk}'})
+        assert status == 200 and headers['Cache-Control'] == 'no-store'
+        seen += [r['customer'] for r in json.loads(body)['items']]
+        after = headers['Link'] and headers['Link'].split('>')[0].lstrip('<')
+    assert seen == everybody
+    assert call(server, 'GET', f"/api/v1/inventories/{other['inventory']}/reservations", desk)[0] == 403
+    assert call(server, 'GET', f"/api/v1/inventories/{'0' * 26}/reservations", server.token)[0] == 404
+
+
+def test_a_list_that_is_narrowed_stays_so_on_its_next_page(house):
+    server, clip = house
+    own = show(server, clip, 'own')
+    path = f"/api/v1/inventories/{own['inventory']}/reservations"
+    for i, name in enumerate(('A & B 1', 'C', 'A & B 2', 'A & B 3')):
+        assert server.request('POST', path, {'customer': name, 'quantity': 1}, headers={'Idempotency-Key': str(i)})[0] == 201
+    _, first, body = server.request('GET', path + '?limit=2&state=held&customer=a%20%26%20b', admin=True)
+    _, second, rest = server.request('GET', first['Link'].split('>')[0].lstrip('<'), admin=True)
+    pages = [[r['customer'] for r in json.loads(page)['items']] for page in (body, rest)]
+    assert [len(page) for page in pages] == [2, 1] and second['Link'] is None
+    assert sorted(sum(pages, [])) == ['A & B 1', 'A & B 2', 'A & B 3']
+    done = subprocess.run([matinee.MATINEE, 'inventory', 'reservations', own['inventory'], '--customer', 'a & b', '--state', 'held', '--server', server.http,
+                           '--token-file', server.data / 'admin.token'], capture_output=True, text=True)
+    assert done.returncode == 0 and re.findall(r'A & B \d', done.stdout) == sum(pages, []), done
 
 
 @pytest.mark.parametrize('wrong', [{}, {'name': 'x'}, {'name': 'x', 'role': 'king'}, {'name': '', 'role': 'admin'},

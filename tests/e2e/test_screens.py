@@ -273,3 +273,57 @@ def test_one_persons_ticket_gives_no_links_and_names_are_wanted(house, tmp_path)
     assert problem(call(house, 'POST', at, {'name': 'Bo'}, expect=409)) == 'no-more-links'
     assert 'name' in call(house, 'POST', at, {}, expect=422)['detail']
     call(house, 'POST', f"/api/v1/links/{'0' * 26}/token", expect=404)
+
+
+def leave(house, path, held=None):
+    return house.request('DELETE', path, headers=bearer(held) if held else None)[0]
+
+
+def test_a_screen_that_says_goodbye_frees_its_place_at_once_and_watches_no_more(house, tmp_path):
+    event, video = show(house, tmp_path, screens=1, newScreen='refuse')
+    bought, other = buy(house, event['inventory'], 'k', 2), buy(house, event['inventory'], 'other')
+    link = call(house, 'POST', f"/api/v1/reservations/{bought['id']}/links", {'name': 'Bo'}, expect=201)['id']
+    given = f'/api/v1/links/{link}/token'
+    for path, ask in ((f"/api/v1/reservations/{bought['id']}/token", lambda expect: token(house, bought, expect=expect)),
+                      (given, lambda expect: call(house, 'POST', given, expect=expect))):
+        first = ask(200)['token']
+        assert problem(ask(409)) == 'screens-full'
+        assert leave(house, path) == 401 and leave(house, path, 'x.y.z') == 403
+        assert leave(house, path, token(house, other)['token']) == 403
+        leave(house, f"/api/v1/reservations/{other['id']}/token", other['ticket']['token'])
+        assert opens(house, video, first) == 'open'
+        assert leave(house, path, first) == 204
+        assert opens(house, video, first) == 'taken-over'
+        second = ask(200)['token']
+        assert leave(house, path, first) == 204  # once more: it is nobody's place
+        assert opens(house, video, second) == 'open'
+        fresh = call(house, 'POST', path, headers=bearer(second))['token']
+        assert said(fresh)['sid'] == said(second)['sid']
+        assert leave(house, path, fresh) == 204
+        other = buy(house, event['inventory'], f'other-{path}')
+
+
+def test_where_screens_are_not_counted_a_goodbye_is_nothing(house, tmp_path):
+    event, video = show(house, tmp_path)
+    bought = buy(house, event['inventory'], 'k')
+    assert leave(house, f"/api/v1/reservations/{bought['id']}/token", bought['ticket']['token']) == 204
+    assert opens(house, video, bought['ticket']['token']) == 'open'
+
+
+def test_two_who_take_over_at_once_leave_one_screen(house, tmp_path):
+    """And those that lost are refused, though they were given their token at the same moment."""
+    event, video = show(house, tmp_path, screens=1)
+    bought = buy(house, event['inventory'], 'k')
+    given = []
+
+    def ask():
+        for _ in range(10):
+            given.append(token(house, bought)['token'])
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(given) == 60
+    assert [opens(house, video, key) for key in given].count('open') == 1

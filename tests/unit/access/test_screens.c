@@ -44,7 +44,7 @@ static enum screen_answer ask(struct stage *s, struct screen_rule rule, struct u
 {
     enum screen_answer a = SCREEN_FULL;
 
-    assert_int_equal(tickets_screen(s->tickets, s->pass, rule, session, &a), ERR_OK);
+    assert_int_equal(tickets_screen(s->tickets, s->pass, rule, clock_wall_ms(), session, &a), ERR_OK);
     return a;
 }
 
@@ -127,6 +127,52 @@ static void a_screen_whose_page_has_gone_leaves_its_place(void **state)
     stage_close(&s);
 }
 
+static void leave(struct stage *s, struct ulid session, int64_t issued_ms)
+{
+    const struct ticket t = {
+        .pass = s->pass, .event = s->event, .session = session, .issued_s = issued_ms / 1000};
+
+    assert_int_equal(tickets_leave(s->tickets, &t), ERR_OK);
+}
+
+static void a_screen_that_says_goodbye_leaves_its_place_at_once_and_watches_no_more(void **state)
+{
+    const struct screen_rule one = {.count = 1, .refuse = true};
+    struct ulid a, b, new = {{0}};
+    struct stage s;
+
+    stage_open(&s);
+    a = screen(&s, one);
+    pass_time(&s, 1000);
+    assert_int_equal(ask(&s, one, &new), SCREEN_FULL);
+    leave(&s, ulid_secret(), s.now_ms); /* another's goodbye */
+    assert_int_equal(ask(&s, one, &new), SCREEN_FULL);
+    leave(&s, a, s.now_ms);
+    assert_false(may_stay(&s, a, s.now_ms));
+    b = screen(&s, one);
+    assert_true(may_stay(&s, b, s.now_ms));
+    leave(&s, a, s.now_ms); /* once more */
+    assert_true(may_stay(&s, b, s.now_ms));
+    stage_close(&s);
+}
+
+/* A page that is loaded again says goodbye and comes back, and the network may carry the one past the other. */
+static void a_goodbye_that_comes_late_ends_nothing(void **state)
+{
+    const struct screen_rule one = {.count = 1, .refuse = true};
+    struct ulid a;
+    struct stage s;
+
+    stage_open(&s);
+    a = screen(&s, one);
+    pass_time(&s, 5000);
+    assert_int_equal(ask(&s, one, &a), SCREEN_GIVEN);
+    leave(&s, a, s.now_ms - 5000);
+    assert_true(may_stay(&s, a, s.now_ms));
+    assert_int_equal(ask(&s, one, &a), SCREEN_GIVEN);
+    stage_close(&s);
+}
+
 static void links_end_with_their_reservation_and_alone(void **state)
 {
     struct ticket_link a, b, found, all[LINKS_MAX];
@@ -161,6 +207,8 @@ int main(void)
         cmocka_unit_test(one_more_screen_takes_the_place_of_the_first),
         cmocka_unit_test(where_the_rule_is_to_refuse_nobody_is_sent_away),
         cmocka_unit_test(a_screen_whose_page_has_gone_leaves_its_place),
+        cmocka_unit_test(a_screen_that_says_goodbye_leaves_its_place_at_once_and_watches_no_more),
+        cmocka_unit_test(a_goodbye_that_comes_late_ends_nothing),
         cmocka_unit_test(links_end_with_their_reservation_and_alone),
     };
 

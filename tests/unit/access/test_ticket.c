@@ -52,7 +52,7 @@ static void issue(struct stage *s, char text[TICKET_TEXT_SIZE])
 {
     struct ticket t;
 
-    tickets_issue(s->tickets, s->reservation, s->event, ulid_secret(), &t, text);
+    tickets_issue(s->tickets, s->reservation, s->event, ulid_secret(), clock_wall_ms(), &t, text);
 }
 
 static enum ticket_verdict check(struct stage *s, const char *text)
@@ -67,14 +67,14 @@ static void what_is_signed_is_read_back(void **state)
     char text[TICKET_TEXT_SIZE], again[TICKET_TEXT_SIZE];
 
     stage_open(&s);
-    tickets_issue(s.tickets, s.reservation, s.event, ulid_secret(), &said, text);
+    tickets_issue(s.tickets, s.reservation, s.event, ulid_secret(), clock_wall_ms(), &said, text);
     assert_int_equal(tickets_check(s.tickets, bytes_text(text), s.event, &is), TICKET_GOOD);
     assert_memory_equal(&is, &said, sizeof is);
     assert_true(ulid_equal(is.pass, s.reservation));
     assert_false(ulid_is_zero(is.session));
     assert_int_equal(is.issued_s, NOW_MS / 1000);
     assert_int_equal(is.expires_s - is.issued_s, TICKET_SECONDS);
-    tickets_issue(s.tickets, s.reservation, s.event, is.session, &said, again);
+    tickets_issue(s.tickets, s.reservation, s.event, is.session, clock_wall_ms(), &said, again);
     assert_true(ulid_equal(said.session, is.session)); /* the same screen */
     stage_close(&s);
 }
@@ -187,10 +187,30 @@ static void what_is_revoked_stays_so_over_a_restart_and_a_fresh_token_is_good(vo
     assert_int_equal(check(&s, text), TICKET_REVOKED);
     tickets_reopen(&s);
     assert_int_equal(check(&s, text), TICKET_REVOKED);
-    clock_test_set(3000000, NOW_MS + 2000);
+    clock_test_set(3000000, NOW_MS + TICKETS_REVOKED_AHEAD_MS + 1000);
     issue(&s, fresh);
     assert_int_equal(check(&s, fresh), TICKET_GOOD);
     assert_int_equal(check(&s, text), TICKET_REVOKED);
+    stage_close(&s);
+}
+
+/* Who asked while a ticket was being given back was told that it is good, and gets a token after its end. */
+static void a_token_that_was_asked_for_before_the_end_ends_with_the_others(void **state)
+{
+    struct stage s;
+    struct ticket t;
+    char text[TICKET_TEXT_SIZE];
+
+    stage_open(&s);
+    clock_test_set(1000000, NOW_MS + 900);
+    assert_int_equal(tickets_revoke(s.tickets, s.reservation), ERR_OK);
+    clock_test_set(9000000, NOW_MS + 8000);
+    for (int64_t asked_ms = NOW_MS + 800; asked_ms < NOW_MS + TICKETS_REVOKED_AHEAD_MS; asked_ms += 700) {
+        tickets_issue(s.tickets, s.reservation, s.event, ulid_secret(), asked_ms, &t, text);
+        assert_int_equal(check(&s, text), TICKET_REVOKED);
+    }
+    tickets_issue(s.tickets, s.reservation, s.event, ulid_secret(), NOW_MS + 5000, &t, text);
+    assert_int_equal(check(&s, text), TICKET_GOOD);
     stage_close(&s);
 }
 
@@ -318,6 +338,7 @@ int main(void)
         cmocka_unit_test(another_algorithm_is_refused),
         cmocka_unit_test(a_token_ends_is_for_one_event_and_is_not_from_tomorrow),
         cmocka_unit_test(what_is_revoked_stays_so_over_a_restart_and_a_fresh_token_is_good),
+        cmocka_unit_test(a_token_that_was_asked_for_before_the_end_ends_with_the_others),
         cmocka_unit_test(keys_change_without_a_break),
         cmocka_unit_test(old_keys_and_revocations_are_not_kept_for_ever),
         cmocka_unit_test(many_check_while_keys_change_and_others_are_revoked),
