@@ -271,7 +271,9 @@ static enum err open_store(struct house *h, const struct live_options *live)
         live->spool_bytes_max / 2 < STORE_HELD_BYTES_MAX ? live->spool_bytes_max / 2 : STORE_HELD_BYTES_MAX;
     enum err e = store_open_away(&h->store, storage, h->why);
 
-    if (e == ERR_OK && h->why[0] != '\0') /* shows begin and are watched without it; the journal and the spool keep what it misses */
+    if (e == ERR_OK &&
+        h->why[0] !=
+            '\0') /* shows begin and are watched without it; the journal and the spool keep what it misses */
         log_warn("serve", "%s; it is waited for", h->why);
     if (e == ERR_OK)
         e = store_use_disk(h->store, copies, (size_t)h->cache_mb << 20, held, h->why);

@@ -58,7 +58,7 @@ struct breaker {
 
 void breaker_init(struct breaker *b, const char *what);
 void breaker_drop(struct breaker *b);
-void breaker_trip(struct breaker *b); /* as if it had failed so often that it is left alone */
+void breaker_trip(struct breaker *b);   /* as if it had failed so often that it is left alone */
 bool breaker_admits(struct breaker *b); /* true: breaker_tell() has to follow */
 void breaker_tell(struct breaker *b, enum err e);
 int64_t
