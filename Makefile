@@ -12,6 +12,10 @@ build: setup-build
 run: build
 	@exec python3 tools/run $(RUN_ARGS)
 
+# Two servers, three workers, MariaDB, Redis, NATS and an S3 server, on this machine.
+cluster: build setup-check
+	@exec python3 tools/cluster
+
 check: setup-check
 	@python3 tools/ci.py check
 
@@ -72,5 +76,5 @@ clean:
 clean-data:
 	rm -rf data
 
-.PHONY: build run check check-long check-hadoop lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players soak-store bench format setup-build setup-check setup-long setup-hadoop setup-lint \
+.PHONY: build run cluster check check-long check-hadoop lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players soak-store bench format setup-build setup-check setup-long setup-hadoop setup-lint \
 	clean clean-data

@@ -8,6 +8,7 @@
 #include "http/http.h"
 #include "ladder/ladder.h"
 #include "live/live.h"
+#include "relay/relay.h"
 #include "store/store.h"
 #include "webrtc/webrtc.h"
 
@@ -25,6 +26,7 @@ struct api_options {
     struct tickets *tickets;
     struct staff *staff;
     struct comments *comments;
+    struct relay *relay;
     /* A minute; 0: no limit. Comments of one author and of one address; calls of one address and with one token; wrong tokens of one
      * address. */
     struct api_limits {

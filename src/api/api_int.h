@@ -32,13 +32,14 @@ enum route_flags {
     ROUTE_PRODUCER = 128,
     ROUTE_MODERATOR = 256,
     ROUTE_BOX_OFFICE = 512,
-    ROUTE_NEW = 1024,   /* it makes something: there is no event yet whose own it would be */
-    ROUTE_BLOCKS = 2,   /* runs on a pool thread */
-    ROUTE_STORE = 64,   /* runs on a thread that may wait for the store */
-    ROUTE_JSON = 4,     /* wants a JSON object as its body */
-    ROUTE_OPEN = 8,     /* other origins' pages may read it */
-    ROUTE_LATER = 32,   /* `run` hands the call on; whoever has its reply calls call_send_later() */
-    ROUTE_STREAMS = 16, /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
+    ROUTE_NEW = 1024,    /* it makes something: there is no event yet whose own it would be */
+    ROUTE_BLOCKS = 2,    /* runs on a pool thread */
+    ROUTE_STORE = 64,    /* runs on a thread that may wait for the store */
+    ROUTE_JSON = 4,      /* wants a JSON object as its body */
+    ROUTE_OPEN = 8,      /* other origins' pages may read it */
+    ROUTE_LATER = 32,    /* `run` hands the call on; whoever has its reply calls call_send_later() */
+    ROUTE_RELAYS = 2048, /* where the video of parameter 0 is live on another server, this answers */
+    ROUTE_STREAMS = 16,  /* takes its body piece by piece, and the call with it: `run` sees to call_send() */
 };
 
 struct api {
@@ -152,6 +153,12 @@ bool call_may_try(struct call *c);
 bool call_within_limits(struct call *c);
 /* 429, and when to try again. */
 void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const char *what);
+
+/* --- elsewhere.c: what another server has ---------------------------------------------------------------- */
+
+/* Has the exchange answered by the server at `base`, whom its token is told. `shared`: the caller has let the viewer in; otherwise
+ * that server does. */
+void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bool shared);
 
 /* --- ice_servers.c ------------------------------------------------------------------------------------ */
 

@@ -604,7 +604,7 @@ bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view
                "_HLS_msn and _HLS_part are numbers, _HLS_part needs _HLS_msn, and _HLS_skip is YES or v2.");
         return true;
     }
-    if (!v->live || v->imported || !play_ready(v) ||
+    if (!v->live || v->away || v->imported || !play_ready(v) ||
         (!is_playlist && is_media(&found) && !find_media(v, leaf, &found)))
         return false;
     if (is_made(v, &found))

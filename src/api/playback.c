@@ -321,8 +321,15 @@ static bool let_in(struct playback *p)
 
 static void answer(struct playback *p)
 {
+    char url[LIVE_URL_SIZE];
+
     if (p->view->access == ACCESS_TICKET && !p->is_admin && !let_in(p))
         return;
+    if (live_video_elsewhere(p->api->options.live, p->id, url)) {
+        relay_exchange(p->api, p->x, url, true);
+        playback_free(p);
+        return;
+    }
     if (edge_answer(p->api, p->x, p->view, p->file))
         playback_free(p);
     else if (!answer_playlist(p))

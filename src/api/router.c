@@ -39,13 +39,6 @@ no:
     return false;
 }
 
-static const char *method_name(enum http_method m)
-{
-    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ""};
-
-    return names[m];
-}
-
 /* The route for path and method; NULL with the methods there are in `allowed`, empty when there are none. */
 static const struct route *find(struct call *c, enum http_method method, const char *path, char allowed[64])
 {
@@ -70,7 +63,7 @@ static const struct route *find(struct call *c, enum http_method method, const c
             for (size_t i = 0; i < CALL_PARAMETERS_MAX; i++)
                 free(parameters[i]);
             snprintf(allowed + strlen(allowed), 64 - strlen(allowed), "%s%s", allowed[0] ? ", " : "",
-                     r->method == HTTP_GET ? "GET, HEAD" : method_name(r->method));
+                     r->method == HTTP_GET ? "GET, HEAD" : http_method_name(r->method));
         }
     }
     return NULL;
@@ -137,8 +130,24 @@ static void reply_from_pool(void *ctx)
     call_send(ctx);
 }
 
+/* Whether another server answers this call, for it has the video's live edge. */
+static bool is_relayed(struct call *c)
+{
+    char url[LIVE_URL_SIZE];
+    struct ulid id;
+
+    if (!(c->route->flags & ROUTE_RELAYS) || !ulid_parse(bytes_text(c->parameters[0]), &id) ||
+        !live_video_elsewhere(c->api->options.live, id, url))
+        return false;
+    relay_exchange(c->api, c->x, url, false);
+    call_free(c);
+    return true;
+}
+
 static void run(struct call *c)
 {
+    if (is_relayed(c))
+        return;
     if (!call_check_role(c) || !read_body(c) || (c->route->check != NULL && !c->route->check(c))) {
         call_send(c);
     } else if (c->route->flags & ROUTE_BLOCKS) {

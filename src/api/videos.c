@@ -61,7 +61,7 @@ static json_t *video_json(const struct video_view *v)
                              video_view_duration_s(v), "createdAt", clock_text(v->created_at_ms, created),
                              "renditions", renditions, "segments", (int)v->segment_count);
 
-    if (v->live && !v->imported) /* whatever its codec: what browsers do not take is converted */
+    if (v->live && !v->away && !v->imported) /* whatever its codec: what browsers do not take is converted */
         json_object_set_new(json, "whep", json_sprintf("/v/%s/whep", id));
     return json;
 }
@@ -458,11 +458,13 @@ static void download(struct call *c)
 
 const struct route video_routes[] = {
     {HTTP_GET, "/api/v1/videos", ROUTE_OPEN | ROUTE_BLOCKS, call_page, list},
-    {HTTP_GET, "/api/v1/videos/{}", ROUTE_OPEN | ROUTE_BLOCKS, check_id, get},
+    {HTTP_GET, "/api/v1/videos/{}", ROUTE_OPEN | ROUTE_BLOCKS | ROUTE_RELAYS, check_id, get},
     {HTTP_DELETE, "/api/v1/videos/{}", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_STORE, check_id, remove_video},
-    {HTTP_GET, "/api/v1/videos/{}/data", ROUTE_OPEN | ROUTE_STORE, check_data, data},
-    {HTTP_GET, "/api/v1/videos/{}/thumbnails.vtt", ROUTE_OPEN | ROUTE_BLOCKS, check_id, thumbnails},
-    {HTTP_GET, "/api/v1/videos/{}/thumbnails/{}", ROUTE_OPEN | ROUTE_STORE, check_thumbnail, thumbnail},
+    {HTTP_GET, "/api/v1/videos/{}/data", ROUTE_OPEN | ROUTE_STORE | ROUTE_RELAYS, check_data, data},
+    {HTTP_GET, "/api/v1/videos/{}/thumbnails.vtt", ROUTE_OPEN | ROUTE_BLOCKS | ROUTE_RELAYS, check_id,
+     thumbnails},
+    {HTTP_GET, "/api/v1/videos/{}/thumbnails/{}", ROUTE_OPEN | ROUTE_STORE | ROUTE_RELAYS, check_thumbnail,
+     thumbnail},
     {HTTP_GET, "/api/v1/videos/{}/download", ROUTE_OPEN | ROUTE_BLOCKS, check_id, download},
     {.pattern = NULL},
 };

@@ -82,7 +82,7 @@ static bool check_offer(struct call *c)
         call_problem(c, 415, "not-sdp", "Send an SDP offer as 'Content-Type: application/sdp'.");
     } else if (http_body(c->x).size > WHEP_OFFER_BYTES_MAX) {
         call_problem(c, 413, "too-large", "An offer has at most %d bytes.", WHEP_OFFER_BYTES_MAX);
-    } else if (!c->view->live || c->view->imported) {
+    } else if (!c->view->live || c->view->away || c->view->imported) {
         call_problem(c, 404, "not-live", "This video is not live; it is there over HLS and DASH.");
     } else {
         return true;
@@ -224,10 +224,10 @@ static void end(struct call *c)
 }
 
 const struct route whep_routes[] = {
-    {HTTP_POST, "/v/{}/whep", ROUTE_LATER, check_offer, offer},
-    {HTTP_OPTIONS, "/v/{}/whep", 0, may_ask, tell_options},
+    {HTTP_POST, "/v/{}/whep", ROUTE_LATER | ROUTE_RELAYS, check_offer, offer},
+    {HTTP_OPTIONS, "/v/{}/whep", ROUTE_RELAYS, may_ask, tell_options},
     {HTTP_GET, "/api/v1/videos/{}/webrtc", ROUTE_ADMIN | ROUTE_PRODUCER | ROUTE_LATER, check_look, look},
-    {HTTP_PATCH, "/v/{}/whep/{}", ROUTE_LATER, check_fragment, patch},
-    {HTTP_DELETE, "/v/{}/whep/{}", ROUTE_LATER, check_session, end},
+    {HTTP_PATCH, "/v/{}/whep/{}", ROUTE_LATER | ROUTE_RELAYS, check_fragment, patch},
+    {HTTP_DELETE, "/v/{}/whep/{}", ROUTE_LATER | ROUTE_RELAYS, check_session, end},
     {0, NULL, 0, NULL, NULL},
 };

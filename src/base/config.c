@@ -32,7 +32,7 @@ static void set_defaults(struct option *options)
 
 struct file_read {
     struct option *options;
-    const char *file;
+    const char *command, *file;
     char *why;
 };
 
@@ -41,8 +41,8 @@ static int file_entry(void *ctx, const char *section, const char *name, const ch
     struct file_read *r = ctx;
     struct option *o = find(r->options, name, strlen(name));
 
-    if (section[0] != '\0' && strcmp(section, "matinee") != 0)
-        return 1; /* other programs' sections are theirs */
+    if (section[0] != '\0' && strcmp(section, "matinee") != 0 && strcmp(section, r->command) != 0)
+        return 1; /* other commands' sections, and other programs', are theirs */
     if (o == NULL) {
         snprintf(r->why, CONFIG_WHY_SIZE, "%s: no option is called '%s'; see --help", r->file, name);
         return 0;
@@ -51,9 +51,10 @@ static int file_entry(void *ctx, const char *section, const char *name, const ch
     return 1;
 }
 
-static enum err read_file(struct option *options, const char *file, char why[CONFIG_WHY_SIZE])
+static enum err read_file(struct option *options, const char *command, const char *file,
+                          char why[CONFIG_WHY_SIZE])
 {
-    struct file_read r = {options, file, why};
+    struct file_read r = {options, command, file, why};
     int line = ini_parse(file, file_entry, &r);
 
     if (line == 0 && why[0] == '\0')
@@ -127,14 +128,14 @@ static const char *named_file(int argc, char **argv)
     return getenv("MATINEE_CONFIG");
 }
 
-enum err config_read(struct option *options, bool file_allowed, int *argc, char **argv,
+enum err config_read(struct option *options, const char *command, int *argc, char **argv,
                      char why[CONFIG_WHY_SIZE])
 {
-    const char *file = file_allowed ? named_file(*argc, argv) : NULL;
+    const char *file = command != NULL ? named_file(*argc, argv) : NULL;
 
     why[0] = '\0';
     set_defaults(options);
-    if (file != NULL && read_file(options, file, why) != ERR_OK)
+    if (file != NULL && read_file(options, command, file, why) != ERR_OK)
         return ERR_BAD;
     read_environment(options);
     return read_words(options, argc, argv, why);

@@ -19,9 +19,10 @@ struct option {
 #define CONFIG_WHY_SIZE 256
 
 /* Fills `options` (ended by a name of NULL). Words that are no options are left in argv, in order, and
- * counted in *argc. An option --config FILE is always known where `file_allowed`. On ERR_BAD `why` says
+ * counted in *argc. Where `command` is given an option --config FILE is known: of the file counts what stands before any section,
+ * in [matinee], and in the command's own section, so that one file serves several commands. On ERR_BAD `why` says
  * what is wrong and what to do. Call config_free() in either case. */
-must_check enum err config_read(struct option *options, bool file_allowed, int *argc, char **argv,
+must_check enum err config_read(struct option *options, const char *command, int *argc, char **argv,
                                 char why[CONFIG_WHY_SIZE]);
 void config_free(struct option *options);
 

@@ -145,6 +145,26 @@
 /* A segment that has waited so long for the store is late enough to say so: two of the usual length. */
 #define SPOOL_BEHIND_MS 20000
 
+/* --- several servers over one database ------------------------------------------------------------------ */
+
+/* How often a server looks for what others have changed, and says that it lives. */
+#define CATALOG_LOOK_MS 1000
+/* One that has not said so for so many looks of ours is not waited for. */
+#define PEER_SILENT_LOOKS 8
+/* A change that meets another server's is tried so often. */
+#define CATALOG_TRIES_MAX 8
+/* Of what was fetched from other servers, so much is kept: some seconds of some shows, for viewers who come a little later. */
+#define RELAY_KEPT_BYTES_MAX   ((size_t)134217728)
+#define RELAY_ANSWER_BYTES_MAX ((size_t)268959744) /* the largest segment and its headers */
+#define RELAY_UNREAD_BYTES_MAX 8388608 /* what one viewer may leave unread before it gets no more */
+#define RELAY_PIECE_BYTES      262144
+#define RELAY_CONNECT_MS_MAX   2000
+#define RELAY_ANSWER_MS_MAX                                                                                  \
+    90000 /* a playlist may be waited for half a minute, and a segment may grow for one */
+#define RELAY_POLL_MS 1000
+/* What was loaded of a video that another server still adds to is good for so long. */
+#define FOREIGN_VIEW_MS 3000
+
 /* --- WebRTC ------------------------------------------------------------------------------------------ */
 
 /* An offer: browsers send 6 KB for two recvonly tracks, 20 with every codec they know. */

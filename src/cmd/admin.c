@@ -394,7 +394,7 @@ static int admin(const char *noun, int argc, char **argv)
     log_set_level(LOG_WARN);
     a.verb = v->name;
     choose_options(v, options);
-    if (config_read(options, false, &a.count, a.words, why) != ERR_OK) {
+    if (config_read(options, NULL, &a.count, a.words, why) != ERR_OK) {
         snprintf(a.why, sizeof a.why, "%s", why);
     } else if (check(&a, v)) {
         a.wants_json = config_text(options, "json") != NULL;

@@ -249,7 +249,7 @@ int bench_comments(int argc, char **argv)
     int status = 2;
 
     log_set_level(LOG_WARN);
-    if (config_read(options, false, &argc, argv, why) == ERR_OK && argc > 0)
+    if (config_read(options, NULL, &argc, argv, why) == ERR_OK && argc > 0)
         snprintf(why, sizeof why, "what is '%s'? See matinee bench --help", argv[0]);
     quick = config_text(options, "quick") != NULL;
     sizes.out = config_text(options, "out");

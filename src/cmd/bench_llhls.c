@@ -381,7 +381,7 @@ int bench_llhls(int argc, char **argv)
 
     av_log_set_level(AV_LOG_ERROR);
     log_set_level(LOG_WARN);
-    if (config_read(options, false, &argc, argv, why) == ERR_OK && argc > 0)
+    if (config_read(options, NULL, &argc, argv, why) == ERR_OK && argc > 0)
         snprintf(why, sizeof why, "what is '%s'? See matinee bench --help", argv[0]);
     if (why[0] == '\0' && config_text(options, "quick") == NULL &&
         (config_number(options, "waiting", 1, 20000, &s.waiting, why) != ERR_OK ||

@@ -271,7 +271,7 @@ int bench_store(int argc, char **argv)
 {
     char why[CONFIG_WHY_SIZE] = "";
     struct plan p = {.objects = 8, .rounds = 1};
-    bool good = config_read(options, false, &argc, argv, why) == ERR_OK &&
+    bool good = config_read(options, NULL, &argc, argv, why) == ERR_OK &&
                 config_number(options, "bytes", 1, 200000000, &p.bytes, why) == ERR_OK &&
                 config_number(options, "streams", 1, STREAMS_MAX, &p.streams, why) == ERR_OK &&
                 (config_text(options, "quick") != NULL ||

@@ -333,7 +333,7 @@ int bench_webrtc(int argc, char **argv)
 
     log_set_level(LOG_WARN);
     av_log_set_level(AV_LOG_ERROR);
-    if (config_read(options, false, &argc, argv, why) == ERR_OK && argc > 0)
+    if (config_read(options, NULL, &argc, argv, why) == ERR_OK && argc > 0)
         snprintf(why, sizeof why, "what is '%s'? See matinee bench --help", argv[0]);
     if (why[0] == '\0' && config_number(options, "viewers", 1, VIEWERS_MAX, &z.viewers, why) == ERR_OK &&
         config_number(options, "seconds", 1, 600, &z.seconds, why) == ERR_OK) {

@@ -26,7 +26,7 @@ static int run(const char *name, int argc, char **argv,
 
     log_set_level(LOG_WARN);
     av_log_set_level(AV_LOG_ERROR);
-    if (config_read(options, false, &argc, argv, why) == ERR_OK && argc > 0)
+    if (config_read(options, NULL, &argc, argv, why) == ERR_OK && argc > 0)
         snprintf(why, sizeof why, "'%.60s' is not expected here; lines come by standard input", argv[0]);
     if (why[0] == '\0') {
         status = 1;

@@ -566,7 +566,7 @@ int cmd_publish(int argc, char **argv)
 
     av_log_set_level(AV_LOG_ERROR);
     log_set_level(LOG_WARN);
-    if (config_read(options, false, &argc, argv, why) != ERR_OK)
+    if (config_read(options, NULL, &argc, argv, why) != ERR_OK)
         fprintf(stderr, "matinee publish: %s\n", why);
     else if (argc != 2)
         fputs("usage: matinee publish FILE|demo rtmp://HOST[:PORT]/live/KEY [options]; see --help\n", stderr);

@@ -17,6 +17,7 @@
 #include "ladder/ladder.h"
 #include "live/live.h"
 #include "queue/queue.h"
+#include "relay/relay.h"
 #include "rtmp/rtmp.h"
 #include "store/store.h"
 #include "webrtc/webrtc.h"
@@ -55,6 +56,7 @@ struct house {
     struct live *live;
     struct queue *queue;
     struct ladder *ladder;
+    struct relay *relay;
     struct workers *workers;
     long worker_count, cache_mb;
     struct api_limits limits;
@@ -94,6 +96,9 @@ static struct option serve_options[] = {
     {"cache", "MB", "2048", "copies on this disk of what was read from a store elsewhere", NULL},
     {"database", "URL", NULL,
      "all rows: sqlite:FILE or mysql://USER:PASSWORD@HOST/NAME [sqlite:DATA/matinee.db]", NULL},
+    {"advertise", "URL", NULL,
+     "where other servers over the same database reach this one's HTTP: http://HOST:PORT [the address of --http]",
+     NULL},
     {"comments", "URL", NULL, "comments without SQL: redis://[USER:PASSWORD@]HOST:PORT [the database]", NULL},
     {"edge-key", "TEXT", NULL,
      "what edges that check tickets themselves send as Matinee-Edge: they may keep what only ticket holders may see",
@@ -176,6 +181,24 @@ static bool read_limits(struct house *h)
     return proxies_new(&h->proxies, config_text(h->options, "trusted-proxy"), h->why) == ERR_OK;
 }
 
+static bool check_advertised(struct house *h)
+{
+    const char *url = config_text(h->options, "advertise");
+    size_t scheme = url == NULL                        ? 0
+                    : strncmp(url, "http://", 7) == 0  ? 7
+                    : strncmp(url, "https://", 8) == 0 ? 8
+                                                       : 0;
+    bool good = url == NULL ||
+                (scheme > 0 && url[scheme] != '\0' &&
+                 strcspn(url + scheme, "/?#@ ") == strlen(url + scheme) && strlen(url) < LIVE_URL_SIZE);
+
+    if (!good)
+        snprintf(h->why, sizeof h->why,
+                 "--advertise wants the address of this server's HTTP like http://10.0.0.2:8080, not '%.60s'",
+                 url);
+    return good;
+}
+
 /* Everything that can be wrong with the words themselves, before anything is touched. */
 static bool check_options(struct house *h, struct live_options *live)
 {
@@ -198,7 +221,7 @@ static bool check_options(struct house *h, struct live_options *live)
         snprintf(h->why, sizeof h->why, "TLS wants both --tls-cert FILE and --tls-key FILE");
         return false;
     }
-    if (!read_limits(h))
+    if (!read_limits(h) || !check_advertised(h))
         return false;
     live->segment_ms = segment * 1000;
     live->grace_ms = grace * 1000;
@@ -271,10 +294,11 @@ static enum err open_store(struct house *h, const struct live_options *live)
         live->spool_bytes_max / 2 < STORE_HELD_BYTES_MAX ? live->spool_bytes_max / 2 : STORE_HELD_BYTES_MAX;
     enum err e = store_open_away(&h->store, storage, h->why);
 
-    if (e == ERR_OK &&
-        h->why[0] !=
-            '\0') /* shows begin and are watched without it; the journal and the spool keep what it misses */
+    /* Shows begin and are watched without it; the journal and the spool keep what it misses. */
+    if (e == ERR_OK && h->why[0] != '\0')
         log_warn("serve", "%s; it is waited for", h->why);
+    if (e == ERR_OK)
+        h->why[0] = '\0';
     if (e == ERR_OK)
         e = store_use_disk(h->store, copies, (size_t)h->cache_mb << 20, held, h->why);
     free(storage);
@@ -390,6 +414,8 @@ static enum err open_doors(struct house *h, const char *program)
         e = explain(h, "rtmps", rtmp_server_start(&h->rtmps, h->net, &h->rtmps_at, h->tls, h->live));
     if (e == ERR_OK)
         e = open_webrtc(h, program);
+    if (e == ERR_OK)
+        e = relay_open(&h->relay, h->why);
     if (e != ERR_OK)
         return e;
     h->api =
@@ -403,6 +429,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .tickets = h->tickets,
                                       .staff = h->staff,
                                       .comments = h->comments,
+                                      .relay = h->relay,
                                       .limits = h->limits,
                                       .proxies = h->proxies,
                                       .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
@@ -412,6 +439,27 @@ static enum err open_doors(struct house *h, const char *program)
                                       .rtmp_port = port_of(&h->rtmp_at),
                                       .rtmps_port = port_of(&h->rtmps_at)});
     return explain(h, "http", http_server_start(&h->http, h->net, &h->http_at, h->tls, api_handler(h->api)));
+}
+
+/* Tells other servers over the same database where this one is. */
+static enum err join_others(struct house *h)
+{
+    const char *given = config_text(h->options, "advertise");
+    char text[ADDRESS_TEXT_SIZE];
+    char *url = given ? mem_string(given)
+                      : mem_printf("http%s://%s", h->tls ? "s" : "", address_text(&h->http_at, text));
+    bool is_nowhere = given == NULL && (strncmp(text, "0.0.0.0:", 8) == 0 || strncmp(text, "[::]:", 5) == 0);
+
+    if (is_nowhere && db_shared(h->db))
+        log_warn("serve", "other servers over the same database cannot show what is live here: say with "
+                          "--advertise where they reach this one");
+    enum err e = live_join(h->live, is_nowhere ? "" : url);
+
+    if (e != ERR_OK)
+        snprintf(h->why, sizeof h->why, "this server could not be made known to others in the database: %s",
+                 err_text(e));
+    free(url);
+    return e;
 }
 
 static void announce(const struct house *h)
@@ -447,9 +495,11 @@ static void close_house(struct house *h)
     comments_stop(h->comments);
     if (h->store != NULL)
         store_stop(h->store);
+    relay_stop(h->relay);
     if (h->net != NULL)
         net_stop(h->net);
     api_free(h->api);
+    relay_close(h->relay);
     webrtc_close(h->webrtc);
     ice_servers_free(h->ice_servers);
     proxies_free(h->proxies);
@@ -509,7 +559,7 @@ int cmd_serve(int argc, char **argv)
     sigset_t signals;
     int status = 2;
 
-    if (config_read(h.options, true, &argc, argv, h.why) != ERR_OK || !check_options(&h, &live))
+    if (config_read(h.options, "serve", &argc, argv, h.why) != ERR_OK || !check_options(&h, &live))
         goto out;
     if (argc > 0) {
         snprintf(h.why, sizeof h.why, "'%.60s' is not expected here; see 'matinee serve --help'", argv[0]);
@@ -522,7 +572,7 @@ int cmd_serve(int argc, char **argv)
     block_signals(&signals);
     if (take_data_dir(&h) != ERR_OK || open_engines(&h, &live, program) != ERR_OK ||
         open_ladder(&h, program) != ERR_OK || open_comments(&h) != ERR_OK ||
-        open_doors(&h, program) != ERR_OK)
+        open_doors(&h, program) != ERR_OK || join_others(&h) != ERR_OK)
         goto out;
     announce(&h);
     wait_for_signal(&h, &signals);

@@ -90,7 +90,7 @@ int cmd_worker(int argc, char **argv)
     long count;
 
     av_log_set_level(AV_LOG_ERROR);
-    if (config_read(options, true, &argc, argv, why) == ERR_OK && argc > 0)
+    if (config_read(options, "worker", &argc, argv, why) == ERR_OK && argc > 0)
         snprintf(why, sizeof why, "'%.60s' is not expected here; see 'matinee worker --help'", argv[0]);
     if (why[0] == '\0' && check(why, &count)) {
         if (config_text(options, "verbose") != NULL)

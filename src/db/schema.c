@@ -118,7 +118,18 @@ static const char *const step_7[] = {
     NULL,
 };
 
-static const char *const *const steps[] = {step_1, step_2, step_3, step_4, step_5, step_6, step_7};
+/* Several servers. videos.home: the server it is published to, which alone writes it until it has ended; '' in rows from before.
+ * servers.beat grows as long as the server lives. catalog, one row: `version` grows with every change of what events and videos
+ * there are. */
+static const char *const step_8[] = {
+    "ALTER TABLE videos ADD COLUMN {if_new} home {id} NOT NULL DEFAULT ''",
+    "CREATE TABLE {if_new} servers (id {id} PRIMARY KEY, url {text} NOT NULL, beat {int} NOT NULL) {end}",
+    "CREATE TABLE {if_new} catalog (id {int} PRIMARY KEY, version {int} NOT NULL) {end}",
+    "INSERT INTO catalog (id, version) VALUES (1, 1) {or_keep:id}",
+    NULL,
+};
+
+static const char *const *const steps[] = {step_1, step_2, step_3, step_4, step_5, step_6, step_7, step_8};
 
 #define NEWEST ((int64_t)(sizeof steps / sizeof *steps))
 

@@ -76,6 +76,13 @@ void http_on_end(struct http_exchange *x, void (*ended)(void *ctx), void *ctx)
 
 /* --- the request ---------------------------------------------------------------------------------------- */
 
+const char *http_method_name(enum http_method m)
+{
+    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ""};
+
+    return names[m];
+}
+
 enum http_method http_method(const struct http_exchange *x)
 {
     return x->method;

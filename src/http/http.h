@@ -23,6 +23,8 @@ enum http_method {
     HTTP_OTHER, /* a token we have no use for; the router answers 501 or 405 */
 };
 
+const char *http_method_name(enum http_method m); /* "GET"; "" for HTTP_OTHER */
+
 struct http_exchange;
 
 struct http_handler {

@@ -2,6 +2,7 @@
 #include "live/live_int.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -27,7 +28,7 @@ void event_view_free(struct event_view *v)
 
 static enum event_state state_of(const struct event *e)
 {
-    if (e->video != NULL && e->video->live && !e->video->importing)
+    if (e->video != NULL && ((e->video->live && !e->video->importing) || e->video->away))
         return EVENT_LIVE;
     return e->video != NULL || e->ended ? EVENT_ENDED : EVENT_SCHEDULED;
 }
@@ -166,15 +167,16 @@ enum err live_event_create(struct live *l, const struct event_change *what, stru
     if (what->inventory != NULL)
         e->inventory = *what->inventory;
     apply_screens(e, what);
-    if ((failed = index_add_event(l->options.db, e)) != ERR_OK) {
-        free(e->title);
-        free(e);
-        return failed;
+    pthread_mutex_lock(&l->change_lock); /* or it could be read back before it is listed */
+    if ((failed = index_add_event(l->options.db, e)) == ERR_OK) {
+        pthread_mutex_lock(&l->lock);
+        live_add_event(l, e);
+        pthread_mutex_unlock(&l->lock);
+    } else {
+        event_free(e);
     }
-    pthread_mutex_lock(&l->lock);
-    live_add_event(l, e);
-    pthread_mutex_unlock(&l->lock);
-    return ERR_OK;
+    pthread_mutex_unlock(&l->change_lock);
+    return failed;
 }
 
 /* Players' views carry the access rule: they are made anew with it. With the lock held. */
@@ -188,8 +190,7 @@ static void show_access(const struct live *l, const struct event *e)
     }
 }
 
-/* Takes over what was changed. With the lock held. */
-static void adopt_change(struct live *l, struct event *e, struct event *copy)
+void live_adopt_event(struct live *l, struct event *e, struct event *copy)
 {
     char *old = e->title;
 
@@ -199,6 +200,7 @@ static void adopt_change(struct live *l, struct event *e, struct event *copy)
     e->access = copy->access;
     e->starts_at_ms = copy->starts_at_ms;
     e->ended = copy->ended;
+    e->row_ended = copy->row_ended;
     e->inventory = copy->inventory;
     e->screens = copy->screens;
     memcpy(e->key_hash, copy->key_hash, sizeof e->key_hash);
@@ -217,6 +219,9 @@ static enum err change(struct live *l, struct ulid id, void (*apply)(struct even
     enum err failed = ERR_MISSING;
 
     pthread_mutex_lock(&l->change_lock);
+    if ((failed = catalog_now(l)) != ERR_OK)
+        goto out;
+    failed = ERR_MISSING;
     pthread_mutex_lock(&l->lock);
     struct event *e = live_find_event(l, id);
 
@@ -228,11 +233,12 @@ static enum err change(struct live *l, struct ulid id, void (*apply)(struct even
     if (e == NULL)
         goto out;
     apply(&copy, what);
+    copy.row_ended = copy.ended;
     if ((failed = index_change_event(l->options.db, &copy)) != ERR_OK)
         goto out;
     pthread_mutex_lock(&l->lock);
     if ((e = live_find_event(l, id)) != NULL)
-        adopt_change(l, e, &copy);
+        live_adopt_event(l, e, &copy);
     pthread_mutex_unlock(&l->lock);
 out:
     pthread_mutex_unlock(&l->change_lock);
@@ -313,7 +319,7 @@ static enum err make_leave(struct live *l, struct ulid id)
     return e ? ERR_OK : ERR_MISSING;
 }
 
-static enum err end_publishing(struct live *l, struct ulid id)
+enum err live_end_publishing(struct live *l, struct ulid id)
 {
     enum err e;
 
@@ -332,7 +338,7 @@ enum err live_event_end(struct live *l, struct ulid id)
 {
     enum err e = change(l, id, apply_end, NULL);
 
-    return e == ERR_OK ? end_publishing(l, id) : e;
+    return e == ERR_OK ? live_end_publishing(l, id) : e;
 }
 
 /* --- videos ------------------------------------------------------------------------------------------ */
@@ -345,6 +351,8 @@ struct video_view *live_video_peek(struct live *l, struct ulid id, bool *known)
     struct video *v = live_find_video(l, id);
 
     *known = v != NULL;
+    if (v != NULL && v->view != NULL && v->unsettled && clock_mono_ms() - v->view_loaded_ms > FOREIGN_VIEW_MS)
+        live_forget_view(v);
     if (v != NULL && v->view != NULL) {
         view = video_view_ref(v->view);
         v->view_used_ms = clock_mono_ms();
@@ -400,6 +408,8 @@ static enum err load_video(struct live *l, struct ulid id, struct video_view **o
     else if (e == ERR_OK && v->view == NULL && v->rendition_changes != changes)
         e = ERR_STALE;
     if (e == ERR_OK) {
+        if (v->unsettled)
+            v->target_duration_s = scratch->target_duration_s;
         adopt(v, scratch, segments, count);
         *out = video_view_ref(v->view);
     }
@@ -456,8 +466,9 @@ static enum err take_out(struct live *l, struct ulid id)
 
     if ((v = wait_for_hands(l, id)) == NULL)
         return ERR_MISSING;
-    if (v->live)
+    if (v->live || v->away)
         return ERR_BUSY;
+    map_put(l->deleted, bytes_of(id.b, sizeof id.b), l);
     nothing = buffer_new(0);
     r.message = nothing;
     position = journal_append(l->journal, &r);
@@ -499,6 +510,22 @@ static void close_door(struct live *l, struct ulid id)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* Until the server where it is live has heard that the event was ended. */
+static enum err wait_for_home(struct live *l, struct ulid id)
+{
+    int64_t due_ms = clock_wall_ms() + LEAVE_MS_MAX;
+    struct timespec due = {due_ms / 1000, due_ms % 1000 * 1000000};
+    enum err e = ERR_OK;
+    const struct event *event;
+
+    pthread_mutex_lock(&l->lock);
+    while ((event = live_find_event(l, id)) != NULL && catalog_is_elsewhere(l, event) && e == ERR_OK)
+        if (pthread_cond_timedwait(&l->changed, &l->lock, &due) != 0)
+            e = ERR_TIMEOUT;
+    pthread_mutex_unlock(&l->lock);
+    return e;
+}
+
 enum err live_event_delete(struct live *l, struct ulid id)
 {
     struct event_view view;
@@ -507,7 +534,9 @@ enum err live_event_delete(struct live *l, struct ulid id)
     if (e == ERR_OK)
         close_door(l, id);
     if (e == ERR_OK) /* somebody may have come between the two */
-        e = end_publishing(l, id);
+        e = live_end_publishing(l, id);
+    if (e == ERR_OK)
+        e = wait_for_home(l, id);
     if (e != ERR_OK)
         return e;
     while ((e = live_event_get(l, id, &view)) == ERR_OK && view.videos != NULL) {
@@ -520,6 +549,7 @@ enum err live_event_delete(struct live *l, struct ulid id)
     if (e != ERR_OK || (e = index_remove_event(l->options.db, id)) != ERR_OK)
         return e;
     pthread_mutex_lock(&l->lock);
+    map_put(l->deleted, bytes_of(id.b, sizeof id.b), l);
     struct event *gone = live_find_event(l, id);
 
     if (gone != NULL)

@@ -1,9 +1,43 @@
 /* live/index.c - the rows of events, videos, init configurations and segments. Everything here blocks. */
 #include "live/live_int.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
+
+/* --- changes of the catalog ---------------------------------------------------------------------------- */
+
+struct change {
+    const char *sql;
+    const struct db_value *values;
+    size_t count;
+};
+
+enum err index_catalog_changes(struct db *tx)
+{
+    return db_run(tx, "UPDATE catalog SET version = version + 1 WHERE id = 1", NULL, 0, NULL);
+}
+
+static enum err run_change(void *ctx, struct db *tx)
+{
+    const struct change *c = ctx;
+    enum err e = db_run(tx, c->sql, c->values, c->count, NULL);
+
+    return e == ERR_OK ? index_catalog_changes(tx) : e;
+}
+
+/* One statement after which there are other events or videos, or they are otherwise than before. */
+static enum err change_catalog(struct db *d, const char *sql, const struct db_value *values, size_t count)
+{
+    struct change c = {sql, values, count};
+    enum err e;
+    int tries = CATALOG_TRIES_MAX;
+
+    while ((e = db_write(d, run_change, &c)) == ERR_BUSY && --tries > 0)
+        continue;
+    return e;
+}
 
 /* --- events ------------------------------------------------------------------------------------------ */
 
@@ -21,133 +55,64 @@ enum err index_add_event(struct db *d, const struct event *e)
 {
     char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
 
-    return db_do(d,
-                 "INSERT INTO events (id, title, access, starts_at, key_hash, created_at, inventory_id,"
-                 " screens, screens_refuse) VALUES (?,?,?,?,?,?,?,?,?)",
-                 DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
-                           db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
-                           db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms),
-                           inventory_value(e, inventory), db_int(e->screens.count),
-                           db_int(e->screens.refuse)),
-                 NULL);
+    return change_catalog(
+        d,
+        "INSERT INTO events (id, title, access, starts_at, key_hash, created_at, inventory_id,"
+        " screens, screens_refuse) VALUES (?,?,?,?,?,?,?,?,?)",
+        DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
+                  db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
+                  db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms),
+                  inventory_value(e, inventory), db_int(e->screens.count), db_int(e->screens.refuse)));
 }
 
 enum err index_change_event(struct db *d, const struct event *e)
 {
     char id[ULID_TEXT_SIZE], inventory[ULID_TEXT_SIZE];
 
-    return db_do(
+    return change_catalog(
         d,
         "UPDATE events SET title = ?, access = ?, starts_at = ?, key_hash = ?, ended = ?, inventory_id = ?,"
         " screens = ?, screens_refuse = ? WHERE id = ?",
         DB_VALUES(db_str(e->title), db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
                   db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->ended),
                   inventory_value(e, inventory), db_int(e->screens.count), db_int(e->screens.refuse),
-                  db_str(ulid_text(e->id, id))),
-        NULL);
+                  db_str(ulid_text(e->id, id))));
 }
 
 enum err index_remove_event(struct db *d, struct ulid id)
 {
     char text[ULID_TEXT_SIZE];
 
-    return db_do(d, "DELETE FROM events WHERE id = ?", DB_VALUES(db_str(ulid_text(id, text))), NULL);
-}
-
-static bool load_event(void *ctx, const struct db_row *r)
-{
-    struct live *l = ctx;
-    struct event *e = mem_new(sizeof *e);
-    struct bytes hash = db_column_blob(r, 4);
-
-    if (!ulid_parse(bytes_text(db_column_text(r, 0)), &e->id) || hash.size != ACCESS_HASH_SIZE) {
-        free(e); /* a row that no matinee wrote */
-        return true;
-    }
-    e->title = mem_string(db_column_text(r, 1));
-    e->access = strcmp(db_column_text(r, 2), "ticket") == 0 ? ACCESS_TICKET : ACCESS_PUBLIC;
-    e->starts_at_ms = db_column_null(r, 3) ? -1 : db_column_int(r, 3);
-    memcpy(e->key_hash, hash.at, hash.size);
-    e->created_at_ms = db_column_int(r, 5);
-    e->ended = db_column_int(r, 6) != 0;
-    if (db_column_text(r, 7)[0] != '\0')
-        e->upload_problem = mem_string(db_column_text(r, 7));
-    if (!ulid_parse(bytes_text(db_column_text(r, 8)), &e->inventory))
-        e->inventory = (struct ulid){{0}};
-    e->screens.count = (uint32_t)db_column_int(r, 9);
-    e->screens.refuse = db_column_int(r, 10) != 0;
-    live_add_event(l, e);
-    return true;
-}
-
-static bool load_video(void *ctx, const struct db_row *r)
-{
-    struct live *l = ctx;
-    struct ulid id, event;
-    struct event *e;
-    struct video *v;
-
-    if (!ulid_parse(bytes_text(db_column_text(r, 0)), &id) ||
-        !ulid_parse(bytes_text(db_column_text(r, 1)), &event) || (e = live_find_event(l, event)) == NULL)
-        return true;
-    v = video_new(l, e, id);
-    v->has_row = true;
-    v->importing = strcmp(db_column_text(r, 2), "importing") == 0;
-    v->live = v->importing || strcmp(db_column_text(r, 2), "live") == 0;
-    v->created_at_ms = db_column_int(r, 3);
-    v->target_duration_s = (uint32_t)db_column_int(r, 4);
-    v->upload_bytes = (uint64_t)db_column_int(r, 5);
-    v->segment_ms = db_column_int(r, 6);
-    if (v->importing)
-        v->needed_from = UINT64_MAX;
-    live_add_video(l, v);
-    return true;
-}
-
-enum err index_load(struct live *l)
-{
-    enum err e = db_read(
-        l->options.db,
-        "SELECT id, title, access, starts_at, key_hash, created_at, ended, upload_problem, inventory_id,"
-        " screens, screens_refuse FROM events"
-        " ORDER BY id",
-        NULL, 0, load_event, l);
-
-    if (e == ERR_OK)
-        e = db_read(l->options.db,
-                    "SELECT id, event_id, state, created_at, target_duration, upload_bytes, segment_ms"
-                    " FROM videos ORDER BY id",
-                    NULL, 0, load_video, l);
-    return e;
+    return change_catalog(d, "DELETE FROM events WHERE id = ?", DB_VALUES(db_str(ulid_text(id, text))));
 }
 
 /* --- videos ------------------------------------------------------------------------------------------ */
 
 enum err index_add_video(struct db *d, const struct video *v)
 {
-    char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE];
+    char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], home[ULID_TEXT_SIZE];
 
-    return db_do(d, "INSERT INTO videos (id, event_id, state, created_at) VALUES (?,?,'live',?) {or_keep:id}",
-                 DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
-                           db_int(v->created_at_ms)),
-                 NULL);
+    return change_catalog(
+        d, "INSERT INTO videos (id, event_id, state, created_at, home) VALUES (?,?,'live',?,?) {or_keep:id}",
+        DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
+                  db_int(v->created_at_ms), db_str(ulid_text(v->home, home))));
 }
 
 static enum err add_import(void *ctx, struct db *d)
 {
     const struct video *v = ctx;
-    char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE];
-    enum err e =
-        db_run(d,
-               "INSERT INTO videos (id, event_id, state, created_at, upload_bytes, segment_ms)"
-               " VALUES (?,?,'importing',?,?,?) {or_keep:id}",
-               DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
-                         db_int(v->created_at_ms), db_int((int64_t)v->upload_bytes), db_int(v->segment_ms)),
-               NULL);
+    char id[ULID_TEXT_SIZE], event[ULID_TEXT_SIZE], home[ULID_TEXT_SIZE];
+    enum err e = db_run(d,
+                        "INSERT INTO videos (id, event_id, state, created_at, upload_bytes, segment_ms, home)"
+                        " VALUES (?,?,'importing',?,?,?,?) {or_keep:id}",
+                        DB_VALUES(db_str(ulid_text(v->id, id)), db_str(ulid_text(v->event->id, event)),
+                                  db_int(v->created_at_ms), db_int((int64_t)v->upload_bytes),
+                                  db_int(v->segment_ms), db_str(ulid_text(v->home, home))),
+                        NULL);
 
     if (e == ERR_OK)
         e = db_run(d, "UPDATE events SET upload_problem = '' WHERE id = ?", DB_VALUES(db_str(event)), NULL);
-    return e;
+    return e == ERR_OK ? index_catalog_changes(d) : e;
 }
 
 enum err index_add_import(struct db *d, const struct video *v)
@@ -159,16 +124,22 @@ enum err index_fail_import(struct db *d, struct ulid event, const char *problem)
 {
     char id[ULID_TEXT_SIZE];
 
-    return db_do(d, "UPDATE events SET upload_problem = ? WHERE id = ?",
-                 DB_VALUES(db_str(problem), db_str(ulid_text(event, id))), NULL);
+    return change_catalog(d, "UPDATE events SET upload_problem = ? WHERE id = ?",
+                          DB_VALUES(db_str(problem), db_str(ulid_text(event, id))));
 }
 
 enum err index_end_video(struct db *d, struct ulid id, int64_t wall_ms)
 {
     char text[ULID_TEXT_SIZE];
 
-    return db_do(d, "UPDATE videos SET state = 'ended', ended_at = ? WHERE id = ?",
-                 DB_VALUES(db_int(wall_ms), db_str(ulid_text(id, text))), NULL);
+    return change_catalog(d, "UPDATE videos SET state = 'ended', ended_at = ? WHERE id = ?",
+                          DB_VALUES(db_int(wall_ms), db_str(ulid_text(id, text))));
+}
+
+enum err index_finish_ladder(struct db *d, const char *video)
+{
+    return change_catalog(d, "UPDATE videos SET laddered = 1 WHERE id = ? AND state = 'ended'",
+                          DB_VALUES(db_str(video)));
 }
 
 static enum err remove_video(void *ctx, struct db *d)
@@ -185,7 +156,7 @@ static enum err remove_video(void *ctx, struct db *d)
 
     for (size_t i = 0; i < sizeof statements / sizeof *statements && e == ERR_OK; i++)
         e = db_run(d, statements[i], DB_VALUES(db_str(ctx)), NULL);
-    return e;
+    return e == ERR_OK ? index_catalog_changes(d) : e;
 }
 
 enum err index_remove_video(struct db *d, struct ulid id)
@@ -300,6 +271,12 @@ static bool load_segment(void *ctx, const struct db_row *r)
     return true;
 }
 
+static bool load_target_duration(void *ctx, const struct db_row *r)
+{
+    ((struct loading *)ctx)->video->target_duration_s = (uint32_t)db_column_int(r, 0);
+    return false;
+}
+
 enum err index_load_video(struct db *d, struct video *v, struct segment **segments, size_t *count)
 {
     struct loading g = {.video = v};
@@ -318,6 +295,9 @@ enum err index_load_video(struct db *d, struct video *v, struct segment **segmen
             " video_bytes, audio_init, audio_start, audio_end, audio_bytes"
             " FROM segments WHERE video_id = ? ORDER BY number",
             DB_VALUES(db_str(id)), load_segment, &g);
+    if (e == ERR_OK)
+        e = db_read(d, "SELECT target_duration FROM videos WHERE id = ?", DB_VALUES(db_str(id)),
+                    load_target_duration, &g);
     if (e == ERR_OK)
         e = renditions_load(d, v, g.segments, g.count);
     *segments = g.segments;

@@ -80,9 +80,25 @@ void live_remove_event(struct live *l, struct event *e)
     map_remove(l->events, id_key(&e->id));
     map_remove(l->keys, bytes_of(e->key_hash, ACCESS_HASH_SIZE));
     order_remove(l->event_order, &l->event_count, e->id);
+    event_free(e);
+}
+
+void event_free(struct event *e)
+{
+    if (e == NULL)
+        return;
     free(e->title);
     free(e->upload_problem);
     free(e);
+}
+
+void live_forget_view(struct video *v)
+{
+    video_view_unref(v->view);
+    v->view = NULL;
+    renditions_free(v->renditions, v->rendition_count);
+    v->renditions = NULL;
+    v->rendition_count = 0;
 }
 
 /* The newest of an event's videos that are left. */
@@ -169,13 +185,8 @@ static void drop_old_views(struct live *l)
         if (oldest == NULL || v->view_used_ms < oldest->view_used_ms)
             oldest = v;
     }
-    if (loaded > LOADED_VIEWS_MAX) {
-        video_view_unref(oldest->view);
-        oldest->view = NULL;
-        renditions_free(oldest->renditions, oldest->rendition_count);
-        oldest->renditions = NULL;
-        oldest->rendition_count = 0;
-    }
+    if (loaded > LOADED_VIEWS_MAX)
+        live_forget_view(oldest);
 }
 
 static void tick(void *ctx)
@@ -254,6 +265,7 @@ enum err live_open(struct live **out, const struct live_options *options, char w
     l->events = map_new();
     l->keys = map_new();
     l->videos = map_new();
+    l->deleted = map_new();
     list_init(&l->active);
     l->berth_count = loops;
     l->berths = mem_new(loops * sizeof *l->berths);
@@ -262,9 +274,7 @@ enum err live_open(struct live **out, const struct live_options *options, char w
         l->berths[i].loop = net_loop(options->net, i);
         list_init(&l->berths[i].publications);
     }
-    if ((e = index_load(l)) != ERR_OK)
-        snprintf(why, 256, "the index of events and videos could not be read: %s", err_text(e));
-    else
+    if ((e = catalog_open(l, why)) == ERR_OK)
         e = open_journal(l, why);
     if (e == ERR_OK && (e = upload_sweep(l)) != ERR_OK)
         snprintf(why, 256, "the folder for uploads in %.120s: %s", l->data_dir, err_text(e));
@@ -326,6 +336,8 @@ void live_close(struct live *l)
     map_free(l->events);
     map_free(l->keys);
     map_free(l->videos);
+    map_free(l->deleted);
+    free(l->peers);
     free(l->event_order);
     free(l->video_order);
     free(l->berths);

@@ -57,6 +57,15 @@ struct live_options {
  * that a crash left is playable again. Blocks; `why` says what to do on failure. */
 must_check enum err live_open(struct live **out, const struct live_options *options, char why[256]);
 
+/* Makes this server known at `url` to others over the same database; from now on each hears of what the others change, within
+ * about a second. Once, when its doors are open. Does nothing where the database is this server's alone. Blocks. */
+must_check enum err live_join(struct live *l, const char *url);
+
+#define LIVE_URL_SIZE 256
+
+/* Whether a video is live on another server that is heard from, and where. Any thread; quick. */
+bool live_video_elsewhere(struct live *l, struct ulid video, char url[LIVE_URL_SIZE]);
+
 /* Frees. After live_drain(), store_stop() (its threads work for this room) and net_stop(). Accepts NULL. */
 void live_close(struct live *l);
 
@@ -328,7 +337,8 @@ struct video_view {
     atomic_uint references;
     struct ulid id, event;
     enum event_access access;
-    bool live;     /* false: ended */
+    bool live; /* false: ended */
+    bool away; /* live on another server: its edge is not here, and what is here is what that has stored */
     bool imported; /* it was uploaded, and is live while it is imported: nobody waits for its edge */
     int64_t created_at_ms;
     uint32_t target_duration_s; /* 0 while there is no segment */

@@ -304,7 +304,8 @@ struct event {
     char *title;
     enum event_access access;
     bool ended;
-    bool closed; /* it is being deleted: its key opens nothing any more */
+    bool row_ended; /* what its row said when it was last read or written */
+    bool closed;    /* it is being deleted: its key opens nothing any more */
     int64_t starts_at_ms, created_at_ms;
     struct ulid inventory;
     struct screen_rule screens;
@@ -320,13 +321,16 @@ struct video {
     struct ulid id;
     struct live *room;
     struct event *event;
+    struct ulid home; /* the server it was published to; zero: this one */
     bool live;
+    bool away;       /* live on another server, its home; here it is neither live nor written */
+    bool unsettled;  /* another server may still add to it: what was loaded of it gets old */
     bool publishing; /* somebody has it */
     bool pins;       /* the journal's records of it are needed: something is not stored */
     int64_t created_at_ms;
     int64_t ends_at_ms;      /* monotonic; the grace's end while nobody publishes; 0: somebody does */
     struct video_view *view; /* NULL: has to be loaded */
-    int64_t view_used_ms;
+    int64_t view_used_ms, view_loaded_ms;
     struct hub hub;                   /* has a lock of its own */
     _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
     struct edge *edge;                /* NULL: nobody has asked for it; under the room's lock */
@@ -352,9 +356,12 @@ struct video {
     struct list spool;          /* finished segments that are not stored */
     bool spooling;              /* a thread is at it */
     bool spool_fails;           /* it was said that a segment could not be stored */
-    bool has_row, end_to_tell;  /* its row is there; the row must still be told that it ended */
-    uint64_t needed_from;       /* the journal's position from which it would have to be replayed, */
-                                /* as long as somebody publishes or something waits to be stored */
+    bool has_row;               /* its row is there; */
+    bool row_to_tell,
+        end_to_tell; /* it must be written before there is a segment; it must be told that the video ended */
+    uint64_t row_since;   /* the room's readings when that was found */
+    uint64_t needed_from; /* the journal's position from which it would have to be replayed, */
+                          /* as long as somebody publishes or something waits to be stored */
     /* Of an upload; such a video has nothing in the journal: */
     uint64_t upload_bytes; /* of its file; 0: it was published */
     int64_t segment_ms;    /* as it was when the import began: it may begin again with other options */
@@ -375,6 +382,13 @@ struct live {
     struct map *videos;                     /* by id */
     struct ulid *event_order, *video_order; /* ascending, so newest last */
     size_t event_count, video_count;
+    struct map *deleted;       /* ids of what was deleted here, while other servers may still list it */
+    struct ulid server;        /* who we are to other servers; zero: the database is ours alone */
+    int64_t catalog_version;   /* under change_lock */
+    _Atomic uint64_t readings; /* of the catalog */
+    struct peer *peers;
+    size_t peer_count;
+    struct timer look;  /* on the first loop */
     struct list active; /* videos that are live or have something to store */
     unsigned berth_count;
     struct berth *berths; /* one a loop */
@@ -406,6 +420,7 @@ struct video *live_find_video(const struct live *l, struct ulid id);
 void live_add_event(struct live *l, struct event *e);
 void live_add_video(struct live *l, struct video *v);     /* becomes its event's newest */
 void live_remove_event(struct live *l, struct event *e);  /* frees it */
+void live_forget_view(struct video *v);                   /* it is loaded again when somebody wants it */
 void live_remove_video(struct live *l, struct video *v);  /* frees it */
 void live_end_video(struct live *l, struct video *v);     /* nobody publishes it */
 void live_abandon_video(struct live *l, struct video *v); /* not live any more, to be deleted */
@@ -414,6 +429,7 @@ void live_release_journal(struct live *l);                /* without the lock; b
 /* video.c */
 struct video *video_new(struct live *l, struct event *e, struct ulid id);
 void video_free(struct video *v);
+void video_has_row(struct video *v); /* from now on; any thread */
 /* Adds an init segment, the newest of its track from now on. With the lock held once others see the video. */
 enum err video_add_init(struct video *v, enum track track, const struct codec_config *config,
                         struct bytes record);
@@ -449,8 +465,30 @@ void import_stop(struct live *l);
 /* With the lock held: ends the import of a video that is to be deleted. It is not live afterwards. */
 void import_cancel(struct live *l, struct video *v);
 
+/* catalog.c */
+
+/* Another server over the same database. */
+struct peer {
+    struct ulid id;
+    char url[LIVE_URL_SIZE];
+    int64_t beat;   /* grows as long as it lives */
+    unsigned still; /* for so many looks it has not */
+};
+
+enum err catalog_open(struct live *l, char why[256]); /* while the room opens: lists what there is; blocks */
+enum err
+catalog_now(struct live *l); /* with change_lock held: what other servers have changed until now; blocks */
+bool catalog_is_elsewhere(
+    const struct live *l,
+    const struct event *e); /* with the lock held: it is live on a server that is heard */
+
+/* events.c: with the lock held. Takes over what differs in `copy`, which then has what was there before. */
+void live_adopt_event(struct live *l, struct event *e, struct event *copy);
+enum err live_end_publishing(struct live *l, struct ulid event); /* without the lock; blocks */
+void event_free(struct event *e);                                /* accepts NULL */
+
 /* index.c: rows. All block. */
-enum err index_load(struct live *l);
+enum err index_catalog_changes(struct db *tx); /* in a transaction that changes what other servers list */
 enum err index_add_event(struct db *d, const struct event *e);
 enum err index_change_event(struct db *d, const struct event *e);
 enum err index_remove_event(struct db *d, struct ulid id);
@@ -458,6 +496,7 @@ enum err index_add_video(struct db *d, const struct video *v);
 /* The video of an upload, to be imported; its event has no upload's problem any more. */
 enum err index_add_import(struct db *d, const struct video *v);
 enum err index_fail_import(struct db *d, struct ulid event, const char *problem);
+enum err index_finish_ladder(struct db *d, const char *video); /* nothing more is made of it */
 enum err index_end_video(struct db *d, struct ulid id, int64_t wall_ms);
 enum err index_remove_video(struct db *d, struct ulid id);
 enum err index_add_segment(struct db *d, const struct video *v, const struct segment *s,

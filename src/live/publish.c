@@ -52,7 +52,7 @@ static void refuse(struct publication *p, enum err why, const char *text)
 }
 
 /* What became of an attempt. */
-enum outcome { GRANTED, UNKNOWN_KEY, TAKEN, CLOSING, WAIT };
+enum outcome { GRANTED, UNKNOWN_KEY, TAKEN, ELSEWHERE, CLOSING, WAIT };
 
 static enum outcome try_place(struct publication *p)
 {
@@ -68,6 +68,8 @@ static enum outcome try_place(struct publication *p)
         outcome = CLOSING;
     } else if (e == NULL) {
         outcome = UNKNOWN_KEY;
+    } else if (catalog_is_elsewhere(l, e)) {
+        outcome = ELSEWHERE;
     } else if (other == NULL) {
         e->publication = p;
         e->health = (struct health){.publishing = true, .since_ms = clock_wall_ms()};
@@ -101,6 +103,9 @@ static void attempt(void *ctx)
         break;
     case TAKEN:
         refuse(p, ERR_BUSY, "somebody is publishing with this stream key");
+        break;
+    case ELSEWHERE:
+        refuse(p, ERR_BUSY, "this event is live on another server: publish to that, or end the event first");
         break;
     case CLOSING:
         refuse(p, ERR_CLOSED, "the server is shutting down; try again in a moment");
@@ -362,9 +367,11 @@ static void take_video(struct publication *p)
     } else {
         p->video = video_new(l, e, ulid_new());
         p->video->live = true;
+        p->video->row_to_tell = db_shared(l->options.db);
         p->video->created_at_ms = clock_wall_ms();
         live_add_video(l, p->video);
         video_show(p->video, NULL);
+        spool_kick(l, p->video);
     }
     p->video->publishing = true;
     p->video->ends_at_ms = 0;

@@ -458,8 +458,7 @@ enum err live_finished(struct live *l, struct ulid video)
 {
     char id[ULID_TEXT_SIZE];
 
-    return db_do(l->options.db, "UPDATE videos SET laddered = 1 WHERE id = ? AND state = 'ended'",
-                 DB_VALUES(db_str(ulid_text(video, id))), NULL);
+    return index_finish_ladder(l->options.db, ulid_text(video, id));
 }
 
 struct unfinished {
@@ -481,6 +480,10 @@ enum err live_unfinished(struct live *l, void (*each)(void *ctx, struct ulid vid
 {
     struct unfinished u = {each, ctx};
 
-    return db_read(l->options.db, "SELECT id FROM videos WHERE laddered = 0 ORDER BY id", NULL, 0,
-                   tell_unfinished, &u);
+    char server[ULID_TEXT_SIZE];
+
+    return db_read(
+        l->options.db,
+        "SELECT id FROM videos WHERE laddered = 0 AND home IN ('', '00000000000000000000000000', ?) ORDER BY id",
+        DB_VALUES(db_str(ulid_text(l->server, server))), tell_unfinished, &u);
 }

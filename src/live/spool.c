@@ -57,7 +57,7 @@ enum err spool_store(struct live *l, struct video *v, const struct finished *f)
     pthread_mutex_unlock(&l->lock);
     if (!has_row && (e = index_add_video(l->options.db, v)) != ERR_OK)
         return e;
-    v->has_row = true; /* only the one thread that spools this video, and recovery, come here */
+    video_has_row(v); /* only the one thread that spools this video, and recovery, come here */
     for (int t = 0; t < TRACK_COUNT && e == ERR_OK; t++)
         if (f->held && f->segment.track[t].bytes > 0)
             e = store_put_held(l->options.store, segment_name(name, v->id, (enum track)t, &f->segment));
@@ -122,8 +122,24 @@ static enum err tell_end(struct live *l, struct video *v)
         e = index_end_video(l->options.db, v->id, clock_wall_ms());
     pthread_mutex_lock(&l->lock);
     if (e == ERR_OK) {
-        v->has_row = true;
+        video_has_row(v);
         v->end_to_tell = false;
+    }
+    return e;
+}
+
+/* Other servers shall know of a video before its first segment is stored. */
+static enum err tell_beginning(struct live *l, struct video *v)
+{
+    if (!v->row_to_tell)
+        return ERR_OK;
+    pthread_mutex_unlock(&l->lock);
+    enum err e = v->has_row ? ERR_OK : index_add_video(l->options.db, v);
+
+    pthread_mutex_lock(&l->lock);
+    if (e == ERR_OK) {
+        video_has_row(v);
+        v->row_to_tell = false;
     }
     return e;
 }
@@ -136,8 +152,10 @@ static void work(void *ctx)
     char id[ULID_TEXT_SIZE];
 
     pthread_mutex_lock(&l->lock);
-    enum err e = store_waiting(l, v);
+    enum err e = tell_beginning(l, v);
 
+    if (e == ERR_OK)
+        e = store_waiting(l, v);
     if (e == ERR_OK)
         e = tell_end(l, v);
     v->spooling = false;
@@ -160,7 +178,8 @@ static void work(void *ctx)
 
 void spool_kick(struct live *l, struct video *v)
 {
-    if (l->drained || l->recovery != NULL || v->spooling || (list_empty(&v->spool) && !v->end_to_tell))
+    if (l->drained || l->recovery != NULL || v->spooling ||
+        (list_empty(&v->spool) && !v->end_to_tell && !v->row_to_tell))
         return;
 
     struct job *job = mem_new(sizeof *job);

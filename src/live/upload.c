@@ -446,7 +446,8 @@ static enum err begin_video(struct upload *u)
     struct video *v = video_new(l, &owner, u->video);
     enum err e;
 
-    v->live = v->importing = v->has_row = true;
+    v->live = v->importing = true;
+    video_has_row(v);
     v->created_at_ms = clock_wall_ms();
     v->upload_bytes = u->total;
     v->segment_ms = l->options.segment_ms;

@@ -93,7 +93,8 @@ static struct video_view *view_new(const struct video *v, const struct segment *
     view->id = v->id;
     view->event = v->event->id;
     view->access = v->event->access;
-    view->live = v->live;
+    view->live = v->live || v->away;
+    view->away = v->away;
     view->imported = v->upload_bytes > 0;
     view->created_at_ms = v->created_at_ms;
     view->target_duration_s = v->target_duration_s;
@@ -140,7 +141,7 @@ void video_show_loaded(struct video *v, const struct segment *segments, size_t c
     struct video_view *before = v->view;
 
     v->view = view_new(v, segments, count, NULL);
-    v->view_used_ms = clock_mono_ms();
+    v->view_used_ms = v->view_loaded_ms = clock_mono_ms();
     edge_view_changed(v);
     video_view_unref(before);
 }
@@ -153,11 +154,18 @@ struct video *video_new(struct live *l, struct event *e, struct ulid id)
 
     v->room = l;
     v->id = id;
+    v->home = l->server;
     v->event = e;
     list_init(&v->active);
     list_init(&v->spool);
     hub_init(&v->hub);
     return v;
+}
+
+void video_has_row(struct video *v)
+{
+    v->row_since = atomic_load(&v->room->readings);
+    v->has_row = true;
 }
 
 static void init_free(struct init *i)

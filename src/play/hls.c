@@ -78,7 +78,7 @@ struct buffer *play_master(struct video_view *v)
 /* What is made of chunks cannot share the edge of parts: a player that changed to it would have to wait for it. */
 struct buffer *play_low_master(struct video_view *v)
 {
-    return v->live ? video_view_cached(v, SLOT_LOW_MASTER, print_master) : play_master(v);
+    return v->live && !v->away ? video_view_cached(v, SLOT_LOW_MASTER, print_master) : play_master(v);
 }
 
 static bool has(const struct listing *l, size_t at, uint32_t *init)

@@ -17,6 +17,9 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MATINEE = os.environ.get('MATINEE', str(ROOT / 'build' / 'matinee'))
 
+# How engines are started besides; tools/cluster keeps them out of reach of the terminal's Ctrl-C.
+ENGINE = {}
+
 
 class Server:
     """One `matinee serve`; `start` returns when it has said `ready`."""
@@ -253,7 +256,7 @@ class Nats:
         log.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             ['nats-server', '-a', '127.0.0.1', '-p', str(self.port), '-js', '-sd', str(self.folder / 'store'), '-l', str(log)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **ENGINE)
         until(lambda: log.exists() and 'Server is ready' in log.read_text(), 20, 'NATS being ready')
         return self
 
@@ -288,7 +291,7 @@ class MariaDB:
             ['mariadbd', '--no-defaults', *self.user, f'--datadir={self.folder}/data', f'--socket={self.socket}',
              f'--port={self.port}', '--bind-address=127.0.0.1', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=32M',
              '--innodb-flush-log-at-trx-commit=1', '--innodb-use-native-aio=0', '--skip-log-bin', f'--pid-file={self.folder}/pid'],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.folder / 'log', 'ab'))
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.folder / 'log', 'ab'), **ENGINE)
         until(lambda: self.run('SELECT 1', check=False), 30, 'MariaDB being ready')
         self.run("CREATE DATABASE IF NOT EXISTS matinee; CREATE USER IF NOT EXISTS matinee IDENTIFIED BY 's@cret';"
                  'GRANT ALL ON matinee.* TO matinee')
@@ -334,7 +337,7 @@ class Redis:
         self.process = subprocess.Popen(
             ['redis-server', '--bind', '127.0.0.1', '--port', str(self.port), '--dir', str(self.folder), '--appendonly', 'yes',
              '--appendfsync', self.appendfsync, '--save', ''],
-            stdin=subprocess.DEVNULL, stdout=open(self.folder / 'log', 'ab'), stderr=subprocess.STDOUT)
+            stdin=subprocess.DEVNULL, stdout=open(self.folder / 'log', 'ab'), stderr=subprocess.STDOUT, **ENGINE)
         until(lambda: self.run('PING') == 'PONG', 20, 'Redis being ready')
         return self
 

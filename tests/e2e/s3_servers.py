@@ -58,7 +58,7 @@ class Server:
         log = open(self.folder / f'{pathlib.Path(words[0]).name}-{len(self.processes)}.log', 'ab')
         self.processes.append(subprocess.Popen(
             [str(word) for word in words], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})}, cwd=self.folder))
+            env={**os.environ, **(environment or {})}, cwd=self.folder, **matinee.ENGINE))
 
     def do(self, *words, environment=None, text=None):
         done = subprocess.run([str(word) for word in words], capture_output=True, text=True, input=text, timeout=120,

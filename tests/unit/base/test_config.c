@@ -31,7 +31,7 @@ static void the_command_line_outweighs_the_environment_and_that_the_file(void **
     struct option with_file[] = {
         options[0], options[1], options[2], {"config", "FILE", NULL, "", NULL}, {NULL}};
 
-    assert_int_equal(config_read(with_file, true, &argc, argv, why), ERR_OK);
+    assert_int_equal(config_read(with_file, "serve", &argc, argv, why), ERR_OK);
     assert_string_equal(config_text(with_file, "http"), "from-environment");
     assert_string_equal(config_text(with_file, "grace"), "9");
     assert_int_equal(argc, 1);
@@ -39,6 +39,29 @@ static void the_command_line_outweighs_the_environment_and_that_the_file(void **
     config_free(with_file);
     unsetenv("MATINEE_HTTP");
     unsetenv("MATINEE_GRACE");
+    unlink(file);
+}
+
+static void one_file_serves_several_commands(void **state)
+{
+    static const struct {
+        const char *command, *grace;
+    } read[] = {{"serve", "5"}, {"worker", "6"}, {"other", "4"}};
+    char file[] = "/tmp/matinee-config-XXXXXX", why[CONFIG_WHY_SIZE];
+    int fd = mkstemp(file);
+
+    dprintf(fd, "grace = 4\n[serve]\ngrace = 5\n[worker]\ngrace = 6\n[somebody else's]\nnoise = 1\n");
+    close(fd);
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
+        struct option options[] = {
+            {"grace", "S", "30", "", NULL}, {"config", "FILE", NULL, "", NULL}, {NULL}};
+        char *argv[] = {"--config", file};
+        int argc = 2;
+
+        assert_int_equal(config_read(options, read[i].command, &argc, argv, why), ERR_OK);
+        assert_string_equal(config_text(options, "grace"), read[i].grace);
+        config_free(options);
+    }
     unlink(file);
 }
 
@@ -51,7 +74,7 @@ static void mistakes_are_named(void **state)
         char why[CONFIG_WHY_SIZE];
         int argc = wrong[i][1] ? 2 : 1;
 
-        assert_int_equal(config_read(options, false, &argc, wrong[i], why), ERR_BAD);
+        assert_int_equal(config_read(options, NULL, &argc, wrong[i], why), ERR_BAD);
         assert_true(why[0] != '\0');
         config_free(options);
     }
@@ -75,6 +98,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_command_line_outweighs_the_environment_and_that_the_file),
+        cmocka_unit_test(one_file_serves_several_commands),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(numbers_have_a_range),
     };

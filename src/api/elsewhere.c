@@ -1,0 +1,59 @@
+/* api/elsewhere.c - requests for what is live on another server: the same request to that, without what is the viewer's own. */
+#include "api/api_int.h"
+
+#include "access/access.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+/* Letters of a path that stand for themselves (RFC 3986 §3.3). */
+static bool is_plain(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           strchr("-._~/:@", c) != NULL;
+}
+
+static void add_path(struct builder *b, const char *path)
+{
+    for (; *path != '\0'; path++)
+        if (is_plain(*path))
+            builder_u8(b, (uint8_t)*path);
+        else
+            builder_printf(b, "%%%02X", (unsigned)(uint8_t)*path);
+}
+
+/* The query but for a viewer's token, which goes as a field: one URL for all of them. */
+static void add_query(struct builder *b, struct bytes query)
+{
+    char mark = '?';
+
+    while (query.size > 0) {
+        const uint8_t *end = memchr(query.at, '&', query.size);
+        struct bytes one = bytes_head(query, end ? (size_t)(end - query.at) : query.size);
+
+        if (one.size > 0 && !bytes_is(bytes_head(one, 6), "token=")) {
+            builder_u8(b, (uint8_t)mark);
+            builder_add(b, one);
+            mark = '&';
+        }
+        query = bytes_from(query, one.size + (end != NULL));
+    }
+}
+
+void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bool shared)
+{
+    struct builder target = {0};
+    char token[TICKET_TEXT_SIZE];
+    bool in_query, is_admin = access_admin_ok(http_field(x, "Authorization"), a->admin_token);
+    bool has = !is_admin && door_token(x, token, &in_query); /* an admin's is good on one server only */
+
+    add_path(&target, http_path(x));
+    add_query(&target, http_query(x));
+    builder_u8(&target, 0);
+    relay_answer(a->options.relay, x,
+                 &(struct relay_wish){.base = base,
+                                      .target = (const char *)builder_bytes(&target).at,
+                                      .token = has ? token : NULL,
+                                      .shared = shared});
+    builder_drop(&target);
+}
