@@ -17,6 +17,7 @@ import contextlib
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -157,14 +158,9 @@ def spool(server):
     return json.loads(server.request('GET', '/api/v1/spool', admin=True)[2])
 
 
-def wait_until(at, what):
-    print(f'{time.strftime("%X")} {what}', flush=True)
-    time.sleep(max(0, at - time.monotonic()))
-
-
-def without_store(asked, store, server, crash=None):
+def without_store(asked, store, show, crash=None):
     """The store is away for so long; what the server says of it is the truth."""
-    due = time.monotonic() + asked.away
+    server, due = show.server, time.monotonic() + asked.away
     store.leave()
     print(f'{time.strftime("%X")} the store is killed', flush=True)
     matinee.until(lambda: spool(server)['verdict'] == 'away', 2 * asked.segment + 30, 'the store being known to be away')
@@ -178,7 +174,7 @@ def without_store(asked, store, server, crash=None):
         assert status == 200 and b'store' in text, (status, text)
         assert now['verdict'] in ('away', 'behind') and now['segments'] >= waiting, (now, waiting)
         waiting = now['segments']
-        time.sleep(1)
+        show.goes_on(time.monotonic() + 1)
     print(f'{time.strftime("%X")} {now["segments"]} segments ({now["bytes"]} bytes) wait, the oldest for {now["oldestSeconds"]:.0f} s; the store '
           'comes back', flush=True)
     store.come()
@@ -211,6 +207,12 @@ class Show:
         self.publisher = matinee.publish(self.clips[k], f'{self.server.rtmp}/{self.event["streamKey"]}', '--speed', 1, '--record',
                                          self.records[k])
 
+    def goes_on(self, until):
+        """Waits; a publisher that ends meanwhile is wrong."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.publisher.wait(max(0, until - time.monotonic()))
+            raise AssertionError(f'the publisher has ended: {self.publisher.stdout.read()[-500:]}')
+
     def crash(self):
         """kill -9, at once started again, and the publisher comes back."""
         self.player.may_be_down.set()
@@ -220,7 +222,7 @@ class Show:
         self.server.start(http=self.server.http.removeprefix('http://'), rtmp=self.server.rtmp.split('/')[2])
         print(f'{time.strftime("%X")} matinee was killed, and is ready {time.monotonic() - begun:.1f} s later', flush=True)
         self.publish()
-        time.sleep(2)
+        matinee.until(lambda: self.server.request('GET', f'/v/{self.video}/master.m3u8')[0] == 200, 10, 'the playlists')
         self.player.may_be_down.clear()
 
     def end(self):
@@ -238,14 +240,15 @@ class Show:
 
 def play(asked, store, show):
     whole = asked.minutes * 60
-    wait_until(show.begun + whole / 5, 'the show has begun')
-    without_store(asked, store, show.server, crash=show.crash if asked.crash_while_away else None)
-    wait_until(show.begun + whole / 2, 'the show goes on')
+    print(f'{time.strftime("%X")} the show has begun', flush=True)
+    show.goes_on(show.begun + whole / 5)
+    without_store(asked, store, show, crash=show.crash if asked.crash_while_away else None)
+    show.goes_on(show.begun + whole / 2)
     if not asked.crash_while_away:
         show.crash()
-    wait_until(show.begun + whole * 7 / 10, 'the show goes on')
-    without_store(asked, store, show.server)
-    wait_until(show.begun + whole, 'the show goes on')
+    show.goes_on(show.begun + whole * 7 / 10)
+    without_store(asked, store, show)
+    show.goes_on(show.begun + whole)
     show.end()
 
 
