@@ -371,18 +371,23 @@ bool live_video_elsewhere(struct live *l, struct ulid video, char url[LIVE_URL_S
 
     if (v != NULL && v->away)
         p = find_peer(l, v->home);
-    bool is_heard = p != NULL && p->still < PEER_SILENT_LOOKS && p->url[0] != '\0';
+    bool is_heard = p != NULL && catalog_is_heard(l, p->id) && p->url[0] != '\0';
 
     snprintf(url, LIVE_URL_SIZE, "%s", is_heard ? p->url : "");
     pthread_mutex_unlock(&l->lock);
     return is_heard;
 }
 
-bool catalog_is_elsewhere(const struct live *l, const struct event *e)
+bool catalog_is_heard(const struct live *l, struct ulid server)
 {
-    const struct peer *p = e->video != NULL && e->video->away ? find_peer(l, e->video->home) : NULL;
+    const struct peer *p = find_peer(l, server);
 
     return p != NULL && p->still < PEER_SILENT_LOOKS;
+}
+
+bool catalog_is_elsewhere(const struct live *l, const struct event *e)
+{
+    return e->video != NULL && e->video->away && catalog_is_heard(l, e->video->home);
 }
 
 /* --- once a second ------------------------------------------------------------------------------------------ */

@@ -334,11 +334,45 @@ enum err live_end_publishing(struct live *l, struct ulid id)
     return e;
 }
 
+/* A video whose home is silent, or zero: the event has none. With the lock held. */
+static struct ulid orphan_of(const struct live *l, struct ulid event)
+{
+    for (size_t i = 0; i < l->video_count; i++) {
+        const struct video *v = live_find_video(l, l->video_order[i]);
+
+        if (v->away && ulid_equal(v->event->id, event) && !catalog_is_heard(l, v->home))
+            return v->id;
+    }
+    return (struct ulid){{0}};
+}
+
+/* Videos of servers that may never come back. What one of them has not stored it adds when it does. */
+static enum err end_orphans(struct live *l, struct ulid event)
+{
+    enum err e = ERR_OK;
+
+    pthread_mutex_lock(&l->change_lock);
+    while (e == ERR_OK) {
+        pthread_mutex_lock(&l->lock);
+        struct ulid orphan = orphan_of(l, event);
+
+        pthread_mutex_unlock(&l->lock);
+        if (ulid_is_zero(orphan))
+            break;
+        if ((e = index_end_video(l->options.db, orphan, clock_wall_ms())) == ERR_OK)
+            e = catalog_now(l);
+    }
+    pthread_mutex_unlock(&l->change_lock);
+    return e;
+}
+
 enum err live_event_end(struct live *l, struct ulid id)
 {
     enum err e = change(l, id, apply_end, NULL);
 
-    return e == ERR_OK ? live_end_publishing(l, id) : e;
+    if (e == ERR_OK)
+        e = live_end_publishing(l, id);
+    return e == ERR_OK ? end_orphans(l, id) : e;
 }
 
 /* --- videos ------------------------------------------------------------------------------------------ */

@@ -475,17 +475,18 @@ struct peer {
     unsigned still; /* for so many looks it has not */
 };
 
-enum err catalog_open(struct live *l, char why[256]); /* while the room opens: lists what there is; blocks */
-enum err
-catalog_now(struct live *l); /* with change_lock held: what other servers have changed until now; blocks */
-bool catalog_is_elsewhere(
-    const struct live *l,
-    const struct event *e); /* with the lock held: it is live on a server that is heard */
+/* While the room opens: lists what there is. Blocks. */
+enum err catalog_open(struct live *l, char why[256]);
+/* With change_lock held: takes over what other servers have changed until now. Blocks. */
+enum err catalog_now(struct live *l);
+/* With the lock held: whether a server lives, and whether an event is live on one that does. */
+bool catalog_is_heard(const struct live *l, struct ulid server);
+bool catalog_is_elsewhere(const struct live *l, const struct event *e);
 
 /* events.c: with the lock held. Takes over what differs in `copy`, which then has what was there before. */
 void live_adopt_event(struct live *l, struct event *e, struct event *copy);
-enum err live_end_publishing(struct live *l, struct ulid event); /* without the lock; blocks */
-void event_free(struct event *e);                                /* accepts NULL */
+enum err live_end_publishing(struct live *l, struct ulid id); /* without the lock; blocks */
+void event_free(struct event *e);                             /* accepts NULL */
 
 /* index.c: rows. All block. */
 enum err index_catalog_changes(struct db *tx); /* in a transaction that changes what other servers list */

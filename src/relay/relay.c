@@ -13,7 +13,7 @@
 METRIC(requests, METRIC_COUNTER, "matinee_relay_requests_total",
        "Requests of viewers for what is live on another server");
 
-static void ride(void *rider);
+static void ride(void *ctx);
 static void advance(struct rider *rider);
 
 /* --- flights, with the lock held --------------------------------------------------------------------------- */

@@ -57,6 +57,7 @@ def test_a_seed_gives_the_same_history_again(tmp_path):
 
 @pytest.mark.parametrize('locking, fault', [('optimistic', 'no-version-check'), ('pessimistic', 'unsorted-locks'),
                                             ('pessimistic', 'expiry-ignored'), ('combining', 'expiry-ignored')])
+@pytest.mark.long
 def test_what_is_broken_on_purpose_is_found(tmp_path, locking, fault):
     found = 0
     for seed in range(1, 11):

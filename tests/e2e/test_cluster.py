@@ -88,6 +88,7 @@ def test_a_show_is_seen_on_every_server_and_asked_for_once(house):
         matinee.end_process(publisher)
 
 
+@pytest.mark.long
 def test_low_latency_by_way_of_another_server_keeps_every_rule(house):
     a, b = house('a'), house('b')
     event = a.make_event()
@@ -142,6 +143,7 @@ def test_a_key_that_is_used_elsewhere_is_refused_and_who_ends_the_event_may_be_a
         matinee.end_process(publisher)
 
 
+@pytest.mark.long
 def test_when_a_server_dies_what_is_stored_plays_elsewhere_and_nothing_is_lost_when_it_returns(house):
     a, b = house('a'), house('b')
     event = a.make_event()
@@ -170,6 +172,34 @@ def test_when_a_server_dies_what_is_stored_plays_elsewhere_and_nothing_is_lost_w
         assert a.get(f'/v/{video}/source/playlist.m3u8') == b.get(f'/v/{video}/source/playlist.m3u8')
     finally:
         matinee.end_process(second)
+
+
+@pytest.mark.long
+def test_a_show_whose_server_never_returns_can_be_ended_and_deleted_and_one_that_does_adds_what_it_has(house):
+    a, b = house('a'), house('b')
+    shows = []
+    for n in range(2):
+        event = a.make_event(f'Orphan {n}')
+        publisher = matinee.publish('demo', event['url'], '--size', '320x180')
+        shows.append((event, video_on(b, event), publisher))
+    for _, video, _ in shows:
+        matinee.until(lambda: b.json(f'/api/v1/videos/{video}')['segments'] >= 2, 20, 'two segments')
+    a.kill()
+    for event, video, publisher in shows:
+        publisher.wait(30)
+        matinee.until(lambda: b.request('GET', f'/v/{video}/master.m3u8')[0] == 200, 30, 'the silence of A')
+        assert b.request('POST', f"/api/v1/events/{event['id']}/end", admin=True)[0] == 200
+        matinee.until(lambda: b.json(f'/api/v1/videos/{video}')['state'] == 'ended', 10, 'its end')
+    (gone, gone_video, _), (event, video, _) = shows
+    stored = b.json(f'/api/v1/videos/{video}')['segments']
+    assert b.request('DELETE', f"/api/v1/events/{gone['id']}", admin=True)[0] == 204
+    assert b.request('GET', f'/v/{gone_video}/source/000001.m4s')[0] == 404
+    a.start()
+    for server in a, b:
+        matinee.until(lambda: server.json(f'/api/v1/videos/{video}')['segments'] >= stored, 20, 'the recording')
+        assert server.json(f'/api/v1/videos/{video}')['state'] == 'ended'
+        assert server.request('GET', f"/api/v1/events/{gone['id']}")[0] == 404
+        assert server.request('GET', f'/v/{gone_video}/master.m3u8')[0] == 404
 
 
 def test_tickets_are_looked_at_by_the_server_that_is_asked(house):

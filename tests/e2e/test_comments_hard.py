@@ -271,6 +271,7 @@ def test_a_slow_reader_is_dropped_to_the_newest_and_told_so(server, tmp_path):
     caller.close()
 
 
+@pytest.mark.long
 def test_a_silent_feed_is_kept_awake(server, tmp_path):
     _, video = comments.make_video(server, tmp_path)
     reader = comments.Reader(server, video).start()

@@ -271,6 +271,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('rule', BROKEN)
 def test_a_broken_rule_is_found(house, front, rule):
     more = ('--doomed', show(house)[0], '--origin', house.http) if rule == 'purge' else ()

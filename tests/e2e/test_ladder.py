@@ -60,6 +60,7 @@ def test_the_device_picks_the_rendition(make_server):
     assert status == 404 and b'480p' in body, body
 
 
+@pytest.mark.long
 def test_a_worker_killed_again_and_again_leaves_every_segment_published_once(make_server):
     seed = int(os.environ.get('MATINEE_SEED', random.randrange(1 << 30)))
     print('seed', seed)

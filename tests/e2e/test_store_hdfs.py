@@ -83,6 +83,7 @@ def test_where_there_are_no_checksums_the_length_has_to_do(bad):
     assert play(bad.url(), {}, f'put {NAME} 3000') == ['input or output failed']
 
 
+@pytest.mark.long
 def test_an_hdfs_that_hangs_is_given_up_and_tried_again(bad):
     bad.fault = first(1, 'hang', 'CREATE', 'data')
     begun = time.monotonic()
