@@ -51,6 +51,10 @@ soak-players: build setup-check
 soak: build setup-check
 	@exec python3 tests/soak/ladder.py $(SOAK_ARGS)
 
+# Ten minutes of a live show onto S3 whose server is killed for a minute, twice; matinee once: SOAK_ARGS='--store hdfs', '--crash-while-away'
+soak-store: build setup-check
+	@exec python3 tests/soak/store.py $(SOAK_ARGS)
+
 # A premiere: 200 clients, 100,000 attempts on 5,000 seats, every locking and database, ten seeds.
 soak-booking: build setup-check
 	@exec python3 tests/soak/booking.py $(SOAK_ARGS)
@@ -72,5 +76,5 @@ clean:
 clean-data:
 	rm -rf data
 
-.PHONY: build run cluster check check-long check-hadoop lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players bench format setup-build setup-check setup-long setup-hadoop setup-lint \
+.PHONY: build run cluster check check-long check-hadoop lint check-asan check-tsan check-clang fuzz soak soak-booking soak-players soak-store bench format setup-build setup-check setup-long setup-hadoop setup-lint \
 	clean clean-data

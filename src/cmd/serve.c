@@ -292,8 +292,13 @@ static enum err open_store(struct house *h, const struct live_options *live)
     char *storage = url_of(h, "storage", "file", "store"), *copies = mem_printf("%s/copies", h->data_dir);
     size_t held =
         live->spool_bytes_max / 2 < STORE_HELD_BYTES_MAX ? live->spool_bytes_max / 2 : STORE_HELD_BYTES_MAX;
-    enum err e = store_open(&h->store, storage, h->why);
+    enum err e = store_open_away(&h->store, storage, h->why);
 
+    /* Shows begin and are watched without it; the journal and the spool keep what it misses. */
+    if (e == ERR_OK && h->why[0] != '\0')
+        log_warn("serve", "%s; it is waited for", h->why);
+    if (e == ERR_OK)
+        h->why[0] = '\0';
     if (e == ERR_OK)
         e = store_use_disk(h->store, copies, (size_t)h->cache_mb << 20, held, h->why);
     free(storage);

@@ -242,10 +242,8 @@ static enum err open_journal(struct live *l, char why[256])
         snprintf(why, 256, "what a crash left in %.120s could not be stored: %s; it is kept there", dir,
                  err_text(e));
     if (e == ERR_OK) {
-        uint64_t position = journal_position(l->journal);
-
-        l->durable = position;
-        journal_release(l->journal, position);
+        l->durable = journal_position(l->journal);
+        live_release_journal(l);
     }
     free(dir);
     return e;

@@ -271,6 +271,39 @@ static enum err add_early(struct replay *p, const struct init *audio)
     return e;
 }
 
+/* Ends what the crash left open. Players may have seen those segments whole, from memory, under their numbers:
+ * the cut ones get other numbers and names. They are all that this finishes: the open one, and the one before
+ * it when its last sounds were still on their way. */
+static void end_torn(struct replay *p, uint64_t position)
+{
+    struct list whole;
+
+    list_move(&whole, &p->done);
+    if (end_session(p, position) != ERR_OK)
+        log_warn("live", "the last samples before a crash cannot all be stored");
+    list_each(&p->done, at, after)
+    {
+        struct finished *f = container_of(at, struct finished, link);
+
+        f->segment.torn = true;
+        f->segment.number++;
+        p->video->next_number = f->segment.number + 1;
+    }
+    for (struct list *link; (link = list_pop(&p->done)) != NULL;)
+        list_push(&whole, link);
+    list_move(&p->done, &whole);
+}
+
+/* Ends the session before the one that `o` begins. A number that was skipped tells of a crash between them, whose recovery could not
+ * store what it had cut and was itself cut short: it is cut again, under the numbers that players know. */
+static enum err end_joined(struct replay *p, const struct segment_opening *o, uint64_t position)
+{
+    if (!p->begun || p->left || o->number <= p->video->next_number)
+        return end_session(p, position);
+    end_torn(p, position);
+    return ERR_OK;
+}
+
 static enum err open_segment(struct replay *p, const struct segment_opening *o, uint64_t position)
 {
     struct video *v = p->video;
@@ -278,7 +311,7 @@ static enum err open_segment(struct replay *p, const struct segment_opening *o, 
 
     if (o->joined) { /* what came before it was another publisher's */
         drop_early(p);
-        e = end_session(p, position);
+        e = end_joined(p, o, position);
         p->sound_end = INT64_MIN;
     }
     if (v->segmenter == NULL)
@@ -390,30 +423,29 @@ void recovery_record(void *ctx, const struct record *record, uint64_t position)
 
 /* --- what came of it --------------------------------------------------------------------------------- */
 
-/* Ends what the crash left open. Players may have seen those segments whole, from memory, under their numbers:
- * the cut ones get other numbers and names. They are all that this finishes: the open one, and the one before
- * it when its last sounds were still on their way. */
-static void end_torn(struct replay *p)
+/* The store takes nothing now: what is left waits for it as it would have without a crash, and is played from memory meanwhile. */
+static void leave_to_spool(struct live *l, struct replay *p, enum err why)
 {
-    struct list whole;
+    struct video *v = p->video;
+    uint64_t end = journal_position(l->journal);
+    char id[ULID_TEXT_SIZE];
+    size_t count = 0;
 
-    list_move(&whole, &p->done);
-    if (end_session(p, UINT64_MAX) != ERR_OK)
-        log_warn("live", "the last samples before a crash cannot all be stored");
-    list_each(&p->done, at, after)
-    {
-        struct finished *f = container_of(at, struct finished, link);
+    v->needed_from = 0; /* all of the journal, until the first of them is stored */
+    if (list_empty(&v->active))
+        list_push(&l->active, &v->active);
+    for (struct list *link; (link = list_pop(&p->done)) != NULL; count++) {
+        struct finished *f = container_of(link, struct finished, link);
 
-        f->segment.torn = true;
-        f->segment.number++;
-        p->video->next_number = f->segment.number + 1;
+        if (f->position > end)
+            f->position = end; /* what is published from now on lies behind it, and is needed */
+        spool_add(l, v, f);
     }
-    for (struct list *link; (link = list_pop(&p->done)) != NULL;)
-        list_push(&whole, link);
-    list_move(&p->done, &whole);
+    log_warn("live", "video %s: %zu segments that a crash had left in the journal wait for the store: %s",
+             ulid_text(v->id, id), count, err_text(why));
 }
 
-static enum err store_replay(struct live *l, struct replay *p)
+static void store_replay(struct live *l, struct replay *p)
 {
     struct video *v = p->video;
     char id[ULID_TEXT_SIZE];
@@ -421,24 +453,28 @@ static enum err store_replay(struct live *l, struct replay *p)
     size_t count = 0;
 
     if (p->begun && !p->left)
-        end_torn(p);
-    for (struct list *link; e == ERR_OK && (link = list_pop(&p->done)) != NULL; count++) {
-        struct finished *f = container_of(link, struct finished, link);
+        end_torn(p, UINT64_MAX);
+    while (!list_empty(&p->done)) {
+        struct finished *f = container_of(p->done.next, struct finished, link);
 
         if (v->target_duration_s == 0)
             v->target_duration_s =
                 spool_target_duration(l->options.segment_ms, segmenter_first_gop(v->segmenter), &f->segment);
-        e = spool_store(l, v, f);
+        if ((e = spool_store(l, v, f)) != ERR_OK)
+            break;
+        list_remove(&f->link);
         video_show(v, &f->segment);
         finished_free(f);
+        count++;
     }
+    if (e != ERR_OK)
+        leave_to_spool(l, p, e);
     segmenter_free(v->segmenter);
     v->segmenter = NULL;
     if (count > 0)
         log_info("live",
                  "video %s: %zu segments that a crash had left in the journal are stored, up to %.3f s",
                  ulid_text(v->id, id), count, (double)v->position_90k / CMAF_VIDEO_TIMESCALE);
-    return e;
 }
 
 enum err recovery_finish(struct recovery *r)
@@ -461,7 +497,7 @@ enum err recovery_finish(struct recovery *r)
         struct video *v = p->video;
 
         if (e == ERR_OK)
-            e = store_replay(l, p);
+            store_replay(l, p);
         if (v->live && !v->importing)
             v->ends_at_ms = clock_mono_ms() + l->options.grace_ms;
         replay_free(p);

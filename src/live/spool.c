@@ -178,7 +178,8 @@ static void work(void *ctx)
 
 void spool_kick(struct live *l, struct video *v)
 {
-    if (l->drained || v->spooling || (list_empty(&v->spool) && !v->end_to_tell && !v->row_to_tell))
+    if (l->drained || l->recovery != NULL || v->spooling ||
+        (list_empty(&v->spool) && !v->end_to_tell && !v->row_to_tell))
         return;
 
     struct job *job = mem_new(sizeof *job);

@@ -19,6 +19,15 @@ void breaker_drop(struct breaker *b)
     pthread_mutex_destroy(&b->lock);
 }
 
+void breaker_trip(struct breaker *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->failures = STORE_FAILURES_MAX;
+    b->since_ms = clock_mono_ms();
+    b->again_at_ms = b->since_ms + STORE_PAUSE_MS_MIN;
+    pthread_mutex_unlock(&b->lock);
+}
+
 bool breaker_admits(struct breaker *b)
 {
     pthread_mutex_lock(&b->lock);

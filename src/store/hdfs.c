@@ -334,6 +334,8 @@ static enum err look(struct hdfs *h, char why[256])
 
         if ((e = hdfs_call(h, &steps[i], false, &a)) != ERR_OK)
             explain(h, &a, why);
+        if (e != ERR_OK && hdfs_judge(&a) == HDFS_AGAIN)
+            e = remote_is_away(&a.web) ? ERR_BUSY : ERR_IO;
         hdfs_answer_drop(&a);
     }
     if (e == ERR_OK)
@@ -360,7 +362,7 @@ enum err store_hdfs_open(struct store **out, const char *url, char why[256])
         h->remote.authority_file = h->place.authority_file;
         e = look(h, why);
     }
-    if (e == ERR_OK)
+    if (e == ERR_OK || e == ERR_BUSY)
         *out = &h->store;
     else
         hdfs_close(&h->store);

@@ -254,3 +254,17 @@ enum err remote_err(const struct remote_answer *a)
            : a->transport == CURLE_OK               ? ERR_BUSY
                                                     : ERR_IO;
 }
+
+bool remote_is_away(const struct remote_answer *a)
+{
+    switch (a->transport) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_WEIRD_SERVER_REPLY:
+        return false;
+    default:
+        return true;
+    }
+}

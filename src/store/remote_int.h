@@ -57,6 +57,9 @@ bool remote_header_is(struct bytes line, const char *name, char *value, size_t r
 void remote_pause(unsigned attempt);
 /* Of an answer that may be better another time. */
 enum err remote_err(const struct remote_answer *a);
+/* Of an answer that may be better another time: whether that is for them to mend. A name that nobody knows and a certificate that is
+ * not trusted are for us. */
+bool remote_is_away(const struct remote_answer *a);
 
 /* One of the options behind the '?' of an address. */
 struct remote_option {

@@ -259,6 +259,8 @@ static enum err look(struct s3 *s, char why[256])
 
     if (e != ERR_OK)
         explain(s, &a, why);
+    if (e != ERR_OK && s3_judge(&a) == S3_AGAIN)
+        e = remote_is_away(&a.web) ? ERR_BUSY : ERR_IO;
     s3_answer_drop(&a);
     return e;
 }
@@ -279,7 +281,7 @@ enum err store_s3_open(struct store **out, const char *url, char why[256])
         s->remote.authority_file = s->place.authority_file;
         e = look(s, why);
     }
-    if (e == ERR_OK)
+    if (e == ERR_OK || e == ERR_BUSY)
         *out = &s->store;
     else
         s3_close(&s->store);

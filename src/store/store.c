@@ -29,26 +29,31 @@ bool store_name_is_good(const char *name)
     }
 }
 
-enum err store_open(struct store **out, const char *url, char why[256])
+static enum err open_kind(struct store **out, const char *url, char why[256])
+{
+    if (strncmp(url, "file:", 5) == 0 && url[5] != '\0')
+        return store_file_open(out, url + 5, why);
+    if (strncmp(url, "s3://", 5) == 0)
+        return store_s3_open(out, url, why);
+    if (strncmp(url, "hdfs://", 7) == 0 || strncmp(url, "webhdfs://", 10) == 0 ||
+        strncmp(url, "swebhdfs://", 11) == 0)
+        return store_hdfs_open(out, url, why);
+    snprintf(why, 256,
+             "--storage %.100s: file:DIR, s3://BUCKET/PREFIX?endpoint=…&region=… or hdfs://HOST:PORT/PREFIX",
+             url);
+    return ERR_UNSUPPORTED;
+}
+
+enum err store_open_away(struct store **out, const char *url, char why[256])
 {
     static const unsigned threads_max[STORE_LANE_COUNT] = {
         [STORE_WRITES] = STORE_WRITERS_MAX, [STORE_READS] = STORE_READERS_MAX, [STORE_SPILLS] = 1};
-    enum err e = ERR_UNSUPPORTED;
+    enum err e;
 
     *out = NULL;
-    if (strncmp(url, "file:", 5) == 0 && url[5] != '\0')
-        e = store_file_open(out, url + 5, why);
-    else if (strncmp(url, "s3://", 5) == 0)
-        e = store_s3_open(out, url, why);
-    else if (strncmp(url, "hdfs://", 7) == 0 || strncmp(url, "webhdfs://", 10) == 0 ||
-             strncmp(url, "swebhdfs://", 11) == 0)
-        e = store_hdfs_open(out, url, why);
-    else
-        snprintf(
-            why, 256,
-            "--storage %.100s: file:DIR, s3://BUCKET/PREFIX?endpoint=…&region=… or hdfs://HOST:PORT/PREFIX",
-            url);
-    if (e != ERR_OK)
+    why[0] = '\0';
+    e = open_kind(out, url, why);
+    if (*out == NULL)
         return e;
 
     struct store *s = *out;
@@ -58,7 +63,22 @@ enum err store_open(struct store **out, const char *url, char why[256])
     s->flights = flights_new();
     breaker_init(&s->writes, "writes to the store");
     breaker_init(&s->reads, "reads from the store");
+    if (e == ERR_OK)
+        return ERR_OK;
+    breaker_trip(&s->writes);
+    breaker_trip(&s->reads);
     return ERR_OK;
+}
+
+enum err store_open(struct store **out, const char *url, char why[256])
+{
+    enum err e = store_open_away(out, url, why);
+
+    if (e != ERR_OK || why[0] == '\0')
+        return e;
+    store_close(*out);
+    *out = NULL;
+    return ERR_BUSY;
 }
 
 enum err store_use_disk(struct store *s, const char *dir, size_t copies_bytes_max, size_t held_bytes_max,

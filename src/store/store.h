@@ -20,6 +20,11 @@ struct loop;
  * "s3://BUCKET/PREFIX?endpoint=…&region=…" or "hdfs://HOST:PORT/PREFIX?user=…" (docs/operations.md has all of it), which have to
  * answer now. `why` says what to do on failure. */
 must_check enum err store_open(struct store **out, const char *url, char why[256]);
+
+/* store_open() for a house that has work to do without its store: one elsewhere that is away (nobody listens, no answer, "busy") is opened
+ * all the same, and known to be away; *why says so then, and is "" otherwise. What would be wrong tomorrow too fails as before: a name
+ * that nobody knows, a key, a bucket, a certificate, an address that speaks something else. */
+must_check enum err store_open_away(struct store **out, const char *url, char why[256]);
 void store_close(struct store *s); /* accepts NULL */
 
 /* Gives a store that is elsewhere a folder of this machine: for copies of what was read, at most `copies_bytes_max`, and for what is

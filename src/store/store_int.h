@@ -58,6 +58,7 @@ struct breaker {
 
 void breaker_init(struct breaker *b, const char *what);
 void breaker_drop(struct breaker *b);
+void breaker_trip(struct breaker *b);   /* as if it had failed so often that it is left alone */
 bool breaker_admits(struct breaker *b); /* true: breaker_tell() has to follow */
 void breaker_tell(struct breaker *b, enum err e);
 int64_t
@@ -86,6 +87,7 @@ struct store {
 bool store_name_is_good(const char *name);
 
 enum err store_file_open(struct store **out, const char *dir, char why[256]);
+/* ERR_BUSY: it is away; *out is open all the same, and `why` says what is the matter. */
 enum err store_s3_open(struct store **out, const char *url, char why[256]);
 enum err store_hdfs_open(struct store **out, const char *url, char why[256]);
 

@@ -1,4 +1,5 @@
 """What the end-to-end tests share: servers and publishers as real processes, on loopback, on free ports."""
+import collections
 import hashlib
 import http.client
 import json
@@ -195,6 +196,17 @@ def read_record(path):
             acknowledged = max(acknowledged, int(words[1]))
         elif len(words) == 5:
             sent.append((words[0], int(words[1]), int(words[2]), words[3], int(words[4])))
+    return sent, acknowledged
+
+
+def frames_of(*records):
+    """What was sent, and what of it was acknowledged: each frame's hash, and how often."""
+    sent, acknowledged = collections.Counter(), collections.Counter()
+    for path in records:
+        frames, upto = read_record(path)
+        frames = [(md5, end) for kind, _, _, md5, end in frames if kind in ('video', 'audio') and md5 != '-']
+        sent.update(md5 for md5, _ in frames)
+        acknowledged.update(md5 for md5, end in frames if end <= upto)
     return sent, acknowledged
 
 

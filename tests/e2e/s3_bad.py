@@ -83,7 +83,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         self.query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         path = urllib.parse.unquote(url.path)
-        assert path.split('/')[1] == BUCKET, path
+        if path.split('/')[1] != BUCKET:
+            return self.answer(404, error('NoSuchBucket'))
         self.key = path[len(BUCKET) + 2:]
         with server.lock:
             count = len(server.requests)
@@ -191,8 +192,8 @@ class BadS3(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self):
-        super().__init__(('127.0.0.1', 0), Handler)
+    def __init__(self, port=0):
+        super().__init__(('127.0.0.1', port), Handler)
         self.lock = threading.Lock()
         self.ending = threading.Event()
         self.objects, self.uploads, self.requests = {}, {}, []

@@ -155,21 +155,10 @@ def test_a_show_outlives_restarts_of_the_datanode_and_a_crash_of_ours(hdfs, make
     names = [name.removeprefix('/') for name in listed(server, video)]
     # The last segment of a crash is another object under its number.
     assert len(names) >= 10 and not [name for name in names if name not in stored and name.replace('.m4s', '-r.m4s') not in stored]
-    sent, acknowledged = frames_of(record, again)
+    sent, acknowledged = matinee.frames_of(record, again)
     there = collections.Counter(md5 for stream in 'va' for _, _, md5 in matinee.packets(f'{server.http}/v/{video}/master.m3u8', stream))
     assert acknowledged and not acknowledged - there, 'an acknowledged frame is lost'
     assert not there - sent, 'a frame is there more often than it was sent'
-
-
-def frames_of(*records):
-    """What was sent, and what of it was acknowledged: each frame's hash, and how often."""
-    sent, acknowledged = collections.Counter(), collections.Counter()
-    for path in records:
-        frames, upto = matinee.read_record(path)
-        frames = [(md5, end) for kind, _, _, md5, end in frames if kind in ('video', 'audio') and md5 != '-']
-        sent.update(md5 for md5, _ in frames)
-        acknowledged.update(md5 for md5, end in frames if end <= upto)
-    return sent, acknowledged
 
 
 # --- the filters ----------------------------------------------------------------------------------------

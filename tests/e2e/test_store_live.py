@@ -1,7 +1,10 @@
 """A show over a store that comes and goes: it is recorded and watched all the same, and in the end everything is in the store, once."""
+import collections
 import concurrent.futures
 import json
+import os
 import re
+import socket
 import subprocess
 import time
 
@@ -98,6 +101,85 @@ def test_a_crash_while_the_store_is_away_loses_nothing_either(make_server, bad, 
     assert acknowledged > 0 and not lost, lost[:3]
     names = listed(server, server.video(event))
     assert names and not not_stored(bad, names)
+
+
+def test_a_server_starts_without_its_store_and_goes_on_when_it_comes(make_server, bad, tmp_path):
+    """Two crashes while the store is away: what each has cut is listed under one number, and is stored once."""
+    server = make_server('--segment', '1', '--grace', '60', '--storage', bad.url(), environment=bad.environment)
+    event = server.make_event()
+    clips = [matinee.clip(tmp_path / f'clip-{i}.mp4', 60, more=('-vf', f'hue=h={i * 60}')) for i in range(3)]
+    records, known, video = [], [], None
+    for round in range(3):
+        records.append(tmp_path / f'record-{round}')
+        publisher = matinee.publish(clips[round], f"{server.rtmp}/{event['streamKey']}", '--speed', '2', '--record', records[-1])
+        video = matinee.until(lambda: server.video(event), what='a video')
+        if round == 0:
+            matinee.until(lambda: server.metric('matinee_segments_stored_total') >= 2, 20, 'segments in the store')
+            bad.fault = OUTAGES['errors']
+        count = spool(server)['segments']
+        matinee.until(lambda: spool(server)['segments'] >= count + 3, 20, 'segments that wait')
+        server.kill()
+        assert publisher.wait(30) is not None
+        begun = time.monotonic()
+        server.start()
+        assert time.monotonic() - begun < 15
+        assert 'it is waited for' in server.said()
+        assert spool(server)['verdict'] == 'away' and spool(server)['segments'] >= count + 3
+        assert b'store away' in server.get('/readyz')
+        now = listed(server, video)
+        assert set(known) <= set(now), 'what was listed is listed, under the same names'
+        known = now
+        waiting = not_stored(bad, known)
+        assert len(waiting) >= 2 * (count + 3)
+        for key in waiting:
+            assert server.request('GET', key.replace('shows/', '/'))[0] == 200, f'{key} waits for the store and cannot be read'
+    bad.fault = None
+    everything_is_stored(server)
+    assert server.request('GET', '/readyz')[2] == b'ready\n'
+    names = listed(server, video)
+    assert names == known and not not_stored(bad, names)
+    server.end(event)  # of a live playlist ffmpeg reads the end only
+    sent, acknowledged = matinee.frames_of(*records)
+    there = collections.Counter(md5 for stream in 'va' for _, _, md5 in matinee.packets(f'{server.http}/v/{video}/master.m3u8', stream))
+    assert acknowledged and not acknowledged - there, 'an acknowledged frame is lost'
+    assert not there - sent, 'a frame is there more often than it was sent'
+    matinee.until(lambda: sum(f.stat().st_size for f in (server.data / 'journal').iterdir()) <= 5 * 64 << 20, 10, 'the journal being let go')
+
+
+def test_a_store_that_was_never_there_is_waited_for(make_server, tmp_path):
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    server = make_server('--segment', '1', '--grace', '1', '--storage', f's3://{s3_bad.BUCKET}/shows?endpoint=http://127.0.0.1:{port}',
+                         environment=s3_bad.BadS3.environment)
+    event = server.make_event()
+    assert matinee.publish(matinee.clip(tmp_path / 'clip.mp4', 4), event['url'], '--speed', 'max').wait(40) == 0
+    video = matinee.until(lambda: server.video(event), what='a video')
+    names = matinee.until(lambda: listed(server, video), what='segments')
+    assert all(server.request('GET', name)[0] == 200 for name in names)
+    store = s3_bad.BadS3(port)
+    try:
+        everything_is_stored(server)
+        assert not not_stored(store, names)
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize('wrong', ['key', 'bucket', 'name', 'rights'])
+def test_what_waiting_does_not_mend_is_said_at_once(bad, tmp_path, wrong):
+    url, environment = bad.url(), dict(bad.environment)
+    if wrong == 'key':
+        environment['AWS_ACCESS_KEY_ID'] = 'unknown'
+    elif wrong == 'bucket':
+        url = url.replace('s3://', 's3://other-')
+    elif wrong == 'name':
+        url = re.sub(r'127\.0\.0\.1:\d+', 'no-such-host.invalid', url)
+    else:
+        bad.fault = lambda m, k, n: 'denied'
+    done = subprocess.run([matinee.MATINEE, 'serve', '--data', tmp_path / 'data', '--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0', '--storage',
+                           url], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].startswith('matinee serve: --storage'), done.stderr
 
 
 def test_a_full_spool_holds_the_publisher_and_not_the_viewers(make_server, bad, tmp_path):
