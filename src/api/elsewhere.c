@@ -22,8 +22,15 @@ static void add_path(struct builder *b, const char *path)
             builder_printf(b, "%%%02X", (unsigned)(uint8_t)*path);
 }
 
-/* The query but for a viewer's token, which goes as a field: one URL for all of them. */
-static void add_query(struct builder *b, struct bytes query)
+/* Whether a parameter goes along. A viewer's token goes as a field. Of what many share only what makes another answer: whatever else a
+ * viewer may write there would make a URL of his own. */
+static bool is_wanted(struct bytes one, bool shared)
+{
+    return one.size > 0 &&
+           (shared ? bytes_is(bytes_head(one, 5), "_HLS_") : !bytes_is(bytes_head(one, 6), "token="));
+}
+
+static void add_query(struct builder *b, struct bytes query, bool shared)
 {
     char mark = '?';
 
@@ -31,7 +38,7 @@ static void add_query(struct builder *b, struct bytes query)
         const uint8_t *end = memchr(query.at, '&', query.size);
         struct bytes one = bytes_head(query, end ? (size_t)(end - query.at) : query.size);
 
-        if (one.size > 0 && !bytes_is(bytes_head(one, 6), "token=")) {
+        if (is_wanted(one, shared)) {
             builder_u8(b, (uint8_t)mark);
             builder_add(b, one);
             mark = '&';
@@ -48,7 +55,7 @@ void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bo
     bool has = !is_admin && door_token(x, token, &in_query); /* an admin's is good on one server only */
 
     add_path(&target, http_path(x));
-    add_query(&target, http_query(x));
+    add_query(&target, http_query(x), shared);
     builder_u8(&target, 0);
     relay_answer(a->options.relay, x,
                  &(struct relay_wish){.base = base,

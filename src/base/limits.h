@@ -156,6 +156,7 @@
 /* Of what was fetched from other servers, so much is kept: some seconds of some shows, for viewers who come a little later. */
 #define RELAY_KEPT_BYTES_MAX   ((size_t)134217728)
 #define RELAY_ANSWER_BYTES_MAX ((size_t)268959744) /* the largest segment and its headers */
+#define RELAY_FLIGHTS_MAX      2000                /* at once; a show of five renditions has some twenty */
 #define RELAY_UNREAD_BYTES_MAX 8388608 /* what one viewer may leave unread before it gets no more */
 #define RELAY_PIECE_BYTES      262144
 #define RELAY_CONNECT_MS_MAX   2000

@@ -353,6 +353,7 @@ static enum err hear_peers(struct live *l)
         free(l->peers);
         l->peers = read.peers;
         l->peer_count = read.count;
+        l->looks++;
         pthread_mutex_unlock(&l->lock);
     } else {
         free(read.peers);
@@ -382,7 +383,8 @@ bool catalog_is_heard(const struct live *l, struct ulid server)
 {
     const struct peer *p = find_peer(l, server);
 
-    return p != NULL && p->still < PEER_SILENT_LOOKS;
+    /* One that was not seen yet, by a server that has just begun to look, may live as well as not. */
+    return p != NULL ? p->still < PEER_SILENT_LOOKS : l->looks < PEER_SILENT_LOOKS;
 }
 
 bool catalog_is_elsewhere(const struct live *l, const struct event *e)

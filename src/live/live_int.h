@@ -387,7 +387,8 @@ struct live {
     int64_t catalog_version;   /* under change_lock */
     _Atomic uint64_t readings; /* of the catalog */
     struct peer *peers;
-    size_t peer_count;
+    _Atomic size_t peer_count;
+    unsigned looks;     /* so often was looked for others */
     struct timer look;  /* on the first loop */
     struct list active; /* videos that are live or have something to store */
     unsigned berth_count;

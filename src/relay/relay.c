@@ -61,6 +61,7 @@ void flight_done(struct flight *f)
     struct relay *r = f->relay;
 
     f->done = true;
+    r->going--;
     f->fresh_until_ms = clock_mono_ms() + f->max_age_s * 1000;
     list_remove(&f->link);
     flight_tell(f);
@@ -135,11 +136,12 @@ static struct flight *flight_new(struct relay *r, const struct relay_wish *w)
 
 static void take_off(struct flight *f)
 {
+    f->relay->going++;
     list_push(&f->relay->to_begin, &f->link);
     curl_multi_wakeup(f->relay->multi);
 }
 
-/* The one that has it or will have it, begun where there is none. */
+/* The one that has it or will have it, begun where there is none. NULL: too many are under way. */
 static struct flight *find(struct relay *r, const struct relay_wish *w)
 {
     char *key = mem_printf("%s%s", w->base, w->target);
@@ -149,13 +151,13 @@ static struct flight *find(struct relay *r, const struct relay_wish *w)
         unlist(f);
         f = NULL;
     }
-    if (f == NULL) {
+    if (f == NULL && r->going < RELAY_FLIGHTS_MAX) {
         f = flight_new(r, w);
         f->listed = true;
         f->users++;
         map_put(r->flights, bytes_text(f->url), f);
         take_off(f);
-    } else if (f->done) { /* used last */
+    } else if (f != NULL && f->done) { /* used last */
         list_remove(&f->link);
         list_push(&r->kept, &f->link);
     }
@@ -165,8 +167,11 @@ static struct flight *find(struct relay *r, const struct relay_wish *w)
 
 static struct flight *charter(struct relay *r, const struct http_exchange *x, const struct relay_wish *w)
 {
-    struct flight *f = flight_new(r, w);
+    struct flight *f;
 
+    if (r->going >= RELAY_FLIGHTS_MAX)
+        return NULL;
+    f = flight_new(r, w);
     say_own(f, x);
     take_off(f);
     return f;
@@ -334,16 +339,17 @@ void relay_answer(struct relay *r, struct http_exchange *x, const struct relay_w
     rider->loop = http_loop(x);
     rider->x = x;
     pthread_mutex_lock(&r->lock);
-    bool closing = r->stopping;
-
-    if (!closing) {
+    if (!r->stopping)
         rider->flight = w->shared ? find(r, w) : charter(r, x, w);
+    bool refused = rider->flight == NULL;
+
+    if (!refused) {
         rider->flight->users++;
         list_init(&rider->link);
         list_push(&rider->flight->riders, &rider->link);
     }
     pthread_mutex_unlock(&r->lock);
-    if (closing) {
+    if (refused) {
         free(rider);
         refuse(x);
         return;

@@ -54,7 +54,7 @@ struct relay {
     bool stopping;
     struct map *flights; /* those that may be ridden along, by key */
     struct list to_begin, under_way, kept;
-    size_t kept_bytes;
+    size_t kept_bytes, going; /* how many are begun or to be begun */
 };
 
 /* fetch.c */

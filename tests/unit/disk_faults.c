@@ -61,6 +61,7 @@ static bool fails(const char *call, int fd)
 /* The real one of this name. */
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): libc has names of its own for these */
 ssize_t write(int fd, const void *at, size_t size)
 {
     return fails("write", fd) ? -1 : REAL(write)(fd, at, size);
@@ -107,3 +108,4 @@ int fdatasync(int fd)
 {
     return fails("sync", fd) ? lose(fd) : REAL(fdatasync)(fd);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
