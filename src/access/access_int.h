@@ -6,6 +6,7 @@
 
 #define OPENSSL_SUPPRESS_DEPRECATED /* SHA256_Init(): ticket.c says why */
 #include <openssl/sha.h>
+#include <pthread.h>
 
 #define TICKET_SECRET_SIZE 32
 #define TICKET_HEAD_SIZE   96
@@ -26,6 +27,22 @@ void ticket_write(const struct ticket_key *k, const struct ticket *t, char text[
 
 /* What a token of one of the keys says; false where none of them has signed it. */
 bool ticket_read(const struct ticket_key *keys, size_t count, struct bytes text, struct ticket *out);
+
+/* --- lookout.c: a thread that looks for what other servers have written ---------------------------------- */
+
+struct lookout {
+    const char *name, *what;     /* the thread's; what it looks for, for the log */
+    enum err (*look)(void *ctx); /* blocks */
+    void *ctx;
+    /* Its own, zero at first: */
+    bool started, stopping;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+};
+
+must_check enum err lookout_start(struct lookout *l);
+bool lookout_stop(struct lookout *l); /* waits for its end; false: it was not started */
 
 /* --- tickets.c, for screens.c and links.c --------------------------------------------------------------- */
 

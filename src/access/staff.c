@@ -1,18 +1,13 @@
 /* access/staff.c - API tokens of the people who work here: their roles, and the events that they are for. */
-#include "access/access.h"
+#include "access/access_int.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-
-/* How often rows of other servers are read, and what was used is written. */
-#define LOOK_MS 2000
 
 static const struct {
     enum role role;
@@ -70,10 +65,7 @@ struct staff {
     pthread_mutex_t lock;      /* over all that follows; held for microseconds */
     struct roll roll;
     struct map *used; /* by id: when, in ms, as a pointer's value; what is to be written */
-    pthread_cond_t wake;
-    bool stopping;
-    pthread_t thread;
-    bool started;
+    struct lookout lookout;
 };
 
 static struct bytes name_of(const struct ulid *id)
@@ -371,42 +363,12 @@ static enum err write_used(struct staff *s)
     return e;
 }
 
-/* False: the house closes. */
-static bool rest(struct staff *s)
-{
-    int64_t until_ms = clock_mono_ms() + LOOK_MS;
-    struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
-    int failed = 0;
-    bool stopping;
-
-    pthread_mutex_lock(&s->lock);
-    while (!s->stopping && failed == 0)
-        failed = pthread_cond_timedwait(&s->wake, &s->lock, &until);
-    stopping = s->stopping;
-    pthread_mutex_unlock(&s->lock);
-    return !stopping;
-}
-
-static void *look_for_ever(void *ctx)
+static enum err write_and_look(void *ctx)
 {
     struct staff *s = ctx;
-    bool well = true;
+    enum err e = write_used(s);
 
-    pthread_setname_np(pthread_self(), "staff");
-    while (rest(s)) {
-        enum err e = write_used(s);
-
-        if (e == ERR_OK)
-            e = look(s);
-        if ((e == ERR_OK) != well)
-            log_warn("access",
-                     e == ERR_OK
-                         ? "API tokens are read again"
-                         : "API tokens cannot be read: %s; what other servers revoke is not seen here",
-                     err_text(e));
-        well = e == ERR_OK;
-    }
-    return NULL;
+    return e == ERR_OK ? look(s) : e;
 }
 
 /* --- the beginning and the end ------------------------------------------------------------------------- */
@@ -414,23 +376,15 @@ static void *look_for_ever(void *ctx)
 enum err staff_open(struct staff **out, struct db *d, char why[256])
 {
     struct staff *s = mem_new(sizeof *s);
-    pthread_condattr_t monotonic;
     enum err e;
 
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->look_lock, NULL);
     s->db = d;
     s->used = map_new();
+    s->lookout = (struct lookout){"staff", "API tokens", write_and_look, s};
     *out = s;
-    e = look(s);
-    if (e == ERR_OK && pthread_create(&s->thread, NULL, look_for_ever, s) != 0)
-        e = ERR_IO;
-    s->started = e == ERR_OK;
-    if (e == ERR_OK)
+    if ((e = look(s)) == ERR_OK && (e = lookout_start(&s->lookout)) == ERR_OK)
         return ERR_OK;
     snprintf(why, 256, "the API tokens could not be read: %s", err_text(e));
     staff_close(s);
@@ -442,17 +396,10 @@ void staff_close(struct staff *s)
 {
     if (s == NULL)
         return;
-    pthread_mutex_lock(&s->lock);
-    s->stopping = true;
-    pthread_cond_signal(&s->wake);
-    pthread_mutex_unlock(&s->lock);
-    if (s->started) {
-        pthread_join(s->thread, NULL);
+    if (lookout_stop(&s->lookout))
         (void)write_used(s);
-    }
     roll_free(&s->roll);
     map_free(s->used);
-    pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->look_lock);
     free(s);

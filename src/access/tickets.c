@@ -2,18 +2,15 @@
 #include "access/access_int.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/random.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 /* How often rows of other servers are read. */
-#define LOOK_MS 2000
 /* A key signs once every server must have read it, and is kept until what it signed last has expired. */
 #define SETTLE_MS 6000
 /* How far the clocks of servers, and of a browser's token and us, may be apart. */
@@ -39,11 +36,7 @@ struct tickets {
     pthread_rwlock_t lock; /* over keys and revocations: every request reads them, and a writer is quick */
     struct ticket_keys keys;
     struct map *revoked; /* by pass or session: until when, in ms, as a pointer's value */
-    pthread_mutex_t stop_lock;
-    pthread_cond_t wake;
-    bool stopping;
-    pthread_t thread;
-    bool started;
+    struct lookout lookout;
 };
 
 /* --- revocations --------------------------------------------------------------------------------------- */
@@ -332,47 +325,12 @@ bool tickets_may_stay(struct tickets *t, const struct ticket *ticket)
 
 /* --- looking, and the beginning and the end ------------------------------------------------------------ */
 
-static enum err look(struct tickets *t)
+static enum err look(void *ctx)
 {
+    struct tickets *t = ctx;
     enum err e = look_for_keys(t);
 
     return e == ERR_OK ? look_for_revoked(t) : e;
-}
-
-/* False: the house closes. */
-static bool rest(struct tickets *t)
-{
-    int64_t until_ms = clock_mono_ms() + LOOK_MS;
-    struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
-    int failed = 0;
-    bool stopping;
-
-    pthread_mutex_lock(&t->stop_lock);
-    while (!t->stopping && failed == 0)
-        failed = pthread_cond_timedwait(&t->wake, &t->stop_lock, &until);
-    stopping = t->stopping;
-    pthread_mutex_unlock(&t->stop_lock);
-    return !stopping;
-}
-
-static void *look_for_ever(void *ctx)
-{
-    struct tickets *t = ctx;
-    bool well = true;
-
-    pthread_setname_np(pthread_self(), "tickets");
-    while (rest(t)) {
-        enum err e = look(t);
-
-        if ((e == ERR_OK) != well)
-            log_warn("access",
-                     e == ERR_OK
-                         ? "revoked tickets are read again"
-                         : "revoked tickets cannot be read: %s; what other servers revoke is not seen here",
-                     err_text(e));
-        well = e == ERR_OK;
-    }
-    return NULL;
 }
 
 static enum err start(struct tickets *t)
@@ -381,10 +339,8 @@ static enum err start(struct tickets *t)
 
     if (e == ERR_OK && t->keys.count == 0)
         e = tickets_rotate(t);
-    if (e == ERR_OK && pthread_create(&t->thread, NULL, look_for_ever, t) != 0)
-        e = ERR_IO;
-    t->started = e == ERR_OK;
-    return e;
+    t->lookout = (struct lookout){"tickets", "revoked tickets", look, t};
+    return e == ERR_OK ? lookout_start(&t->lookout) : e;
 }
 
 /* A revocation waits for those who read, and not for those who come meanwhile: else there would be no end to them. */
@@ -401,14 +357,8 @@ static void init_lock(pthread_rwlock_t *lock)
 enum err tickets_open(struct tickets **out, struct db *d, char why[256])
 {
     struct tickets *t = mem_new(sizeof *t);
-    pthread_condattr_t monotonic;
     enum err e;
 
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&t->stop_lock, NULL);
     init_lock(&t->lock);
     t->db = d;
     t->revoked = map_new();
@@ -425,16 +375,9 @@ void tickets_close(struct tickets *t)
 {
     if (t == NULL)
         return;
-    pthread_mutex_lock(&t->stop_lock);
-    t->stopping = true;
-    pthread_cond_signal(&t->wake);
-    pthread_mutex_unlock(&t->stop_lock);
-    if (t->started)
-        pthread_join(t->thread, NULL);
+    lookout_stop(&t->lookout);
     keys_free(&t->keys);
     map_free(t->revoked);
-    pthread_cond_destroy(&t->wake);
-    pthread_mutex_destroy(&t->stop_lock);
     pthread_rwlock_destroy(&t->lock);
     free(t);
 }
