@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* How often rows of other servers are read. */
 /* A key signs once every server must have read it, and is kept until what it signed last has expired. */
 #define SETTLE_MS 6000
 /* How far the clocks of servers, and of a browser's token and us, may be apart. */
