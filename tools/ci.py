@@ -3,7 +3,7 @@
 
     ci.py all              everything .ci/run stands for
     ci.py check            what `make check` runs
-    ci.py long             what `make check-long` runs: tests that wait for long, or need much that is installed
+    ci.py long             what `make check-long` runs: sanitizers, and tests that wait for long or need much that is installed
     ci.py lint             what `make lint` runs
     ci.py STEP [STEP...]   single steps, by the names of `ci.py list`
 
@@ -370,9 +370,9 @@ STEPS = {
 }
 GROUPS = {
     'lint': ['format', 'rooms', 'banned', 'scripts', 'cppcheck', 'tidy'],
-    'check': ['build', 'unit', 'asan', 'e2e', 'browser'],
+    'check': ['build', 'unit', 'e2e', 'browser'],
 }
-GROUPS['long'] = ['tsan', 'e2e_long', 'browser_long']
+GROUPS['long'] = ['asan', 'tsan', 'e2e_long', 'browser_long']
 GROUPS['all'] = GROUPS['lint'] + GROUPS['check'] + GROUPS['long'] + ['hadoop', 'clang', 'fuzz', 'bench']
 
 

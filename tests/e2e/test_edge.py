@@ -97,6 +97,7 @@ def test_nginx_speaks_http_2_over_tls(house, front):
     assert verdicts['tls'] == 'pass' and failed(verdicts) == set() and status == 0
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_a_low_latency_player_finds_every_rule_kept_behind_varnish(house, front):
     """Not behind nginx: who waits there for what another has asked for looks again every half second."""

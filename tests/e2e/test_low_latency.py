@@ -180,6 +180,7 @@ def test_every_rule_has_one_who_breaks_it():
     assert set(BROKEN_HLS) == set(HLS) and set(BROKEN_DASH) == set(DASH)
 
 
+@pytest.mark.long
 def test_every_rule_that_is_broken_on_purpose_is_found(show):
     def run(check, rule, change):
         return rule, check(broken(show.base, change), SECONDS).broken
