@@ -423,7 +423,7 @@ export class Player {
             if (!this.shaka) {
                 this.shaka = new window.shaka.Player();
                 this.shaka.configure(CONFIG);
-                this.shaka.addEventListener('error', (e) => this.video_id && !this.direct && this.#fail(e.detail));
+                this.shaka.addEventListener('error', (e) => this.video_id && !this.direct && this.#broke(e.detail));
                 this.shaka.addEventListener('buffering', (e) => this.#buffering(e.buffering));
                 for (const name of ['trackschanged', 'adaptation', 'variantchanged'])
                     this.shaka.addEventListener(name, () => this.#qualities());
@@ -445,7 +445,9 @@ export class Player {
                         this.ahead = await clockAhead();
                     break;
                 } catch (problem) {
-                    const hopeless = problem.category === window.shaka.util.Error.Category.NETWORK || number !== this.load_number;
+                    /* What cannot be had near the edge, where a show may just have ended, can be had behind it. */
+                    const unreachable = problem.category === window.shaka.util.Error.Category.NETWORK && name !== 'low';
+                    const hopeless = unreachable || number !== this.load_number;
 
                     if (hopeless || name === names.at(-1))
                         throw problem;
@@ -472,6 +474,14 @@ export class Player {
     /* Nearer to the stage, or with all qualities. */
     #near(on) {
         this.load(this.video_id, {protocol: on ? undefined : 'dash', live: true}).then(() => { this.free = true; });
+    }
+
+    /* Behind the edge it may go on. */
+    #broke(problem) {
+        if (this.protocol === 'low' && this.free && this.going === null)
+            this.#leaveFor(this.position() ?? Infinity, {names: ['dash', 'hls']});
+        else
+            this.#fail(problem);
     }
 
     #buffering(is) {

@@ -145,7 +145,9 @@ test('the end of a show: who watches sees the curtain fall and may watch again',
     await plays(page, 1);
     await publisher.stop();
     await house.call('POST', `/events/${event.id}/end`);
-    await page.getByText('The curtain has fallen').waitFor({timeout: 60000});
+    await page.getByText('The curtain has fallen').waitFor({timeout: 60000}).catch(async (problem) => {
+        throw new Error(`${problem.message}; the page: ${JSON.stringify(await playback(page))}, ${await page.locator('.player').innerText()}`);
+    });
     await picture(page, 'watch-after');
     await page.getByRole('button', {name: 'Watch again'}).click();
     await plays(page, 1);

@@ -21,7 +21,7 @@ after(async () => {
 }, LIMIT);
 
 /* The watch page, in a browser that `init` has been at before. */
-async function watch({init, query = '', webrtc} = {}) {
+async function watch({init, query = '', webrtc, route} = {}) {
     const page = await house.page('/404', {webrtc});
 
     page.troubles.length = 0;
@@ -31,6 +31,8 @@ async function watch({init, query = '', webrtc} = {}) {
     page.on('response', (r) => r.request().method() === 'POST' && r.url().endsWith('/whep') && page.sessions.push(r.headers().location));
     if (init)
         await page.addInitScript(init);
+    if (route)
+        await page.route(...route);
     await page.goto(`${house.http}/watch/${event.id}${query}`);
     return page;
 }
@@ -159,6 +161,26 @@ test('without WebRTC in the browser, and where HLS is asked for, none is tried',
         assert.deepEqual(page.troubles, []);
         await page.context().close();
     }
+});
+
+test('where the near edge breaks off, at once or later, the show goes on behind it', LIMIT, async () => {
+    const gone = (route) => route.fulfill({status: 503, body: ''});
+    const late = await watch({webrtc: false});
+
+    await playsBy(late, false);
+    const turned = late.waitForRequest(/manifest\.mpd/, WITHIN);
+
+    await late.route(/\/v\/.*\.m3u8/, gone);
+    await turned;
+    await playsBy(late, false);
+    assert.equal(await way(late), 'Plays by DASH');
+    await late.context().close();
+
+    const early = await watch({webrtc: false, route: [/\/v\/.*\.m3u8/, gone]});
+
+    await playsBy(early, false);
+    assert.equal(await way(early), 'Plays by DASH');
+    await early.context().close();
 });
 
 test('where WebRTC alone is asked for and does not come, the page says so', LIMIT, async () => {
