@@ -12,7 +12,7 @@ build: setup-build
 run: build
 	@exec python3 tools/run $(RUN_ARGS)
 
-# Two servers, three workers, MariaDB, Redis, NATS and an S3 server, on this machine.
+# Two servers, three workers, MariaDB, Redis, a NATS for each server, and an S3 server, on this machine.
 cluster: build setup-check
 	@exec python3 tools/cluster
 
