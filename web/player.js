@@ -156,10 +156,12 @@ export class Player {
         this.#thumbnails();
         const {start, end} = this.range();
 
-        if (this.isLive() || going !== null)
-            this.video.currentTime = Math.min(end, start + (going ?? at));
-        if (last)
+        const to = going ?? at;
+
+        if (last || (to === Infinity && !this.isLive())) /* whoever wanted the edge of what has ended meanwhile wants its end */
             this.video.currentTime = end - LAST_S;
+        else if (this.isLive() || going !== null)
+            this.video.currentTime = Math.min(end, start + to);
         if (waits)
             this.#state('paused');
         else
