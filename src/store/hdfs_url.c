@@ -98,20 +98,10 @@ enum err hdfs_place_parse(struct hdfs_place *out, const char *url, char why[256]
                                             {"replication", &out->replication},
                                             {"ca", &out->authority_file},
                                             {NULL, NULL}};
-    struct bytes rest = bytes_text(strstr(url, "://") + 3), text = {0}, prefix = {0}, wrong;
-    long at;
+    struct bytes rest = bytes_text(strstr(url, "://") + 3), text, prefix, wrong;
 
     *out = (struct hdfs_place){.secure = url[0] == 's'};
-    if ((at = bytes_find(rest, '?')) >= 0) {
-        text = bytes_from(rest, (size_t)at + 1);
-        rest = bytes_head(rest, (size_t)at);
-    }
-    if ((at = bytes_find(rest, '/')) >= 0) {
-        prefix = bytes_from(rest, (size_t)at + 1);
-        rest = bytes_head(rest, (size_t)at);
-    }
-    if (prefix.size > 0 && prefix.at[prefix.size - 1] == '/')
-        prefix.size--;
+    rest = remote_url_split(rest, &prefix, &text);
     out->prefix = mem_text(prefix.size > 0 ? prefix.at : (const uint8_t *)"", prefix.size);
     if (!parse_hosts(out, rest) || (prefix.size > 0 && !store_name_is_good(out->prefix))) {
         snprintf(

@@ -67,6 +67,10 @@ struct remote_option {
     char **value; /* to be freed; NULL: not given */
 };
 
+/* Of what stands behind "://": what comes before the first '/' is returned; then the prefix without a '/' at its end, and what stands
+ * behind the '?'. Either may be empty. */
+struct bytes remote_url_split(struct bytes rest, struct bytes *prefix, struct bytes *options);
+
 /* name=value, joined by '&', each of `options` (which end with a NULL name) at most once; %XX is decoded. False: *wrong is the one that is
  * not like that. Pure. */
 must_check bool remote_options_read(struct bytes text, const struct remote_option *options,

@@ -1,9 +1,27 @@
-/* store/remote_url.c - the options behind the '?' of a store's address. */
+/* store/remote_url.c - its parts, and the options behind the '?' of a store's address. */
 #include "store/remote_int.h"
 
 #include "base/mem.h"
 
 #include <stdlib.h>
+
+struct bytes remote_url_split(struct bytes rest, struct bytes *prefix, struct bytes *options)
+{
+    long at;
+
+    *prefix = *options = bytes_of(NULL, 0);
+    if ((at = bytes_find(rest, '?')) >= 0) {
+        *options = bytes_from(rest, (size_t)at + 1);
+        rest = bytes_head(rest, (size_t)at);
+    }
+    if ((at = bytes_find(rest, '/')) >= 0) {
+        *prefix = bytes_from(rest, (size_t)at + 1);
+        rest = bytes_head(rest, (size_t)at);
+    }
+    if (prefix->size > 0 && prefix->at[prefix->size - 1] == '/')
+        prefix->size--;
+    return rest;
+}
 
 /* %2F is /, as in any URL. NULL where it is malformed or holds what no header could carry. */
 static char *decoded(struct bytes text)

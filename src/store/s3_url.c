@@ -112,22 +112,12 @@ static bool settle(struct s3_place *p, const char *endpoint, const char *style, 
 
 enum err s3_place_parse(struct s3_place *out, const char *url, char why[256])
 {
-    struct bytes rest = bytes_from(bytes_text(url), strlen("s3://")), options = {0}, prefix = {0};
+    struct bytes rest = bytes_from(bytes_text(url), strlen("s3://")), options, prefix;
     char *endpoint = NULL, *style = NULL;
-    long at;
     bool good;
 
     *out = (struct s3_place){0};
-    if ((at = bytes_find(rest, '?')) >= 0) {
-        options = bytes_from(rest, (size_t)at + 1);
-        rest = bytes_head(rest, (size_t)at);
-    }
-    if ((at = bytes_find(rest, '/')) >= 0) {
-        prefix = bytes_from(rest, (size_t)at + 1);
-        rest = bytes_head(rest, (size_t)at);
-    }
-    if (prefix.size > 0 && prefix.at[prefix.size - 1] == '/')
-        prefix.size--;
+    rest = remote_url_split(rest, &prefix, &options);
     out->bucket = mem_text(rest.size > 0 ? rest.at : (const uint8_t *)"", rest.size);
     out->prefix = mem_text(prefix.size > 0 ? prefix.at : (const uint8_t *)"", prefix.size);
     good = bucket_is_good(out->bucket) && (prefix.size == 0 || store_name_is_good(out->prefix));
