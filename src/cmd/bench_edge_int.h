@@ -31,8 +31,7 @@ must_check bool bench_nginx_open(struct bench_edges *out, const char *folder, co
 /* The same of one edge, with Varnish. */
 must_check bool bench_varnish_open(struct bench_edges *out, const char *folder, const char *rules,
                                    const char *origin, const char *key);
-/* A port that nobody has just now; and waiting until somebody has. False: the process ended before that, or did not get ready. */
-int bench_free_port(void);
+/* Waits until somebody listens there. False: the process ended before that, or did not get ready. */
 must_check bool bench_edges_await(const struct bench_edges *n);
 void bench_edges_close(struct bench_edges *n);
 void bench_edges_address(const struct bench_edges *n, unsigned edge, char out[64]);

@@ -1,5 +1,6 @@
 /* cmd/bench_edge_nginx.c - many edges and a shield in one nginx; see bench_edge_int.h. */
 #include "cmd/bench_edge_int.h"
+#include "cmd/bench_load_int.h"
 
 #include "base/mem.h"
 
@@ -22,20 +23,6 @@ static bool failed(const char *what)
 {
     fprintf(stderr, "matinee bench edge: %s\n", what);
     return false;
-}
-
-int bench_free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
-
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 &&
-        getsockname(fd, (struct sockaddr *)&at, &size) == 0)
-        port = ntohs(at.sin_port);
-    if (fd >= 0)
-        close(fd);
-    return port;
 }
 
 void bench_edges_address(const struct bench_edges *n, unsigned edge, char out[64])

@@ -197,7 +197,7 @@ out:
 
 /* --- nginx -------------------------------------------------------------------------------------------- */
 
-static int free_port(void)
+int bench_free_port(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
@@ -243,7 +243,7 @@ static bool port_answers(int port)
 
 bool bench_server_nginx(struct bench_server *s, const char *dir, unsigned publishers, enum nginx_keeps keeps)
 {
-    int port = free_port(), waited_ms = 0;
+    int port = bench_free_port(), waited_ms = 0;
     char *config = NULL, *base = mem_printf("rtmp://127.0.0.1:%d/live", port), key[32];
     bool done = false;
 
