@@ -106,7 +106,7 @@ static bool open_rooms(struct house *h)
 {
     struct house_setup *s = &h->setup;
     char *database = mem_printf("sqlite:%s/matinee.db", s->dir), name[QUEUE_WORKER_SIZE], why[256] = "";
-    struct queue_options queue = {h->queue_url, queue_worker_name(name), QUEUE_LEASE_MS, 3, 5};
+    struct queue_options queue = {h->queue_url, "bench", queue_worker_name(name), QUEUE_LEASE_MS, 3, 5};
     bool good = store_open(&h->store, h->storage, why) == ERR_OK &&
                 db_open(&h->db, database, why) == ERR_OK && net_start(&h->net, 1, 0) == ERR_OK &&
                 live_open(&h->live,

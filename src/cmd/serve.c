@@ -264,11 +264,12 @@ static enum err open_ladder(struct house *h, const char *program)
     const char *given = config_text(h->options, "queue");
     bool is_local = given == NULL || strcmp(given, "local:") == 0;
     char *url = is_local ? mem_printf("local:%s/queue.db", h->data_dir) : mem_string(given);
-    char name[QUEUE_WORKER_SIZE];
+    char name[QUEUE_WORKER_SIZE], leader[ULID_TEXT_SIZE];
     enum err e;
 
     e = queue_open(&h->queue,
                    &(struct queue_options){.url = url,
+                                           .leader = live_server(h->live, leader),
                                            .worker = queue_worker_name(name),
                                            .lease_ms = QUEUE_LEASE_MS,
                                            .failures_max = 3,

@@ -425,7 +425,7 @@ static void looked(void *ctx)
     timer_start(net_loop(l->options.net, 0), &l->look, CATALOG_LOOK_MS, look_again, l);
 }
 
-/* Who we are to other servers: a number that stays with the data folder. */
+/* Who we are: a number that stays with the data folder. */
 static enum err read_server(struct live *l)
 {
     char text[ULID_TEXT_SIZE] = "", *path = mem_printf("%s/server.id", l->data_dir);
@@ -449,13 +449,18 @@ enum err catalog_open(struct live *l, char why[256])
 {
     enum err e = ERR_OK;
 
-    if (db_shared(l->options.db) && (e = read_server(l)) != ERR_OK) {
+    if ((e = read_server(l)) != ERR_OK) {
         snprintf(why, 256, "the file server.id in %.120s: %s", l->data_dir, err_text(e));
         return e;
     }
     if ((e = refresh(l)) != ERR_OK)
         snprintf(why, 256, "the index of events and videos could not be read: %s", err_text(e));
     return e;
+}
+
+const char *live_server(const struct live *l, char text[ULID_TEXT_SIZE])
+{
+    return ulid_text(l->server, text);
 }
 
 enum err live_join(struct live *l, const char *url)

@@ -57,6 +57,9 @@ struct live_options {
  * that a crash left is playable again. Blocks; `why` says what to do on failure. */
 must_check enum err live_open(struct live **out, const struct live_options *options, char why[256]);
 
+/* This server's number among others, as text; it stays with the data folder. */
+const char *live_server(const struct live *l, char text[ULID_TEXT_SIZE]);
+
 /* Makes this server known at `url` to others over the same database; from now on each hears of what the others change, within
  * about a second. Once, when its doors are open. Does nothing where the database is this server's alone. Blocks. */
 must_check enum err live_join(struct live *l, const char *url);

@@ -383,7 +383,7 @@ struct live {
     struct ulid *event_order, *video_order; /* ascending, so newest last */
     size_t event_count, video_count;
     struct map *deleted;       /* ids of what was deleted here, while other servers may still list it */
-    struct ulid server;        /* who we are to other servers; zero: the database is ours alone */
+    struct ulid server;        /* who we are */
     int64_t catalog_version;   /* under change_lock */
     _Atomic uint64_t readings; /* of the catalog */
     struct peer *peers;

@@ -154,7 +154,8 @@ struct video *video_new(struct live *l, struct event *e, struct ulid id)
 
     v->room = l;
     v->id = id;
-    v->home = l->server;
+    if (db_shared(l->options.db)) /* otherwise there is no other */
+        v->home = l->server;
     v->event = e;
     list_init(&v->active);
     list_init(&v->spool);

@@ -37,24 +37,26 @@ const char *parts_from(const char *subject, size_t at)
     return subject;
 }
 
-void id_make(struct job_id *out, const char *key, uint64_t birth)
+void id_make(struct job_id *out, const char *leader, const char *key, uint64_t birth)
 {
-    snprintf(out->text, sizeof out->text, "%s.%016llx", key, (unsigned long long)birth);
+    int at = snprintf(out->text, sizeof out->text, "%s.", leader);
+
+    snprintf(out->text + at, sizeof out->text - (size_t)at, "%s.%016llx", key, (unsigned long long)birth);
     for (size_t i = 0; key[i] != '\0'; i++)
         if (key[i] == '.')
-            out->text[i] = '%';
+            out->text[(size_t)at + i] = '%';
 }
 
 bool id_key(const char *id, char key[QUEUE_KEY_MAX + 1])
 {
-    size_t size = strcspn(id, ".");
+    struct bytes from = part_of(id, 1);
 
-    if (size == 0 || size > QUEUE_KEY_MAX || id[size] != '.' ||
+    if (from.size == 0 || from.size > QUEUE_KEY_MAX || part_of(id, 2).size == 0 ||
         strlen(id) >= sizeof((struct job_id *)NULL)->text)
         return false;
-    for (size_t i = 0; i < size; i++)
-        key[i] = (char)(id[i] == '%' ? '.' : id[i]);
-    key[size] = '\0';
+    for (size_t i = 0; i < from.size; i++)
+        key[i] = (char)(from.at[i] == '%' ? '.' : from.at[i]);
+    key[from.size] = '\0';
     return true;
 }
 
@@ -529,6 +531,7 @@ enum err queue_nats_open(struct queue **out, const struct queue_options *options
     enum err e;
 
     n->queue.kind = &nats_kind;
+    snprintf(n->leader, sizeof n->leader, "%s", options->leader != NULL ? options->leader : "");
     snprintf(n->worker, sizeof n->worker, "%s", options->worker);
     n->lease_ms = options->lease_ms;
     n->failures_max = options->failures_max;

@@ -1,11 +1,11 @@
 /* queue/nats_int.h - between the files of the NATS kind: the words on the wire, and what they share.
  *
  * Two streams, both on the server's disk:
- *   MATINEE_JOBS  matinee.job.LANE.CLASS.COPY.KEY.BIRTH   a task; COPY 0 is the job, above are backups
- *   MATINEE_NEWS  matinee.news.KIND.COPY.KEY.BIRTH        what happened to it; the first `done` is the result
- * BIRTH tells a job from an earlier one of its name. A job is in its stream until it is settled or dropped, and a result counts as long as
- * its job is there: that is what makes "settled" happen once. One durable consumer for each lane and class hands tasks out; its
- * ack wait is the lease. Failures, deaths and give-backs are news too, so that any worker can count them and nobody has to remember them.
+ *   MATINEE_JOBS  matinee.job.LANE.CLASS.COPY.LEADER.KEY.BIRTH   a task; COPY 0 is the job, above are backups
+ *   MATINEE_NEWS  matinee.news.KIND.COPY.LEADER.KEY.BIRTH        what happened to it; the first `done` is the result
+ * LEADER has put it, and alone reads what became of it. BIRTH tells a job from an earlier one of its name. A job is in its stream until it is settled or dropped, and a result counts as long as
+ * its job is there: that is what makes "settled" happen once. One durable consumer for each lane and class hands tasks out, whoever
+ * put them; its ack wait is the lease. Failures, deaths and give-backs are news too, so that any worker can count them and nobody has to remember them.
  * What is only told, and may be lost, goes over core subjects, matinee.tell.KIND: it saves waiting, and whoever missed it asks
  * once a second anyway. */
 #ifndef MATINEE_QUEUE_NATS_INT_H
@@ -21,7 +21,7 @@
 
 #define JOBS_STREAM "MATINEE_JOBS"
 #define NEWS_STREAM "MATINEE_NEWS"
-#define SUBJECT_MAX (QUEUE_KEY_MAX + 96)
+#define SUBJECT_MAX (QUEUE_LEADER_MAX + QUEUE_KEY_MAX + 96)
 /* Ranks in use at once, over both lanes; each is a consumer that idle workers ask. */
 #define CLASSES_MAX 64
 /* An answer of the server; one that has not come by then is asked for again. */
@@ -31,13 +31,14 @@
 /* Of one job at once: the first and its backups. */
 #define COPIES_MAX 4
 
-/* KEY.BIRTH as it stands in subjects: a dot of the key is written %. */
+/* LEADER.KEY.BIRTH as it stands in subjects: a dot of the key is written %. */
 struct job_id {
-    char text[QUEUE_KEY_MAX + 24];
+    char text[QUEUE_LEADER_MAX + QUEUE_KEY_MAX + 24];
 };
 
 struct nats_queue {
     struct queue queue;
+    char leader[QUEUE_LEADER_MAX + 1]; /* "": it only works */
     char worker[64];
     int64_t lease_ms;
     unsigned failures_max, deaths_max;
@@ -106,8 +107,8 @@ natsMsg *nats_next(natsSubscription *from, int64_t ms);
 struct bytes part_of(const char *subject, size_t at);
 /* What stands from part `at` on. */
 const char *parts_from(const char *subject, size_t at);
-void id_make(struct job_id *out, const char *key, uint64_t birth);
-/* The key in KEY.BIRTH. False when it is none of ours. */
+void id_make(struct job_id *out, const char *leader, const char *key, uint64_t birth);
+/* The key in LEADER.KEY.BIRTH. False when it is none of matinee's. */
 bool id_key(const char *id, char key[QUEUE_KEY_MAX + 1]);
 
 /* --- nats_leader.c, nats_worker.c --------------------------------------------------------------------- */

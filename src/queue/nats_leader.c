@@ -1,6 +1,6 @@
 /* queue/nats_leader.c - putting jobs into JetStream, hearing of results, settling them.
  *
- * The leader's books (which jobs there are) are read from the stream once and kept in memory. They decide what a result
+ * The leader's books (which jobs of its there are) are read from the stream once and kept in memory. They decide what a result
  * is worth: one whose job is not in the books is of a job that is settled or dropped, and is swept away. */
 #include "queue/nats_int.h"
 
@@ -9,10 +9,10 @@
 #include "base/mem.h"
 #include "base/random.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LISTENER    "leader"
 #define STARTED_MAX 4096
 
 struct job {
@@ -80,7 +80,7 @@ struct ghost {
     struct job_id id;
 };
 
-/* Reading the books for the first time, every job of the stream is ours. Later, one that is not in them was settled, and
+/* Reading the books for the first time, every job under our name is in them. Later, one that is not in them was settled, and
  * a server that was killed has forgotten that it was to be gone. */
 static void check_job(void *ctx, const char *subject, uint64_t count)
 {
@@ -121,18 +121,20 @@ static enum err forget(struct nats_queue *n, const char *id)
 /* A result of before may still be on its way to a listener that is no more: a new one is shown everything again. */
 static enum err listener_make(struct nats_queue *n, bool anew)
 {
+    char filter[SUBJECT_MAX];
     jsConsumerConfig config;
     jsErrCode code = 0;
     natsStatus s;
 
+    snprintf(filter, sizeof filter, "matinee.news.done.*.%s.>", n->leader);
     jsConsumerConfig_Init(&config);
-    config.Durable = LISTENER;
+    config.Durable = n->leader;
     config.AckPolicy = js_AckExplicit;
     config.AckWait = (int64_t)ANSWER_MS * 1000000;
     config.MaxAckPending = -1;
-    config.FilterSubject = "matinee.news.done.>";
+    config.FilterSubject = filter;
     if (anew) {
-        s = js_DeleteConsumer(n->js, NEWS_STREAM, LISTENER, NULL, &code);
+        s = js_DeleteConsumer(n->js, NEWS_STREAM, n->leader, NULL, &code);
         if (s != NATS_OK && code != JSConsumerNotFoundErr)
             return ERR_IO;
     }
@@ -143,10 +145,12 @@ static enum err listener_make(struct nats_queue *n, bool anew)
 static enum err leader_ready(struct nats_queue *n)
 {
     struct book_check c = {.n = n};
+    char filter[SUBJECT_MAX];
     uint64_t reconnects;
     bool known, checked;
     enum err e = nats_ready(n);
 
+    assert(n->leader[0] != '\0');
     if (e != ERR_OK)
         return e;
     pthread_mutex_lock(&n->lock);
@@ -157,8 +161,9 @@ static enum err leader_ready(struct nats_queue *n)
     if (checked)
         return ERR_OK;
     list_init(&c.ghosts);
+    snprintf(filter, sizeof filter, "matinee.job.*.*.*.%s.>", n->leader);
     if ((e = listener_make(n, !known)) == ERR_OK)
-        e = nats_subjects(n, JOBS_STREAM, "matinee.job.>", check_job, &c);
+        e = nats_subjects(n, JOBS_STREAM, filter, check_job, &c);
     list_each(&c.ghosts, at, after)
     {
         struct ghost *g = container_of(at, struct ghost, link);
@@ -203,7 +208,7 @@ enum err nats_put(struct queue *q, enum queue_lane lane, int rank, const char *k
         return e;
     snprintf(class, sizeof class, "%u-%010u", (unsigned)lane,
              (unsigned)((int64_t)INT32_MAX - rank + 1) % UINT32_MAX);
-    id_make(&id, key, random_u64());
+    id_make(&id, n->leader, key, random_u64());
     pthread_mutex_lock(&n->lock);
     if ((j = job_find(n, key)) == NULL)
         j = job_new(n, key, id.text, class);
@@ -357,7 +362,7 @@ static enum err next_news(struct nats_queue *n, struct queue_report *out)
 
         if (tell_started(n, out))
             return ERR_OK;
-        if ((e = nats_pull(n, NEWS_STREAM, LISTENER, &m)) != ERR_OK)
+        if ((e = nats_pull(n, NEWS_STREAM, n->leader, &m)) != ERR_OK)
             return e;
         if (m == NULL)
             return ERR_TIMEOUT;
@@ -450,6 +455,8 @@ void leader_told(struct nats_queue *n, const char *kind, const char *text)
     }
     if (!bytes_to_u64(part[1], UINT32_MAX, &attempt) || !bytes_to_u64(part[2], COPIES_MAX - 1, &copy))
         return;
+    if (!bytes_is(part_of(text, 0), n->leader))
+        return; /* another's job */
     pthread_mutex_lock(&n->lock);
     n->failures += strcmp(kind, "failed") == 0;
     n->deaths += strcmp(kind, "died") == 0;

@@ -230,10 +230,12 @@ static enum err attempt_judge(struct nats_queue *n, struct attempt *a)
 static enum err attempt_begin(struct nats_queue *n, natsMsg *m, struct queue_job *out)
 {
     struct attempt *a = attempt_new(m);
-    enum err e = attempt_judge(n, a);
+    enum err e = id_key(a->id.text, out->key) ? attempt_judge(n, a) : ERR_BAD;
 
-    if (e == ERR_OK && !id_key(a->id.text, out->key))
-        e = ERR_BAD;
+    if (e == ERR_BAD) { /* not put by us; nobody can do it */
+        log_warn("queue", "%.200s is no job of matinee's, and is not handed out", a->subject);
+        nats_answer(n, a->reply, "+TERM");
+    }
     if (e != ERR_OK) {
         attempt_free(n, a);
         return e;

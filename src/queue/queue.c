@@ -16,19 +16,27 @@ static bool worker_is_good(const char *worker)
     return size > 0 && size < sizeof((struct queue_report *)NULL)->worker;
 }
 
+static bool is_word_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+static bool leader_is_good(const char *leader)
+{
+    size_t size = 0;
+
+    while (is_word_letter(leader[size]))
+        size++;
+    return leader[size] == '\0' && size > 0 && size <= QUEUE_LEADER_MAX;
+}
+
 static bool key_is_good(const char *key)
 {
     size_t size = 0;
 
-    for (; key[size] != '\0'; size++) {
-        char c = key[size];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-
-        if (!letter && strchr("._/+-", c) == NULL)
+    for (; key[size] != '\0'; size++)
+        if ((!is_word_letter(key[size]) && strchr("./+", key[size]) == NULL) || size >= QUEUE_KEY_MAX)
             return false;
-        if (size >= QUEUE_KEY_MAX)
-            return false;
-    }
     return size > 0;
 }
 
@@ -40,6 +48,11 @@ enum err queue_open(struct queue **out, const struct queue_options *options, cha
     if (!worker_is_good(options->worker)) {
         snprintf(why, 256, "a worker's name is 1 to 63 printable characters without spaces: %.100s",
                  options->worker);
+        return ERR_BAD;
+    }
+    if (options->leader != NULL && !leader_is_good(options->leader)) {
+        snprintf(why, 256, "a leader's name is 1 to %d of letters, digits, _ and -: %.100s", QUEUE_LEADER_MAX,
+                 options->leader);
         return ERR_BAD;
     }
     if (options->lease_ms <= 0 || options->failures_max == 0 || options->deaths_max == 0) {

@@ -1,8 +1,11 @@
 /* queue/queue.h - jobs by name, handed to whoever is free, until one result of each has been settled.
  *
- * There is one leader, who puts jobs in and settles results, and any number of workers. A job is held under a
+ * A leader puts jobs in and settles results, and any number of workers do them. A job is held under a
  * lease that its worker keeps alive; a worker that dies gives its job to the next one. One job may be done by
  * two workers at once (a backup): the first result wins, and what a job does must be idempotent.
+ *
+ * Leaders may share a queue over NATS, each under a name of its own: its keys, results and news are its own, and the workers
+ * are everybody's.
  *
  * local:FILE   embedded: jobs and results are durable in SQLite, leases live in this process, and so do workers.
  *              The file belongs to one process at a time. A worker is a thread that takes.
@@ -26,6 +29,7 @@ enum queue_lane { QUEUE_LIVE, QUEUE_ARCHIVE };
 /* A key is 1 to QUEUE_KEY_MAX of [A-Za-z0-9._/+-]; a task or a result at most QUEUE_BYTES_MAX. */
 #define QUEUE_KEY_MAX   200
 #define QUEUE_BYTES_MAX ((size_t)512 << 10)
+#define QUEUE_LEADER_MAX 40
 
 /* How long leases live: beats come every second, and a machine may be busy for a while. */
 #define QUEUE_LEASE_MS    10000
@@ -36,6 +40,8 @@ const char *queue_worker_name(char name[QUEUE_WORKER_SIZE]);
 
 struct queue_options {
     const char *url;       /* "local:FILE" or "nats://[user:pass@]host:port" (tls:// too) */
+    const char *leader;    /* 1 to QUEUE_LEADER_MAX of [A-Za-z0-9_-], the same after every start: its books are kept
+                              under it. NULL: a worker, which may make none of the leader's calls */
     const char *worker;    /* this process's name in results: host and pid */
     int64_t lease_ms;      /* how long a lease lives without queue_beat() */
     unsigned failures_max; /* reported by workers, after which a job is set aside: 3 */

@@ -7,6 +7,7 @@ import re
 import subprocess
 import urllib.request
 
+import ladder
 import matinee
 import pytest
 from low_latency import Fetch, check_dash, check_hls
@@ -214,6 +215,33 @@ def test_tickets_are_looked_at_by_the_server_that_is_asked(house):
             assert b.request('GET', path, headers={'Authorization': 'Bearer e30.e30.e30'})[0] in (401, 403), path
     finally:
         matinee.end_process(publisher)
+
+
+@pytest.mark.long
+def test_one_queue_and_one_worker_make_the_ladders_of_every_server(house, nats, tmp_path):
+    options = '--queue', nats.url, '--ladder', '240p', '--workers', '0'
+    servers = house('a', *options), house('b', *options)
+    shows = [(s, s.make_event()) for s in servers]
+    publishers = [matinee.ffmpeg(*matinee.drawn(14, size='426x320', gop=30), event['url']) for _, event in shows]
+    worker = matinee.Worker(nats.url, f'file:{tmp_path}/store', tmp_path / 'worker.log')
+    try:
+        for server, _ in shows:
+            matinee.until(lambda: ladder.published(server) > 1, 60, 'renditions of each')
+        videos = [server.video(event) for server, event in shows]
+        # One dies in the middle: its results wait for it, and are nobody else's.
+        servers[1].kill()
+        publishers[1].wait(30)
+        assert publishers[0].wait(60) == 0, publishers[0].stderr.read()
+        servers[0].end(shows[0][1])
+        ladder.published_once(servers[0], videos[0], ['240p'], swept=False)
+        servers[1].start()
+        servers[1].end(shows[1][1])
+        ladder.published_once(servers[1], videos[1], ['240p'], swept=False)
+    finally:
+        assert worker.stop() == 0
+    for n in 0, 1:
+        assert len(ladder.listed(servers[1 - n], videos[n], '240p')[0]) == len(ladder.listed(servers[n], videos[n], '240p')[0]) > 2
+        assert servers[n].metric('matinee_ladder_gaps_total') == 0
 
 
 def test_an_advertised_address_that_is_none_is_refused(tmp_path):

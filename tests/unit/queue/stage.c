@@ -82,6 +82,7 @@ static void open_all(struct stage *s, unsigned workers)
     char why[256] = "", name[32];
 
     s->options.url = s->url;
+    s->options.leader = "first";
     s->options.worker = "worker-0";
     if (queue_open(&s->leader, &s->options, why) != ERR_OK)
         fail_msg("%s", why);

@@ -128,7 +128,7 @@ static void wait_stats(struct stage *s, size_t open, size_t held)
 
 static void refuse(const char *url, enum err expected, const char *words)
 {
-    struct queue_options options = {url, "worker", 1000, 3, 5};
+    struct queue_options options = {url, "leader", "worker", 1000, 3, 5};
     struct queue *q = (void *)&options;
     char why[256] = "";
 
@@ -691,6 +691,93 @@ static void a_server_that_is_away_is_waited_for(void **state)
     stage_close(&s);
 }
 
+static void expect_result(struct queue *leader, const char *key, const char *result)
+{
+    struct queue_report r;
+
+    assert_int_equal(hear(leader, PATIENCE_MS, &r), ERR_OK);
+    assert_string_equal(r.key, key);
+    assert_true(bytes_is(buffer_bytes(r.content), result));
+    queue_report_free(&r);
+}
+
+static void do_two(struct queue *worker)
+{
+    struct queue_job job;
+
+    for (int i = 0; i < 2; i++) {
+        char result[64];
+
+        assert_int_equal(queue_take(worker, PATIENCE_MS, &job), ERR_OK);
+        snprintf(result, sizeof result, "done: %.*s", (int)job.task->size, (const char *)job.task->data);
+        done(worker, &job, result);
+    }
+}
+
+static void leaders_share_a_queue_and_each_hears_its_own_results_only(void **state)
+{
+    const char *key = "segment-1";
+    struct queue_options options;
+    struct queue_report r;
+    struct queue *second;
+    struct queue_job job;
+    struct stage s;
+    char why[256];
+
+    stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 3, 5, 1);
+    options = s.options;
+    options.leader = "second";
+    assert_int_equal(queue_open(&second, &options, why), ERR_OK);
+    assert_int_equal(queue_put(s.leader, QUEUE_LIVE, 0, key, bytes_text("the first's")), ERR_OK);
+    assert_int_equal(queue_put(second, QUEUE_LIVE, 0, key, bytes_text("the second's")), ERR_OK);
+    do_two(s.worker[0]);
+    expect_result(second, key, "done: the second's");
+    queue_close(second); /* before it settled: it is shown again, and to nobody else */
+    expect_result(s.leader, key, "done: the first's");
+    assert_int_equal(hear(s.leader, 0, &r), ERR_TIMEOUT);
+    assert_int_equal(queue_settle(s.leader, &key, 1), ERR_OK);
+    assert_int_equal(queue_open(&second, &options, why), ERR_OK);
+    expect_result(second, key, "done: the second's");
+    assert_int_equal(queue_put(s.leader, QUEUE_LIVE, 0, key, bytes_text("again")), ERR_OK);
+    assert_int_equal(queue_drop(second, key), ERR_OK);
+    assert_int_equal(queue_take(s.worker[0], PATIENCE_MS, &job), ERR_OK);
+    assert_true(bytes_is(buffer_bytes(job.task), "again"));
+    queue_give_back(s.worker[0], &job);
+    queue_close(second);
+    stage_close(&s);
+}
+
+static void what_goes_wrong_with_ones_jobs_is_counted_by_its_leader_alone(void **state)
+{
+    struct queue_stats first, other;
+    struct queue_options options;
+    struct queue_report r;
+    struct queue *second;
+    struct queue_job job;
+    struct stage s;
+    char why[256];
+
+    stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 1, 5, 1);
+    options = s.options;
+    options.leader = "second";
+    assert_int_equal(queue_open(&second, &options, why), ERR_OK);
+    assert_int_equal(queue_put(second, QUEUE_LIVE, 0, "poison", bytes_text("x")), ERR_OK);
+    assert_int_equal(queue_take(s.worker[0], PATIENCE_MS, &job), ERR_OK);
+    assert_int_equal(queue_fail(s.worker[0], &job, false, "no"), ERR_OK);
+    assert_int_equal(hear(second, PATIENCE_MS, &r), ERR_OK);
+    assert_int_equal(r.news, QUEUE_SET_ASIDE);
+    queue_report_free(&r);
+    do
+        queue_stats(second, &other);
+    while (other.set_aside == 0 || other.failures == 0);
+    assert_int_equal(hear(s.leader, 0, &r), ERR_TIMEOUT); /* it has heard all that was told by now */
+    queue_stats(s.leader, &first);
+    assert_int_equal(first.failures + first.set_aside, 0);
+    assert_int_equal(first.open[QUEUE_LIVE] + first.held, 0);
+    queue_close(second);
+    stage_close(&s);
+}
+
 static void a_server_without_jetstream_is_refused_with_advice(void **state)
 {
     struct stage s = {.folder = folder_new(), .bare = true};
@@ -730,7 +817,7 @@ static void number_key(char key[32], unsigned number)
 /* Puts from `number` on, works, settles; until it is killed, or all is done. */
 static void live_until_killed(const char *url, int fd, unsigned number, unsigned seed)
 {
-    struct queue_options options = {url, "worker", LEASE_LONG_MS, 1000, 1000};
+    struct queue_options options = {url, "leader", "worker", LEASE_LONG_MS, 1000, 1000};
     struct queue_report r;
     struct queue_job job;
     struct queue *q;
@@ -823,7 +910,7 @@ static void kill_9_of_the_process_loses_and_doubles_nothing(void **state)
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
     struct stage s = {.folder = folder};
-    struct queue_options options = {url, "worker", LEASE_LONG_MS, 3, 5};
+    struct queue_options options = {url, "leader", "worker", LEASE_LONG_MS, 3, 5};
     struct queue_report r;
     char why[256];
 
@@ -848,7 +935,7 @@ static void kill_9_of_the_process_loses_and_doubles_nothing(void **state)
 static void a_bad_url_is_refused_with_advice(void **state)
 {
     char *folder = folder_new(), url[160], file[128];
-    struct queue_options options = {url, "worker", 1000, 3, 5};
+    struct queue_options options = {url, "leader", "worker", 1000, 3, 5};
     struct queue *q;
     char why[256];
     FILE *f;
@@ -872,6 +959,11 @@ static void a_bad_url_is_refused_with_advice(void **state)
     options.worker = "has a space";
     assert_int_equal(queue_open(&q, &options, why), ERR_BAD);
     options.worker = "worker";
+    options.leader = "a.dot";
+    assert_int_equal(queue_open(&q, &options, why), ERR_BAD);
+    options.leader = "";
+    assert_int_equal(queue_open(&q, &options, why), ERR_BAD);
+    options.leader = NULL;
     options.lease_ms = 0;
     assert_int_equal(queue_open(&q, &options, why), ERR_BAD);
     folder_remove(folder);
@@ -905,6 +997,8 @@ int main(void)
         PROMISES,
         cmocka_unit_test(kill_9_of_the_server_loses_and_doubles_nothing),
         cmocka_unit_test(a_server_that_is_away_is_waited_for),
+        cmocka_unit_test(leaders_share_a_queue_and_each_hears_its_own_results_only),
+        cmocka_unit_test(what_goes_wrong_with_ones_jobs_is_counted_by_its_leader_alone),
         cmocka_unit_test(a_server_without_jetstream_is_refused_with_advice),
     };
     int failed = cmocka_run_group_tests_name("local", local, play_local, NULL);
