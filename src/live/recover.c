@@ -2,7 +2,8 @@
  *
  * Records come in the order in which they were written. For each video everything before the first segment
  * that the index does not have is passed over; from its opening on, samples go through the same segmenter
- * as they did live, cut where the openings say, and so give the same bytes. */
+ * as they did live, cut where the openings say, and so give the same bytes. What is whole is stored at once: an outage may have left
+ * more in the journal than memory has room for. */
 #include "live/live_int.h"
 
 #include "base/clock.h"
@@ -87,13 +88,16 @@ struct replay {
     int64_t stored_90k;     /* the end of what the index has */
     int64_t sound_end;      /* of the sounds in its last segment, in their ticks; INT64_MIN: it has none */
     struct list early;
-    struct list done; /* finished segments */
+    struct list done; /* finished segments that are not stored */
+    bool fresh;       /* there are new ones */
+    size_t stored;
 };
 
 struct recovery {
     struct live *live;
     struct map *replays;   /* by video */
     struct map *forgotten; /* videos to be passed over */
+    enum err refused;      /* by the store or the index, which are not asked again before the end */
     enum err e;            /* the first failure */
 };
 
@@ -119,6 +123,7 @@ static void on_finished(void *ctx, struct finished *f)
     struct replay *p = v->replay;
 
     list_push(&p->done, &f->link);
+    p->fresh = true;
 }
 
 /* Reads what the index knows of a video into its view, its inits and its counters. */
@@ -395,11 +400,50 @@ static void forget(struct recovery *r, struct replay *p, struct bytes key)
     }
 }
 
+/* Stores what is done, in order, as far as the store takes it. */
+static enum err store_done(struct replay *p)
+{
+    struct live *l = p->recovery->live;
+    struct video *v = p->video;
+    enum err e;
+
+    while (!list_empty(&p->done)) {
+        struct finished *f = container_of(p->done.next, struct finished, link);
+
+        if (v->target_duration_s == 0)
+            v->target_duration_s =
+                spool_target_duration(l->options.segment_ms, segmenter_first_gop(v->segmenter), &f->segment);
+        if ((e = spool_store(l, v, f)) != ERR_OK)
+            return e;
+        list_remove(&f->link);
+        video_show(v, &f->segment);
+        finished_free(f);
+        p->stored++;
+    }
+    return ERR_OK;
+}
+
+/* Memory keeps nothing of what is done: the store has it, or the disk until it takes it. */
+static void let_go(struct recovery *r, struct replay *p)
+{
+    if (!p->fresh)
+        return;
+    p->fresh = false;
+    if (r->refused == ERR_OK)
+        r->refused = store_done(p);
+    if (r->refused == ERR_OK)
+        return;
+    list_each(&p->done, at, after) spool_hold(r->live, p->video, container_of(at, struct finished, link));
+    store_spill(r->live->options.store);
+}
+
 void recovery_record(void *ctx, const struct record *record, uint64_t position)
 {
     struct recovery *r = ctx;
-    struct replay *p = replay_of(r, record);
+    struct replay *p = r->e == ERR_OK ? replay_of(r, record) : NULL;
 
+    if (r->e != ERR_OK)
+        return; /* the house does not open, and the journal stays */
     if (record->kind == RECORD_FORGET) {
         forget(r, p, bytes_of(record->video.b, sizeof record->video.b));
         return;
@@ -419,6 +463,7 @@ void recovery_record(void *ctx, const struct record *record, uint64_t position)
     case RECORD_FORGET:
         break;
     }
+    let_go(r, p);
 }
 
 /* --- what came of it --------------------------------------------------------------------------------- */
@@ -449,32 +494,18 @@ static void store_replay(struct live *l, struct replay *p)
 {
     struct video *v = p->video;
     char id[ULID_TEXT_SIZE];
-    enum err e = ERR_OK;
-    size_t count = 0;
+    enum err e;
 
     if (p->begun && !p->left)
         end_torn(p, UINT64_MAX);
-    while (!list_empty(&p->done)) {
-        struct finished *f = container_of(p->done.next, struct finished, link);
-
-        if (v->target_duration_s == 0)
-            v->target_duration_s =
-                spool_target_duration(l->options.segment_ms, segmenter_first_gop(v->segmenter), &f->segment);
-        if ((e = spool_store(l, v, f)) != ERR_OK)
-            break;
-        list_remove(&f->link);
-        video_show(v, &f->segment);
-        finished_free(f);
-        count++;
-    }
-    if (e != ERR_OK)
+    if ((e = store_done(p)) != ERR_OK)
         leave_to_spool(l, p, e);
     segmenter_free(v->segmenter);
     v->segmenter = NULL;
-    if (count > 0)
+    if (p->stored > 0)
         log_info("live",
                  "video %s: %zu segments that a crash had left in the journal are stored, up to %.3f s",
-                 ulid_text(v->id, id), count, (double)v->position_90k / CMAF_VIDEO_TIMESCALE);
+                 ulid_text(v->id, id), p->stored, (double)v->position_90k / CMAF_VIDEO_TIMESCALE);
 }
 
 enum err recovery_finish(struct recovery *r)

@@ -191,7 +191,7 @@ void spool_kick(struct live *l, struct video *v)
     store_run(l->options.store, STORE_WRITES, net_loop(l->options.net, 0), work, NULL, job);
 }
 
-void spool_add(struct live *l, struct video *v, struct finished *f)
+void spool_hold(struct live *l, const struct video *v, struct finished *f)
 {
     char name[SEGMENT_NAME_SIZE];
 
@@ -202,6 +202,11 @@ void spool_add(struct live *l, struct video *v, struct finished *f)
             f->bytes[t] = NULL;
         }
     f->held = true;
+}
+
+void spool_add(struct live *l, struct video *v, struct finished *f)
+{
+    spool_hold(l, v, f);
     f->since_ms = clock_mono_ms();
 
     pthread_mutex_lock(&l->lock);

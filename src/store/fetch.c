@@ -157,7 +157,7 @@ static void fly(struct flight *f)
     tell(f);
     pthread_cond_broadcast(&all->landed);
     pthread_mutex_unlock(&all->lock);
-    if (content != NULL && current && s->disk != NULL)
+    if (content != NULL && current && s->kind->remote && s->disk != NULL)
         disk_keep(s->disk, f->name,
                   buffer_bytes(content)); /* after everybody was told: a slow disk delays nobody */
     buffer_unref(content);

@@ -61,6 +61,7 @@ enum err store_open_away(struct store **out, const char *url, char why[256])
     s->cache = cache_new(STORE_CACHE_BYTES_MAX);
     s->crew = crew_new("store", threads_max, STORE_LANE_COUNT);
     s->flights = flights_new();
+    pthread_mutex_init(&s->spill_lock, NULL);
     breaker_init(&s->writes, "writes to the store");
     breaker_init(&s->reads, "reads from the store");
     if (e == ERR_OK)
@@ -86,9 +87,7 @@ enum err store_use_disk(struct store *s, const char *dir, size_t copies_bytes_ma
 {
     enum err e;
 
-    if (!s->kind->remote)
-        return ERR_OK;
-    if ((e = disk_open(&s->disk, dir, copies_bytes_max)) != ERR_OK)
+    if ((e = disk_open(&s->disk, dir, s->kind->remote ? copies_bytes_max : 0)) != ERR_OK)
         snprintf(why, 256, "the folder %.120s for copies of the store: %s", dir, err_text(e));
     s->held_in_memory_max = held_bytes_max;
     return e;
@@ -113,6 +112,7 @@ void store_close(struct store *s)
     flights_free(s->flights);
     cache_free(s->cache);
     disk_close(s->disk);
+    pthread_mutex_destroy(&s->spill_lock);
     breaker_drop(&s->writes);
     breaker_drop(&s->reads);
     s->kind->close(s);
@@ -160,16 +160,15 @@ enum err store_put_held(struct store *s, const char *name)
     return e;
 }
 
-/* Brings what is held from memory to the disk, the oldest first, until memory has enough room. A disk that takes nothing is tried
- * again with the next segment; memory has it meanwhile. */
-static void spill(void *ctx)
+/* The oldest first. A disk that takes nothing is tried again with the next segment; memory has it meanwhile. */
+void store_spill(struct store *s)
 {
-    struct store *s = ctx;
     struct buffer *content;
     char *name;
     enum err e = ERR_OK;
 
-    while (e == ERR_OK && cache_held_bytes(s->cache) > s->held_in_memory_max &&
+    pthread_mutex_lock(&s->spill_lock); /* one at a time, or both would take the same */
+    while (e == ERR_OK && s->disk != NULL && cache_held_bytes(s->cache) > s->held_in_memory_max &&
            (content = cache_oldest_held(s->cache, &name)) != NULL) {
         e = disk_put(s->disk, name, buffer_bytes(content), true);
         if (e != ERR_OK)
@@ -179,7 +178,15 @@ static void spill(void *ctx)
         buffer_unref(content);
         free(name);
     }
-    atomic_store(&s->spilling, false);
+    pthread_mutex_unlock(&s->spill_lock);
+}
+
+static void spill(void *ctx)
+{
+    struct store *s = ctx;
+
+    atomic_store(&s->spilling, false); /* what is held from now on has a job of its own */
+    store_spill(s);
 }
 
 void store_hold(struct store *s, const char *name, struct buffer *content)

@@ -27,9 +27,8 @@ must_check enum err store_open(struct store **out, const char *url, char why[256
 must_check enum err store_open_away(struct store **out, const char *url, char why[256]);
 void store_close(struct store *s); /* accepts NULL */
 
-/* Gives a store that is elsewhere a folder of this machine: for copies of what was read, at most `copies_bytes_max`, and for what is
- * held beyond `held_bytes_max` in memory. Before anything else is done with it. A store on this machine needs none: nothing
- * happens. */
+/* Gives a store a folder of this machine: for what is held beyond `held_bytes_max` in memory, and where it is elsewhere for copies of
+ * what was read, at most `copies_bytes_max`. Before anything else is done with it. */
 must_check enum err store_use_disk(struct store *s, const char *dir, size_t copies_bytes_max,
                                    size_t held_bytes_max, char why[256]);
 
@@ -72,6 +71,9 @@ must_check enum err store_put(struct store *s, const char *name, struct bytes co
  * that name must follow some time, and until then it is kept: in memory, or on the disk of store_use_disk(). Takes a reference.
  * Any thread; quick. */
 void store_hold(struct store *s, const char *name, struct buffer *content);
+
+/* Brings what is held beyond `held_bytes_max` to the disk, where there is one; store_hold() has it done by and by. Blocks. */
+void store_spill(struct store *s);
 
 /* Puts what is held under `name`. ERR_MISSING: nothing is, or the disk has damaged it. */
 must_check enum err store_put_held(struct store *s, const char *name);

@@ -3,6 +3,7 @@ import collections
 import concurrent.futures
 import json
 import os
+import pathlib
 import re
 import socket
 import subprocess
@@ -180,6 +181,24 @@ def test_what_waiting_does_not_mend_is_said_at_once(bad, tmp_path, wrong):
                            url], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1].startswith('matinee serve: --storage'), done.stderr
+
+
+def test_what_a_crash_left_of_a_long_outage_needs_no_memory(make_server, bad, tmp_path):
+    server = make_server('--segment', '1', '--grace', '60', '--spool', '200', '--storage', bad.url(), environment=bad.environment)
+    event = server.make_event()
+    bad.fault = OUTAGES['errors']
+    clip = matinee.clip(tmp_path / 'clip.mp4', 30, size='1280x720', more=('-b:v', '60M', '-minrate', '60M', '-maxrate', '60M', '-bufsize', '60M', '-x264-params', 'nal-hrd=cbr'))
+    publisher = matinee.publish(clip, event['url'], '--speed', '8')
+    matinee.until(lambda: spool(server)['verdict'] == 'full', 60, 'a full spool')
+    server.kill()
+    publisher.wait(20)
+    server.start()
+    waiting = spool(server)
+    peak = next(int(line.split()[1]) << 10 for line in pathlib.Path(f'/proc/{server.process.pid}/status').read_text().splitlines() if line.startswith('VmHWM'))
+    print(f'{waiting["bytes"]} bytes wait, of which memory may hold {100 << 20}; it never had more than {peak}')
+    assert waiting['bytes'] > 190 << 20 and peak < 180 << 20
+    bad.fault = None
+    everything_is_stored(server)
 
 
 def test_a_full_spool_holds_the_publisher_and_not_the_viewers(make_server, bad, tmp_path):

@@ -7,6 +7,7 @@
 #include "folder.h"
 #include "store/store_int.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -130,17 +131,46 @@ static void a_damaged_copy_is_no_copy_and_an_earlier_runs_are_removed(void **sta
     folder_remove(dir);
 }
 
-static void a_file_store_wants_no_disk_besides_its_own(void **state)
+static size_t files_in(const char *dir)
+{
+    DIR *list = opendir(dir);
+    size_t count = 0;
+
+    assert_non_null(list);
+    for (struct dirent *e; (e = readdir(list)) != NULL;)
+        count += e->d_name[0] != '.';
+    closedir(list);
+    return count;
+}
+
+static void a_file_store_has_on_the_disk_what_waits_for_it_and_no_copies(void **state)
 {
     char *dir = folder_new(), url[128], copies[128], why[256];
+    struct buffer *content = buffer_copy(bytes_text("more than memory is to hold")), *b;
     struct store *s;
 
     snprintf(url, sizeof url, "file:%s/store", dir);
     snprintf(copies, sizeof copies, "%s/copies", dir);
     assert_int_equal(store_open(&s, url, why), ERR_OK);
-    assert_int_equal(store_use_disk(s, copies, 1000, 1000, why), ERR_OK);
-    assert_int_not_equal(access(copies, F_OK), 0);
+    assert_int_equal(store_use_disk(s, copies, 1000, 10, why), ERR_OK);
+    store_hold(s, "a/b", content);
+    store_spill(s);
+    assert_null(store_peek(s, "a/b"));
+    assert_int_equal(files_in(copies), 1);
+    assert_int_equal(store_held_bytes(s), content->size);
+    assert_int_equal(store_get(s, "a/b", &b), ERR_OK);
+    assert_true(bytes_equal(buffer_bytes(b), buffer_bytes(content)));
+    buffer_unref(b);
+    assert_int_equal(store_put_held(s, "a/b"), ERR_OK);
+    assert_int_equal(store_held_bytes(s), 0);
+    assert_int_equal(files_in(copies), 0);
+    store_cool(s, "a/b");
+    assert_int_equal(store_get(s, "a/b", &b), ERR_OK);
+    assert_true(bytes_equal(buffer_bytes(b), buffer_bytes(content)));
+    assert_int_equal(files_in(copies), 0);
     assert_int_equal(store_away_ms(s), 0);
+    buffer_unref(b);
+    buffer_unref(content);
     store_close(s);
     folder_remove(dir);
 }
@@ -175,7 +205,7 @@ int main(void)
         cmocka_unit_test(pauses_grow_up_to_their_end),
         cmocka_unit_test(what_is_used_least_goes_first_and_what_is_held_stays),
         cmocka_unit_test(a_damaged_copy_is_no_copy_and_an_earlier_runs_are_removed),
-        cmocka_unit_test(a_file_store_wants_no_disk_besides_its_own),
+        cmocka_unit_test(a_file_store_has_on_the_disk_what_waits_for_it_and_no_copies),
         cmocka_unit_test(what_is_held_is_put_by_its_name),
     };
 
