@@ -28,19 +28,22 @@ void access_key_hash(struct bytes key, uint8_t hash[ACCESS_HASH_SIZE])
         abort(); /* SHA-256 over memory fails only where OpenSSL itself is broken */
 }
 
-static enum err make_token(const char *path, char token[ACCESS_KEY_SIZE])
+/* Whole under its name, or not there: another server may be reading it. */
+static enum err make_token(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    enum err e = ERR_OK;
+    char token[ACCESS_KEY_SIZE], *draft = mem_printf("%s.%ld", path, (long)getpid());
+    int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    enum err e = fd < 0 ? err_from_errno(errno) : ERR_OK;
 
-    if (fd < 0)
-        return err_from_errno(errno);
     access_key_new(token);
-    if (dprintf(fd, "%s\n", token) < 0 || fsync(fd) != 0)
+    if (e == ERR_OK && (dprintf(fd, "%s\n", token) < 0 || fsync(fd) != 0))
         e = err_from_errno(errno);
-    close(fd);
-    if (e != ERR_OK)
-        unlink(path);
+    if (fd >= 0)
+        close(fd);
+    if (e == ERR_OK && link(draft, path) != 0 && errno != EEXIST)
+        e = err_from_errno(errno);
+    unlink(draft);
+    free(draft);
     return e;
 }
 
@@ -58,19 +61,17 @@ static enum err read_token(const char *path, char token[ACCESS_KEY_SIZE])
     return e;
 }
 
-enum err access_admin_token(const char *data_dir, char token[ACCESS_KEY_SIZE], char why[256])
+enum err access_admin_token(const char *path, char token[ACCESS_KEY_SIZE], char why[256])
 {
-    char *path = mem_printf("%s/admin.token", data_dir);
     enum err e = read_token(path, token);
 
-    if (e == ERR_MISSING)
-        e = make_token(path, token);
+    if (e == ERR_MISSING && (e = make_token(path)) == ERR_OK)
+        e = read_token(path, token);
     if (e == ERR_BAD)
         snprintf(why, 256, "%.160s holds no token of 16 characters or more: delete it to have a new one made",
                  path);
     else if (e != ERR_OK)
-        snprintf(why, 256, "%.160s: %s", path, err_text(e));
-    free(path);
+        snprintf(why, 256, "the admin token in %.160s: %s", path, err_text(e));
     return e;
 }
 

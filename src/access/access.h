@@ -18,8 +18,9 @@ void access_key_new(char key[ACCESS_KEY_SIZE]);
 
 void access_key_hash(struct bytes key, uint8_t hash[ACCESS_HASH_SIZE]);
 
-/* Reads DATA/admin.token, or makes it (mode 0600). Blocks. On failure `why` says what to do. */
-must_check enum err access_admin_token(const char *data_dir, char token[ACCESS_KEY_SIZE], char why[256]);
+/* Reads the admin's token from `path`, or makes it there (mode 0600); of several who do that at once all get one. Blocks. On failure
+ * `why` says what to do. */
+must_check enum err access_admin_token(const char *path, char token[ACCESS_KEY_SIZE], char why[256]);
 
 /* Whether an Authorization field's value is "Bearer TOKEN", compared in constant time. */
 bool access_admin_ok(struct bytes authorization, const char *token);

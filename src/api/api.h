@@ -35,6 +35,7 @@ struct api_options {
     bool limit_loopback;
     struct proxies *proxies; /* that are believed who calls */
     const char *admin_token;
+    bool is_admin_shared; /* by all servers over the database */
     const char *edge_key; /* by which edges that check tickets themselves are known; NULL: there are none */
     const char *program;  /* our own executable, for the worker that draws thumbnails */
     unsigned rtmp_port;   /* for the URLs we print; with rtmps_port 0 where there is none */

@@ -52,7 +52,7 @@ void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bo
     struct builder target = {0};
     char token[TICKET_TEXT_SIZE];
     bool in_query, is_admin = access_admin_ok(http_field(x, "Authorization"), a->admin_token);
-    bool has = !is_admin && door_token(x, token, &in_query); /* an admin's is good on one server only */
+    bool has = (!is_admin || a->options.is_admin_shared) && door_token(x, token, &in_query);
 
     add_path(&target, http_path(x));
     add_query(&target, http_query(x), shared);

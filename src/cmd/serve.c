@@ -44,7 +44,7 @@ struct house {
     const char *data_dir;
     int lock; /* the data folder's, so that two servers never share one */
     char why[256];
-    char admin_token[ACCESS_KEY_SIZE];
+    char *admin_file, admin_token[ACCESS_KEY_SIZE];
     struct net *net;
     struct store *store;
     struct db *db;
@@ -72,6 +72,9 @@ struct house {
 
 static struct option serve_options[] = {
     {"data", "DIR", "./data", "journal, spool, embedded database, admin token", NULL},
+    {"admin-token", "FILE", NULL,
+     "where the admin token is, or is made; several servers may have one and the same [DATA/admin.token]",
+     NULL},
     {"http", "ADDR:PORT", "127.0.0.1:8080", "HTTP API, players, web pages (port 0: a free one)", NULL},
     {"rtmp", "ADDR:PORT", "127.0.0.1:1935", "RTMP ingest", NULL},
     {"rtmps", "ADDR:PORT", NULL, "RTMP ingest over TLS; wants --tls-cert and --tls-key", NULL},
@@ -227,6 +230,9 @@ static bool check_options(struct house *h, struct live_options *live)
     live->grace_ms = grace * 1000;
     live->spool_bytes_max = (uint64_t)spool << 20;
     h->data_dir = config_text(h->options, "data");
+    h->admin_file = config_text(h->options, "admin-token")
+                        ? mem_string(config_text(h->options, "admin-token"))
+                        : mem_printf("%s/admin.token", h->data_dir);
     return true;
 }
 
@@ -312,7 +318,7 @@ static enum err open_engines(struct house *h, struct live_options *live, const c
     char *database = url_of(h, "database", "sqlite", "matinee.db");
     enum err e;
 
-    if ((e = access_admin_token(h->data_dir, h->admin_token, h->why)) != ERR_OK ||
+    if ((e = access_admin_token(h->admin_file, h->admin_token, h->why)) != ERR_OK ||
         (e = open_store(h, live)) != ERR_OK || (e = db_open(&h->db, database, h->why)) != ERR_OK)
         goto out;
     if ((e = net_start(&h->net, 0, 0)) != ERR_OK) {
@@ -435,6 +441,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .proxies = h->proxies,
                                       .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
                                       .admin_token = h->admin_token,
+                                      .is_admin_shared = config_text(h->options, "admin-token") != NULL,
                                       .edge_key = config_text(h->options, "edge-key"),
                                       .program = program,
                                       .rtmp_port = port_of(&h->rtmp_at),
@@ -467,7 +474,7 @@ static void announce(const struct house *h)
 {
     char text[ADDRESS_TEXT_SIZE];
 
-    printf("data %s\nadmin token in %s/admin.token\n", h->data_dir, h->data_dir);
+    printf("data %s\nadmin token in %s\n", h->data_dir, h->admin_file);
     printf("http http%s://%s\n", h->tls ? "s" : "", address_text(&h->http_at, text));
     printf("rtmp rtmp://%s/live\n", address_text(&h->rtmp_at, text));
     if (h->rtmps != NULL)
@@ -515,6 +522,7 @@ static void close_house(struct house *h)
     tls_server_free(h->tls);
     db_close(h->db);
     store_close(h->store);
+    free(h->admin_file);
     if (h->lock >= 0)
         close(h->lock);
 }

@@ -47,7 +47,7 @@ class Server:
             raise AssertionError(f'serve ended with {self.process.wait()} before it was ready: {self.said()[-600:]}')
         self.http = self.urls['http']
         self.rtmp = self.urls['rtmp']
-        self.token = (self.data / 'admin.token').read_text().strip()
+        self.token = pathlib.Path(self.urls['admin'].removeprefix('token in ')).read_text().strip()
         return self
 
     def said(self):

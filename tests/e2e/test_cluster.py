@@ -203,8 +203,10 @@ def test_a_show_whose_server_never_returns_can_be_ended_and_deleted_and_one_that
         assert server.request('GET', f'/v/{gone_video}/master.m3u8')[0] == 404
 
 
-def test_tickets_are_looked_at_by_the_server_that_is_asked(house):
-    a, b = house('a'), house('b')
+def test_tickets_are_looked_at_by_the_server_that_is_asked(house, tmp_path):
+    one = '--admin-token', tmp_path / 'house.token'
+    a, b, alone = house('a', *one), house('b', *one), house('alone')
+    assert a.token == b.token != alone.token
     event = a.make_event('Closed', access='ticket')
     publisher = matinee.publish('demo', event['url'], '--size', '320x180')
     try:
@@ -213,6 +215,10 @@ def test_tickets_are_looked_at_by_the_server_that_is_asked(house):
         for path in f'/v/{video}/low.m3u8', f'/v/{video}/source/init-0.mp4', f'/api/v1/videos/{video}/data?device=phone&offset=0':
             assert b.request('GET', path)[0] == 401, path
             assert b.request('GET', path, headers={'Authorization': 'Bearer e30.e30.e30'})[0] in (401, 403), path
+            # The admin of both is the admin on both; one whose token is of one server only is a stranger where the show is.
+            assert b.request('GET', path, admin=True)[0] == 200, path
+            knows(alone, event)
+            assert alone.request('GET', path, admin=True)[0] == 401, path
     finally:
         matinee.end_process(publisher)
 
