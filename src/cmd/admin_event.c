@@ -160,39 +160,21 @@ enum err admin_event_change(struct admin *a)
     return e;
 }
 
-static enum err add_page(struct admin *a, const struct answer *answer, void *ctx)
+static void add_row(struct table *t, const json_t *event)
 {
-    struct table *t = ctx;
-    const json_t *event;
-
-    if (a->wants_json) {
-        print_body(answer);
-        return ERR_OK;
-    }
-    for (size_t i = 0; (event = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
-        table_add(t, text_of(event, "id"));
-        table_add(t, text_of(event, "state"));
-        table_add(t, text_of(event, "access"));
-        table_add(t, text_of(event, "startsAt"));
-        table_add(t, text_of(event, "video"));
-        table_add(t, text_of(event, "title"));
-    }
-    return ERR_OK;
+    table_add(t, text_of(event, "id"));
+    table_add(t, text_of(event, "state"));
+    table_add(t, text_of(event, "access"));
+    table_add(t, text_of(event, "startsAt"));
+    table_add(t, text_of(event, "video"));
+    table_add(t, text_of(event, "title"));
 }
 
 enum err admin_event_list(struct admin *a)
 {
-    static const char *const heads[] = {"ID", "STATE", "ACCESS", "STARTS AT", "VIDEO", "TITLE"};
-    struct table t = {.columns = sizeof heads / sizeof *heads};
-    enum err e;
+    static const char *const heads[] = {"ID", "STATE", "ACCESS", "STARTS AT", "VIDEO", "TITLE", NULL};
 
-    for (size_t i = 0; i < t.columns; i++)
-        table_add(&t, heads[i]);
-    e = admin_pages(a, "/api/v1/events", add_page, &t);
-    if (e == ERR_OK && !a->wants_json)
-        print_table(&t);
-    table_free(&t);
-    return e;
+    return print_list(a, "/api/v1/events", &(struct listing){heads, add_row});
 }
 
 enum err admin_event_show(struct admin *a)

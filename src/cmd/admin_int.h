@@ -103,6 +103,15 @@ void print_body(const struct answer *answer);
 /* Prints the table and frees what it holds. */
 void print_table(struct table *t);
 
+/* A list of the API as a table: its columns' heads, which end with NULL, and what adds an item's cells. */
+struct listing {
+    const char *const *heads;
+    void (*add)(struct table *t, const json_t *item);
+};
+
+/* Gets every page of the list at `path` and prints it, as a table or as it came. */
+must_check enum err print_list(struct admin *a, const char *path, const struct listing *l);
+
 /* A member as text; NULL where it is none. */
 const char *text_of(const json_t *object, const char *name);
 #define DURATION_TEXT_SIZE 24

@@ -160,40 +160,23 @@ enum err admin_inventory_show(struct admin *a)
     return print_answer(a, NULL, "GET", path);
 }
 
-static enum err add_page(struct admin *a, const struct answer *answer, void *ctx)
+static void add_row(struct table *t, const json_t *inventory)
 {
     static const char *const numbers[] = {"capacity", "held", "sold"};
-    struct table *t = ctx;
-    const json_t *item;
 
-    if (a->wants_json) {
-        print_body(answer);
-        return ERR_OK;
-    }
-    for (size_t i = 0; (item = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
-        table_add(t, text_of(item, "id"));
-        table_add(t, text_of(item, "kind"));
-        table_add(t, text_of(item, "locking"));
-        for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++)
-            table_printf(t, "%lld", (long long)json_integer_value(json_object_get(item, numbers[n])));
-        table_add(t, text_of(item, "name"));
-    }
-    return ERR_OK;
+    table_add(t, text_of(inventory, "id"));
+    table_add(t, text_of(inventory, "kind"));
+    table_add(t, text_of(inventory, "locking"));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        table_printf(t, "%lld", (long long)json_integer_value(json_object_get(inventory, numbers[i])));
+    table_add(t, text_of(inventory, "name"));
 }
 
 enum err admin_inventory_list(struct admin *a)
 {
-    static const char *const heads[] = {"ID", "SELLS", "LOCKING", "CAPACITY", "HELD", "SOLD", "NAME"};
-    struct table t = {.columns = sizeof heads / sizeof *heads};
-    enum err e;
+    static const char *const heads[] = {"ID", "SELLS", "LOCKING", "CAPACITY", "HELD", "SOLD", "NAME", NULL};
 
-    for (size_t i = 0; i < t.columns; i++)
-        table_add(&t, heads[i]);
-    e = admin_pages(a, "/api/v1/inventories", add_page, &t);
-    if (e == ERR_OK && !a->wants_json)
-        print_table(&t);
-    table_free(&t);
-    return e;
+    return print_list(a, "/api/v1/inventories", &(struct listing){heads, add_row});
 }
 
 /* --- who has booked ------------------------------------------------------------------------------------ */
@@ -217,22 +200,13 @@ static void add_units(struct table *t, const json_t *reservation)
     builder_drop(&b);
 }
 
-static enum err add_reservations(struct admin *a, const struct answer *answer, void *ctx)
+static void add_reservation(struct table *t, const json_t *reservation)
 {
     static const char *const texts[] = {"id", "state", "createdAt", "customer"};
-    struct table *t = ctx;
-    const json_t *item;
 
-    if (a->wants_json) {
-        print_body(answer);
-        return ERR_OK;
-    }
-    for (size_t i = 0; (item = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
-        for (size_t n = 0; n < sizeof texts / sizeof *texts; n++)
-            table_add(t, text_of(item, texts[n]));
-        add_units(t, item);
-    }
-    return ERR_OK;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        table_add(t, text_of(reservation, texts[i]));
+    add_units(t, reservation);
 }
 
 /* The path of the list with what it is narrowed by; the caller's. */
@@ -252,17 +226,10 @@ static char *reservations_path(const struct admin *a)
 
 enum err admin_inventory_reservations(struct admin *a)
 {
-    static const char *const heads[] = {"ID", "STATE", "BOOKED", "CUSTOMER", "UNITS"};
-    struct table t = {.columns = sizeof heads / sizeof *heads};
+    static const char *const heads[] = {"ID", "STATE", "BOOKED", "CUSTOMER", "UNITS", NULL};
     char *path = reservations_path(a);
-    enum err e;
+    enum err e = print_list(a, path, &(struct listing){heads, add_reservation});
 
-    for (size_t i = 0; i < t.columns; i++)
-        table_add(&t, heads[i]);
-    e = admin_pages(a, path, add_reservations, &t);
-    if (e == ERR_OK && !a->wants_json)
-        print_table(&t);
-    table_free(&t);
     free(path);
     return e;
 }

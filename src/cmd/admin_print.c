@@ -39,3 +39,38 @@ const char *duration_text(double seconds, char text[DURATION_TEXT_SIZE])
     snprintf(text, DURATION_TEXT_SIZE, "%u:%02u:%02u", s / 3600, s / 60 % 60, s % 60);
     return text;
 }
+
+struct printing {
+    const struct listing *listing;
+    struct table table;
+};
+
+static enum err add_page(struct admin *a, const struct answer *answer, void *ctx)
+{
+    struct printing *p = ctx;
+    const json_t *item;
+
+    if (a->wants_json) {
+        print_body(answer);
+        return ERR_OK;
+    }
+    for (size_t i = 0; (item = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++)
+        p->listing->add(&p->table, item);
+    return ERR_OK;
+}
+
+enum err print_list(struct admin *a, const char *path, const struct listing *l)
+{
+    struct printing p = {.listing = l};
+    enum err e;
+
+    while (l->heads[p.table.columns] != NULL)
+        p.table.columns++;
+    for (size_t i = 0; i < p.table.columns; i++)
+        table_add(&p.table, l->heads[i]);
+    e = admin_pages(a, path, add_page, &p);
+    if (e == ERR_OK && !a->wants_json)
+        print_table(&p.table);
+    table_free(&p.table);
+    return e;
+}

@@ -75,39 +75,21 @@ enum err admin_token_create(struct admin *a)
     return e;
 }
 
-static enum err add_page(struct admin *a, const struct answer *answer, void *ctx)
+static void add_row(struct table *t, const json_t *token)
 {
-    struct table *t = ctx;
-    const json_t *item;
-
-    if (a->wants_json) {
-        print_body(answer);
-        return ERR_OK;
-    }
-    for (size_t i = 0; (item = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
-        table_add(t, text_of(item, "id"));
-        table_add(t, text_of(item, "role"));
-        add_events(t, item);
-        table_add(t, text_of(item, "createdAt"));
-        table_add(t, text_of(item, "lastUsedAt"));
-        table_add(t, text_of(item, "name"));
-    }
-    return ERR_OK;
+    table_add(t, text_of(token, "id"));
+    table_add(t, text_of(token, "role"));
+    add_events(t, token);
+    table_add(t, text_of(token, "createdAt"));
+    table_add(t, text_of(token, "lastUsedAt"));
+    table_add(t, text_of(token, "name"));
 }
 
 enum err admin_token_list(struct admin *a)
 {
-    static const char *const heads[] = {"ID", "ROLE", "EVENTS", "CREATED AT", "LAST USED AT", "NAME"};
-    struct table t = {.columns = sizeof heads / sizeof *heads};
-    enum err e;
+    static const char *const heads[] = {"ID", "ROLE", "EVENTS", "CREATED AT", "LAST USED AT", "NAME", NULL};
 
-    for (size_t i = 0; i < t.columns; i++)
-        table_add(&t, heads[i]);
-    e = admin_pages(a, "/api/v1/tokens", add_page, &t);
-    if (e == ERR_OK && !a->wants_json)
-        print_table(&t);
-    table_free(&t);
-    return e;
+    return print_list(a, "/api/v1/tokens", &(struct listing){heads, add_row});
 }
 
 enum err admin_token_revoke(struct admin *a)

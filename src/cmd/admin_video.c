@@ -30,39 +30,22 @@ static void add_renditions(struct table *t, const json_t *video)
     builder_drop(&names);
 }
 
-static enum err add_page(struct admin *a, const struct answer *answer, void *ctx)
+static void add_row(struct table *t, const json_t *video)
 {
-    struct table *t = ctx;
     char duration[DURATION_TEXT_SIZE];
-    const json_t *video;
 
-    if (a->wants_json) {
-        print_body(answer);
-        return ERR_OK;
-    }
-    for (size_t i = 0; (video = json_array_get(json_object_get(answer->document, "items"), i)) != NULL; i++) {
-        table_add(t, text_of(video, "id"));
-        table_add(t, text_of(video, "state"));
-        table_add(t, duration_text(json_number_value(json_object_get(video, "duration")), duration));
-        table_add(t, text_of(video, "eventId"));
-        add_renditions(t, video);
-    }
-    return ERR_OK;
+    table_add(t, text_of(video, "id"));
+    table_add(t, text_of(video, "state"));
+    table_add(t, duration_text(json_number_value(json_object_get(video, "duration")), duration));
+    table_add(t, text_of(video, "eventId"));
+    add_renditions(t, video);
 }
 
 enum err admin_video_list(struct admin *a)
 {
-    static const char *const heads[] = {"ID", "STATE", "DURATION", "EVENT", "RENDITIONS"};
-    struct table t = {.columns = sizeof heads / sizeof *heads};
-    enum err e;
+    static const char *const heads[] = {"ID", "STATE", "DURATION", "EVENT", "RENDITIONS", NULL};
 
-    for (size_t i = 0; i < t.columns; i++)
-        table_add(&t, heads[i]);
-    e = admin_pages(a, "/api/v1/videos", add_page, &t);
-    if (e == ERR_OK && !a->wants_json)
-        print_table(&t);
-    table_free(&t);
-    return e;
+    return print_list(a, "/api/v1/videos", &(struct listing){heads, add_row});
 }
 
 /* --- one video ----------------------------------------------------------------------------------------- */
