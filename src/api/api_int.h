@@ -160,7 +160,8 @@ void reply_too_often(struct call *c, const char *slug, int64_t wait_ms, const ch
 
 /* Has the exchange answered by the server at `base`, whom its token is told. `shared`: the caller has let the viewer in; otherwise
  * that server does. */
-void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bool shared);
+void relay_exchange(struct api *a, struct http_exchange *x, const char *base,
+                    const struct video_view *shared);
 
 /* --- ice_servers.c ------------------------------------------------------------------------------------ */
 

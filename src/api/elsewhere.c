@@ -47,7 +47,9 @@ static void add_query(struct builder *b, struct bytes query, bool shared)
     }
 }
 
-void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bool shared)
+/* What only ticket holders may see is asked for as an edge does, which we are to the other server: it is looked at here who may have it, and
+ * may be kept by edges of our own. */
+void relay_exchange(struct api *a, struct http_exchange *x, const char *base, const struct video_view *shared)
 {
     struct builder target = {0};
     char token[TICKET_TEXT_SIZE];
@@ -55,12 +57,16 @@ void relay_exchange(struct api *a, struct http_exchange *x, const char *base, bo
     bool has = (!is_admin || a->options.is_admin_shared) && door_token(x, token, &in_query);
 
     add_path(&target, http_path(x));
-    add_query(&target, http_query(x), shared);
+    bool is_closed = shared != NULL && shared->access == ACCESS_TICKET;
+
+    add_query(&target, http_query(x), shared != NULL);
     builder_u8(&target, 0);
     relay_answer(a->options.relay, x,
                  &(struct relay_wish){.base = base,
                                       .target = (const char *)builder_bytes(&target).at,
                                       .token = has ? token : NULL,
-                                      .shared = shared});
+                                      .edge_key = is_closed ? a->options.edge_key : NULL,
+                                      .is_private = is_closed && !keep_is_edge(a, x),
+                                      .shared = shared != NULL});
     builder_drop(&target);
 }

@@ -326,7 +326,7 @@ static void answer(struct playback *p)
     if (p->view->access == ACCESS_TICKET && !p->is_admin && !let_in(p))
         return;
     if (live_video_elsewhere(p->api->options.live, p->id, url)) {
-        relay_exchange(p->api, p->x, url, true);
+        relay_exchange(p->api, p->x, url, p->view);
         playback_free(p);
         return;
     }

@@ -140,7 +140,7 @@ static bool is_relayed(struct call *c)
     if (!(c->route->flags & ROUTE_RELAYS) || !ulid_parse(bytes_text(c->parameters[0]), &id) ||
         !live_video_elsewhere(c->api->options.live, id, url))
         return false;
-    relay_exchange(c->api, c->x, url, false);
+    relay_exchange(c->api, c->x, url, NULL);
     call_free(c);
     return true;
 }

@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 METRIC(requests, METRIC_COUNTER, "matinee_relay_requests_total",
        "Requests of viewers for what is live on another server");
@@ -126,6 +127,8 @@ static struct flight *flight_new(struct relay *r, const struct relay_wish *w)
     list_init(&f->riders);
     list_init(&f->link);
     f->url = mem_printf("%s%s", w->base, w->target);
+    if (w->edge_key != NULL)
+        say(f, "Matinee-Edge", bytes_text(w->edge_key));
     if (token != NULL) {
         say(f, "Authorization", bytes_text(token));
         OPENSSL_cleanse(token, strlen(token));
@@ -236,15 +239,30 @@ static void hung_up(void *ctx)
     (void)get_off(rider);
 }
 
-/* The head of a flight does not change any more once it is there. */
-static void add_fields(struct http_exchange *x, const struct flight *f)
+/* "public, max-age=1, stale-while-revalidate=5" as it is for one who must not hand it on. */
+static void add_private(struct http_exchange *x, const char *control)
 {
-    struct bytes fields = builder_bytes(&f->fields);
+    const char *stale = strstr(control, ", stale");
+    size_t size = stale != NULL ? (size_t)(stale - control) : strlen(control);
+
+    if (strncmp(control, "public", 6) == 0)
+        http_addf(x, "Cache-Control", "private%.*s", (int)size - 6, control + 6);
+    else
+        http_add(x, "Cache-Control", control);
+}
+
+/* The head of a flight does not change any more once it is there. */
+static void add_fields(struct http_exchange *x, const struct rider *rider)
+{
+    struct bytes fields = builder_bytes(&rider->flight->fields);
 
     while (fields.size > 0) {
         const char *name = (const char *)fields.at, *value = name + strlen(name) + 1;
 
-        http_add(x, name, value);
+        if (rider->is_private && strcasecmp(name, "Cache-Control") == 0)
+            add_private(x, value);
+        else
+            http_add(x, name, value);
         fields = bytes_from(fields, (size_t)(value + strlen(value) + 1 - name));
     }
 }
@@ -265,7 +283,7 @@ static void answer_whole(struct rider *rider, struct sight *s)
     struct http_exchange *x = rider->x;
     const struct flight *f = rider->flight;
 
-    add_fields(x, f);
+    add_fields(x, rider);
     int status = f->status;
     char type[sizeof f->type];
 
@@ -288,7 +306,7 @@ static void pass_on(struct rider *rider, struct sight *s)
     size_t i = 0;
 
     if (!rider->begun) {
-        add_fields(rider->x, rider->flight);
+        add_fields(rider->x, rider);
         http_begin(rider->x, 200, rider->flight->type);
         rider->begun = true;
     }
@@ -338,6 +356,7 @@ void relay_answer(struct relay *r, struct http_exchange *x, const struct relay_w
     rider->relay = r;
     rider->loop = http_loop(x);
     rider->x = x;
+    rider->is_private = w->is_private;
     pthread_mutex_lock(&r->lock);
     if (!r->stopping)
         rider->flight = w->shared ? find(r, w) : charter(r, x, w);

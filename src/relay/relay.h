@@ -21,6 +21,8 @@ struct relay_wish {
     const char *base;   /* the other server: "http://10.0.0.2:8080" */
     const char *target; /* path and query, encoded */
     const char *token;  /* sent as a bearer's; NULL: none */
+    const char *edge_key; /* sent as Matinee-Edge; NULL: none */
+    bool is_private;      /* this exchange's peer must not hand it on, whatever the other server says */
     /* The caller has seen to who may have it, so that all may share one copy. Otherwise the other server is asked for each
      * exchange, with its method, body, and what of its fields concerns the answer; and knows how this one was called. */
     bool shared;

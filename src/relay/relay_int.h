@@ -39,6 +39,7 @@ struct rider {
     struct list link;
     struct relay *relay;
     struct flight *flight;
+    bool is_private;
     bool called; /* a call of ride() is on its way, which frees it where it is over; under the lock */
     /* Its loop's: */
     struct loop *loop;

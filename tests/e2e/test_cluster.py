@@ -204,7 +204,7 @@ def test_a_show_whose_server_never_returns_can_be_ended_and_deleted_and_one_that
 
 
 def test_tickets_are_looked_at_by_the_server_that_is_asked(house, tmp_path):
-    one = '--admin-token', tmp_path / 'house.token'
+    one = '--admin-token', tmp_path / 'house.token', '--edge-key', 'key-of-the-edge'
     a, b, alone = house('a', *one), house('b', *one), house('alone')
     assert a.token == b.token != alone.token
     event = a.make_event('Closed', access='ticket')
@@ -219,6 +219,12 @@ def test_tickets_are_looked_at_by_the_server_that_is_asked(house, tmp_path):
             assert b.request('GET', path, admin=True)[0] == 200, path
             knows(alone, event)
             assert alone.request('GET', path, admin=True)[0] == 401, path
+        # An edge may keep what B has of A, and nobody else.
+        for path, most in (f'/v/{video}/low.m3u8', 'max-age=1'), (f'/v/{video}/source/init-0.mp4', 'max-age=31536000, immutable'):
+            for server in a, b:
+                edge = server.request('GET', path, headers={'Matinee-Edge': 'key-of-the-edge'}, admin=True)[1]['Cache-Control']
+                assert edge.startswith(f'public, {most}'), edge
+                assert server.request('GET', path, admin=True)[1]['Cache-Control'] == f'private, {most}'
     finally:
         matinee.end_process(publisher)
 
