@@ -148,6 +148,13 @@ def drawn(seconds, size='320x180', rate=30, video='libx264', gop=60, realtime=Tr
             '-c:a', 'aac', *extra, '-f', 'flv']
 
 
+def certificate(folder, name):
+    """cert.pem and key.pem for localhost, which nobody has signed but itself."""
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+                    '-subj', f'/CN={name}', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', folder / 'key.pem',
+                    '-out', folder / 'cert.pem'], check=True, capture_output=True)
+
+
 def clip(path, seconds, size='320x180', rate=30, gop=30, codec='libx264', more=()):
     """Makes an MP4 with picture and sound."""
     subprocess.run(['ffmpeg', '-nostdin', '-v', 'error', '-y', '-f', 'lavfi', '-i', f'testsrc2=s={size}:r={rate}', '-f',

@@ -21,6 +21,7 @@ import http.server
 import re
 import select
 import socket
+import ssl
 import threading
 import urllib.parse
 
@@ -192,8 +193,14 @@ class BadS3(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
+        """`tls`: the folder of a certificate, with which it speaks HTTPS."""
         super().__init__(('127.0.0.1', port), Handler)
+        self.scheme = 'https' if tls else 'http'
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls / 'cert.pem', tls / 'key.pem')
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)  # but on the connection's own thread
         self.lock = threading.Lock()
         self.ending = threading.Event()
         self.objects, self.uploads, self.requests = {}, {}, []
@@ -206,7 +213,7 @@ class BadS3(http.server.ThreadingHTTPServer):
 
     def url(self, prefix='shows', **options):
         more = ''.join(f'&{name}={value}' for name, value in options.items())
-        return f's3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{self.server_address[1]}{more}'
+        return f's3://{BUCKET}/{prefix}?endpoint={self.scheme}://127.0.0.1:{self.server_address[1]}{more}'
 
     def handle_error(self, request, client_address):
         """A client that goes away in the middle is what these tests are about."""

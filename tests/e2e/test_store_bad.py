@@ -109,6 +109,22 @@ def test_a_list_that_names_what_is_not_ours_deletes_none_of_it(bad):
     assert sorted(bad.objects) == sorted(foreign)
 
 
+def test_a_line_that_is_not_safe_is_not_used(tmp_path):
+    matinee.certificate(tmp_path, 'store')
+    store = s3_bad.BadS3(tls=tmp_path)
+    try:
+        words = f'put {NAME} 300000', f'get {NAME} 300000'
+        assert play(store.url(ca=tmp_path / 'cert.pem'), store.environment, *words) == ['ok', 'the same']
+        asked = store.count('PUT')
+        assert asked > 0
+        done = subprocess.run([PLAY, store.url(), *' '.join(words).split()], text=True, capture_output=True, timeout=60,
+                              env={**os.environ, **store.environment})
+        assert done.returncode != 0 and 'certificate' in done.stderr, done.stderr
+        assert store.count('PUT') == asked, 'nothing was told to one that could not be known'
+    finally:
+        store.close()
+
+
 def test_who_is_refused_is_not_asked_again_and_again(bad):
     bad.fault = first(10**6, 'denied')
     assert play(bad.url(), bad.environment, *[f'put {NAME} 10'] * 20)[:3] == ['not allowed'] * 3

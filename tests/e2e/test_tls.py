@@ -9,15 +9,9 @@ import matinee
 import pytest
 
 
-def certificate(folder, name):
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
-                    '-subj', f'/CN={name}', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', folder / 'key.pem',
-                    '-out', folder / 'cert.pem'], check=True, capture_output=True)
-
-
 @pytest.fixture
 def secure(make_server, tmp_path):
-    certificate(tmp_path, 'first')
+    matinee.certificate(tmp_path, 'first')
     return make_server('--tls-cert', str(tmp_path / 'cert.pem'), '--tls-key', str(tmp_path / 'key.pem'), '--rtmps',
                        '127.0.0.1:0', '--segment', '2', '--grace', '1')
 
@@ -57,7 +51,7 @@ def test_sighup_takes_a_new_certificate_and_keeps_the_old_one_where_it_is_bad(se
     secure.process.send_signal(signal.SIGHUP)
     matinee.until(lambda: 'stays as it was' in secure.said(), what='the complaint')
     assert shown_certificate(secure) == before
-    certificate(tmp_path, 'second')
+    matinee.certificate(tmp_path, 'second')
     secure.process.send_signal(signal.SIGHUP)
     matinee.until(lambda: shown_certificate(secure) != before, what='the new certificate')
 
