@@ -28,21 +28,37 @@ void access_key_hash(struct bytes key, uint8_t hash[ACCESS_HASH_SIZE])
         abort(); /* SHA-256 over memory fails only where OpenSSL itself is broken */
 }
 
-/* Whole under its name, or not there: another server may be reading it. */
+static enum err write_token(const char *path)
+{
+    char token[ACCESS_KEY_SIZE];
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    enum err e = ERR_OK;
+
+    if (fd < 0)
+        return err_from_errno(errno);
+    access_key_new(token);
+    if (dprintf(fd, "%s\n", token) < 0 || fsync(fd) != 0)
+        e = err_from_errno(errno);
+    close(fd);
+    if (e != ERR_OK)
+        unlink(path);
+    return e;
+}
+
+/* Whole under its name, or not there: another server may be about to read it. */
 static enum err make_token(const char *path)
 {
-    char token[ACCESS_KEY_SIZE], *draft = mem_printf("%s.%ld", path, (long)getpid());
-    int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    enum err e = fd < 0 ? err_from_errno(errno) : ERR_OK;
+    char number[ACCESS_KEY_SIZE], *draft;
+    enum err e;
 
-    access_key_new(token);
-    if (e == ERR_OK && (dprintf(fd, "%s\n", token) < 0 || fsync(fd) != 0))
-        e = err_from_errno(errno);
-    if (fd >= 0)
-        close(fd);
-    if (e == ERR_OK && link(draft, path) != 0 && errno != EEXIST)
-        e = err_from_errno(errno);
-    unlink(draft);
+    access_key_new(number);
+    draft = mem_printf("%s.%s", path, number);
+    if ((e = write_token(draft)) == ERR_OK) {
+        if (link(draft, path) != 0 && errno != EEXIST)
+            e = errno == EPERM || errno == ENOTSUP ? write_token(path) /* no links here */
+                                                   : err_from_errno(errno);
+        unlink(draft);
+    }
     free(draft);
     return e;
 }

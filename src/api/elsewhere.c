@@ -54,11 +54,12 @@ void relay_exchange(struct api *a, struct http_exchange *x, const char *base, co
     struct builder target = {0};
     char token[TICKET_TEXT_SIZE];
     bool in_query, is_admin = access_admin_ok(http_field(x, "Authorization"), a->admin_token);
-    bool has = (!is_admin || a->options.is_admin_shared) && door_token(x, token, &in_query);
+    bool is_closed = shared != NULL && shared->access == ACCESS_TICKET;
+    /* What is open to all is told no token, and another server nothing of an admin whom it does not know. */
+    bool has = (shared == NULL || is_closed) && (!is_admin || a->options.is_admin_shared) &&
+               door_token(x, token, &in_query);
 
     add_path(&target, http_path(x));
-    bool is_closed = shared != NULL && shared->access == ACCESS_TICKET;
-
     add_query(&target, http_query(x), shared != NULL);
     builder_u8(&target, 0);
     relay_answer(a->options.relay, x,

@@ -82,8 +82,8 @@ bool call_check_role(struct call *c)
     else
         call_problem(
             c, 401, "admin-token-needed",
-            "%s It is for %s. Send 'Authorization: Bearer TOKEN' with what the file admin.token in the data "
-            "folder holds, or with a token made by POST /api/v1/tokens.",
+            "%s It is for %s. Send 'Authorization: Bearer TOKEN' with the admin token, of the file that the server "
+            "names when it starts (admin.token in its data folder), or with one made by POST /api/v1/tokens.",
             c->has_credentials ? "This token is not known here." : "This call wants a token.", who);
     return false;
 }

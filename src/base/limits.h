@@ -299,7 +299,7 @@
 #define STORE_READERS_MAX 16
 /* Fetches that wait for a reader; further ones are answered 503 at once: their players would have gone before their turn. */
 #define STORE_FETCHES_MAX 1000
-/* What waits for a remote store in memory; beyond it the disk has it. --spool bounds both together. */
+/* What waits for the store in memory; beyond it the disk has it. --spool bounds both together. */
 #define STORE_HELD_BYTES_MAX ((size_t)268435456)
 /* Failures one behind the other after which a remote store is left alone, and for how long: a store that restarts is found
  * within seconds, and one that is away for an hour gets four calls a minute. */

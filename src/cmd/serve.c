@@ -72,7 +72,7 @@ struct house {
 
 static struct option serve_options[] = {
     {"data", "DIR", "./data", "journal, spool, embedded database, admin token", NULL},
-    {"admin-token", "FILE", NULL,
+    {"admin-token-file", "FILE", NULL,
      "where the admin token is, or is made; several servers may have one and the same [DATA/admin.token]",
      NULL},
     {"http", "ADDR:PORT", "127.0.0.1:8080", "HTTP API, players, web pages (port 0: a free one)", NULL},
@@ -230,8 +230,8 @@ static bool check_options(struct house *h, struct live_options *live)
     live->grace_ms = grace * 1000;
     live->spool_bytes_max = (uint64_t)spool << 20;
     h->data_dir = config_text(h->options, "data");
-    h->admin_file = config_text(h->options, "admin-token")
-                        ? mem_string(config_text(h->options, "admin-token"))
+    h->admin_file = config_text(h->options, "admin-token-file")
+                        ? mem_string(config_text(h->options, "admin-token-file"))
                         : mem_printf("%s/admin.token", h->data_dir);
     return true;
 }
@@ -441,7 +441,7 @@ static enum err open_doors(struct house *h, const char *program)
                                       .proxies = h->proxies,
                                       .limit_loopback = config_text(h->options, "limit-loopback") != NULL,
                                       .admin_token = h->admin_token,
-                                      .is_admin_shared = config_text(h->options, "admin-token") != NULL,
+                                      .is_admin_shared = config_text(h->options, "admin-token-file") != NULL,
                                       .edge_key = config_text(h->options, "edge-key"),
                                       .program = program,
                                       .rtmp_port = port_of(&h->rtmp_at),

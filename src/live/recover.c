@@ -3,7 +3,7 @@
  * Records come in the order in which they were written. For each video everything before the first segment
  * that the index does not have is passed over; from its opening on, samples go through the same segmenter
  * as they did live, cut where the openings say, and so give the same bytes. What is whole is stored at once: an outage may have left
- * more in the journal than memory has room for. */
+ * more in the journal than memory has room for. (A video that was deleted later on is stored, and then deleted again.) */
 #include "live/live_int.h"
 
 #include "base/clock.h"

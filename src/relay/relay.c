@@ -144,8 +144,8 @@ static void take_off(struct flight *f)
     curl_multi_wakeup(f->relay->multi);
 }
 
-/* The one that has it or will have it, begun where there is none. NULL: too many are under way. */
-static struct flight *find(struct relay *r, const struct relay_wish *w)
+/* The one that has it or will have it, begun where there is none; `rides`: it was begun for another. NULL: too many are under way. */
+static struct flight *find(struct relay *r, const struct relay_wish *w, bool *rides)
 {
     char *key = mem_printf("%s%s", w->base, w->target);
     struct flight *f = map_get(r->flights, bytes_text(key));
@@ -154,6 +154,7 @@ static struct flight *find(struct relay *r, const struct relay_wish *w)
         unlist(f);
         f = NULL;
     }
+    *rides = f != NULL;
     if (f == NULL && r->going < RELAY_FLIGHTS_MAX) {
         f = flight_new(r, w);
         f->listed = true;
@@ -203,6 +204,14 @@ static struct sight look(struct rider *rider)
     return s;
 }
 
+static void rider_free(struct rider *rider)
+{
+    if (rider->token != NULL)
+        OPENSSL_cleanse(rider->token, strlen(rider->token));
+    free(rider->token);
+    free(rider);
+}
+
 static void drop_sight(struct sight *s)
 {
     for (size_t i = 0; i < s->count; i++)
@@ -227,7 +236,7 @@ static struct http_exchange *get_off(struct rider *rider)
     rider->over = true;
     pthread_mutex_unlock(&r->lock);
     if (!called)
-        free(rider);
+        rider_free(rider);
     return x;
 }
 
@@ -259,9 +268,11 @@ static void add_fields(struct http_exchange *x, const struct rider *rider)
     while (fields.size > 0) {
         const char *name = (const char *)fields.at, *value = name + strlen(name) + 1;
 
-        if (rider->is_private && strcasecmp(name, "Cache-Control") == 0)
+        if (!rider->is_private)
+            http_add(x, name, value);
+        else if (strcasecmp(name, "Cache-Control") == 0)
             add_private(x, value);
-        else
+        else if (strcasecmp(name, "CDN-Cache-Control") != 0 && strcasecmp(name, "Surrogate-Control") != 0)
             http_add(x, name, value);
         fields = bytes_from(fields, (size_t)(value + strlen(value) + 1 - name));
     }
@@ -320,11 +331,44 @@ static void pass_on(struct rider *rider, struct sight *s)
     }
 }
 
+/* The other server refused it to whom this rider rode along with, which says nothing of him. */
+static bool is_anothers_refusal(const struct rider *rider, const struct sight *s)
+{
+    return rider->rides && s->done && (rider->flight->status == 401 || rider->flight->status == 403);
+}
+
+static void ask_alone(struct rider *rider)
+{
+    struct relay *r = rider->relay;
+    struct flight *own;
+
+    pthread_mutex_lock(&r->lock);
+    own = r->stopping ? NULL
+                      : charter(r, rider->x,
+                                &(struct relay_wish){.base = rider->flight->url,
+                                                     .target = "",
+                                                     .token = rider->token,
+                                                     .edge_key = rider->edge_key});
+    if (own != NULL) {
+        list_remove(&rider->link);
+        release(rider->flight);
+        rider->flight = own;
+        rider->rides = false;
+        own->users++;
+        list_push(&own->riders, &rider->link);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (own == NULL)
+        refuse(get_off(rider));
+}
+
 static void advance(struct rider *rider)
 {
     struct sight s = look(rider);
 
-    if (s.failed && rider->begun)
+    if (is_anothers_refusal(rider, &s))
+        ask_alone(rider);
+    else if (s.failed && rider->begun)
         http_abort(get_off(rider)); /* the peer sees that it is not whole */
     else if (s.failed)
         refuse(get_off(rider));
@@ -343,7 +387,7 @@ static void ride(void *ctx)
     rider->called = false;
     pthread_mutex_unlock(&rider->relay->lock);
     if (rider->over)
-        free(rider);
+        rider_free(rider);
     else
         advance(rider);
 }
@@ -357,9 +401,11 @@ void relay_answer(struct relay *r, struct http_exchange *x, const struct relay_w
     rider->loop = http_loop(x);
     rider->x = x;
     rider->is_private = w->is_private;
+    rider->edge_key = w->edge_key;
+    rider->token = w->token ? mem_string(w->token) : NULL;
     pthread_mutex_lock(&r->lock);
     if (!r->stopping)
-        rider->flight = w->shared ? find(r, w) : charter(r, x, w);
+        rider->flight = w->shared ? find(r, w, &rider->rides) : charter(r, x, w);
     bool refused = rider->flight == NULL;
 
     if (!refused) {
@@ -369,7 +415,7 @@ void relay_answer(struct relay *r, struct http_exchange *x, const struct relay_w
     }
     pthread_mutex_unlock(&r->lock);
     if (refused) {
-        free(rider);
+        rider_free(rider);
         refuse(x);
         return;
     }

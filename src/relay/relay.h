@@ -23,8 +23,9 @@ struct relay_wish {
     const char *token;  /* sent as a bearer's; NULL: none */
     const char *edge_key; /* sent as Matinee-Edge; NULL: none */
     bool is_private;      /* this exchange's peer must not hand it on, whatever the other server says */
-    /* The caller has seen to who may have it, so that all may share one copy. Otherwise the other server is asked for each
-     * exchange, with its method, body, and what of its fields concerns the answer; and knows how this one was called. */
+    /* The caller has seen to who may have it, so that all may share one copy; where the other server refuses it to the first who asked
+     * (401, 403), each of the others is asked for with the token of his own. Otherwise the other server is asked for each exchange, with
+     * its method, body, and what of its fields concerns the answer; and knows how this one was called. */
     bool shared;
 };
 

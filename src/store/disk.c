@@ -1,5 +1,5 @@
-/* store/disk.c - objects in files of this machine, for a store that is elsewhere: what was read and may be read again, and what is
- * held and has no room in memory. Nothing here is the only copy (held objects stand in the journal too), so nothing is
+/* store/disk.c - objects in files of this machine: what is held and has no room in memory, and of a store that is elsewhere what was
+ * read and may be read again. Nothing here is the only copy (held objects stand in the journal too), so nothing is
  * synced, and what an earlier run left is removed. A file whose checksum is wrong is as good as none. */
 #include "store/store_int.h"
 

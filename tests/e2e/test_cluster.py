@@ -204,7 +204,7 @@ def test_a_show_whose_server_never_returns_can_be_ended_and_deleted_and_one_that
 
 
 def test_tickets_are_looked_at_by_the_server_that_is_asked(house, tmp_path):
-    one = '--admin-token', tmp_path / 'house.token', '--edge-key', 'key-of-the-edge'
+    one = '--admin-token-file', tmp_path / 'house.token', '--edge-key', 'key-of-the-edge'
     a, b, alone = house('a', *one), house('b', *one), house('alone')
     assert a.token == b.token != alone.token
     event = a.make_event('Closed', access='ticket')
@@ -217,7 +217,7 @@ def test_tickets_are_looked_at_by_the_server_that_is_asked(house, tmp_path):
             assert b.request('GET', path, headers={'Authorization': 'Bearer e30.e30.e30'})[0] in (401, 403), path
             # The admin of both is the admin on both; one whose token is of one server only is a stranger where the show is.
             assert b.request('GET', path, admin=True)[0] == 200, path
-            knows(alone, event)
+            video_on(alone, event)
             assert alone.request('GET', path, admin=True)[0] == 401, path
         # An edge may keep what B has of A, and nobody else.
         for path, most in (f'/v/{video}/low.m3u8', 'max-age=1'), (f'/v/{video}/source/init-0.mp4', 'max-age=31536000, immutable'):

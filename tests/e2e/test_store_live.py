@@ -195,8 +195,8 @@ def test_what_a_crash_left_of_a_long_outage_needs_no_memory(make_server, bad, tm
     server.start()
     waiting = spool(server)
     peak = next(int(line.split()[1]) << 10 for line in pathlib.Path(f'/proc/{server.process.pid}/status').read_text().splitlines() if line.startswith('VmHWM'))
-    print(f'{waiting["bytes"]} bytes wait, of which memory may hold {100 << 20}; it never had more than {peak}')
-    assert waiting['bytes'] > 190 << 20 and peak < 180 << 20
+    print(f'{waiting["bytes"]} bytes wait, of which memory may hold {100 << 20}, beside 64 MB of journal that is read; it never had more than {peak}')
+    assert waiting['bytes'] > 190 << 20 and peak < 235 << 20
     bad.fault = None
     everything_is_stored(server)
 

@@ -91,8 +91,11 @@ static void open_all(struct stage *s, unsigned workers)
         if (s->kind == STAGE_LOCAL)
             continue;
         snprintf(name, sizeof name, "worker-%u", i + 1);
-        s->options.worker = name;
-        if (queue_open(&s->worker[i], &s->options, why) != ERR_OK)
+        struct queue_options options = s->options;
+
+        options.leader = NULL;
+        options.worker = name;
+        if (queue_open(&s->worker[i], &options, why) != ERR_OK)
             fail_msg("%s", why);
     }
 }

@@ -19,7 +19,7 @@ static struct {
     atomic_int asked;
     _Atomic(struct http_exchange *) open; /* its loop's: an answer that grows, or that waits */
     struct loop *loop;
-    sem_t suspended;
+    sem_t suspended, passed;
 } stage;
 
 static void forget(void *ctx)
@@ -57,6 +57,12 @@ static void have(void *ctx, struct http_exchange *x)
     } else if (strcmp(path, "/echo") == 0) {
         http_add(x, "Location", "/made/1");
         http_answer(x, 201, "text/plain", buffer_copy(http_body(x)));
+    } else if (strcmp(path, "/closed") == 0 && bytes_is(http_field(x, "Authorization"), "Bearer bad")) {
+        suspend(x);
+    } else if (strcmp(path, "/closed") == 0) {
+        http_add(x, "Cache-Control", "public, max-age=60, stale-while-revalidate=5");
+        http_add(x, "CDN-Cache-Control", "public, max-age=60");
+        http_answer_text(x, 200, "text/plain", "for who may");
     } else if (strcmp(path, "/who") == 0) {
         struct bytes token = http_field(x, "Authorization");
         char text[64];
@@ -76,6 +82,13 @@ static void finish(void *ctx)
     stage.open = NULL;
 }
 
+static void turn_away(void *ctx)
+{
+    http_on_end(stage.open, NULL, NULL);
+    http_answer_text(stage.open, 403, "text/plain", "not you");
+    stage.open = NULL;
+}
+
 static void break_off(void *ctx)
 {
     http_on_end(stage.open, NULL, NULL);
@@ -91,12 +104,18 @@ static void pass(void *ctx, struct http_exchange *x)
 {
     const char *path = http_path(x);
     bool shared = http_method(x) == HTTP_GET && strcmp(path, "/who") != 0;
+    struct bytes credentials = http_field(x, "Authorization");
+    char token[32] = "t0ken";
 
+    if (credentials.size > 7)
+        snprintf(token, sizeof token, "%.*s", (int)credentials.size - 7, (const char *)credentials.at + 7);
     relay_answer(relay, x,
                  &(struct relay_wish){.base = to_nowhere ? "http://127.0.0.1:1" : base,
                                       .target = path,
-                                      .token = "t0ken",
+                                      .token = token,
+                                      .is_private = strcmp(path, "/closed") == 0,
                                       .shared = shared});
+    sem_post(&stage.passed);
 }
 
 static int open_both(void **state)
@@ -105,6 +124,7 @@ static int open_both(void **state)
     char why[256], text[ADDRESS_TEXT_SIZE];
 
     sem_init(&stage.suspended, 0, 0);
+    sem_init(&stage.passed, 0, 0);
     stage.asked = 0;
     to_nowhere = false;
     if (!address_parse("127.0.0.1:0", &home_at) || !address_parse("127.0.0.1:0", &away_at) ||
@@ -273,6 +293,28 @@ static void methods_bodies_and_tokens_go_along_and_places_come_back(void **state
     assert_non_null(strstr(heard, "\r\n\r\nBearer t0ken"));
 }
 
+#define GET_AS(token) "GET /closed HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer " token "\r\nConnection: close\r\n\r\n"
+
+static void who_rides_along_with_one_that_is_refused_is_asked_for_himself(void **state)
+{
+    char heard[1024];
+    int bad = dial(GET_AS("bad")), good;
+
+    wait_for(&stage.suspended);
+    wait_for(&stage.passed);
+    good = dial(GET_AS("good"));
+    wait_for(&stage.passed);
+    assert_int_equal(stage.asked, 1);
+    loop_post(stage.loop, turn_away, NULL);
+    hear(bad, heard, sizeof heard);
+    assert_non_null(strstr(heard, "403 "));
+    hear(good, heard, sizeof heard);
+    assert_non_null(strstr(heard, "\r\n\r\nfor who may"));
+    assert_non_null(strstr(heard, "Cache-Control: private, max-age=60\r\n"));
+    assert_null(strstr(heard, "public"));
+    assert_int_equal(stage.asked, 2);
+}
+
 static void who_waits_when_the_house_closes_is_told(void **state)
 {
     struct client c = {.request = GET("/waits")};
@@ -297,6 +339,7 @@ int main(void)
         OVER_BOTH(what_breaks_off_is_seen_to_be_broken_off_and_not_kept),
         OVER_BOTH(a_server_that_does_not_answer_is_503),
         OVER_BOTH(methods_bodies_and_tokens_go_along_and_places_come_back),
+        OVER_BOTH(who_rides_along_with_one_that_is_refused_is_asked_for_himself),
         OVER_BOTH(who_waits_when_the_house_closes_is_told),
     };
 
