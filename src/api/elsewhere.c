@@ -55,7 +55,7 @@ void relay_exchange(struct api *a, struct http_exchange *x, const char *base, co
     char token[TICKET_TEXT_SIZE];
     bool in_query, is_admin = access_admin_ok(http_field(x, "Authorization"), a->admin_token);
     bool is_closed = shared != NULL && shared->access == ACCESS_TICKET;
-    /* What is open to all is told no token, and another server nothing of an admin whom it does not know. */
+    /* What is open to all is told no token, and another server nothing of an admin whom it does not know: he is no company for others. */
     bool has = (shared == NULL || is_closed) && (!is_admin || a->options.is_admin_shared) &&
                door_token(x, token, &in_query);
 
@@ -68,6 +68,6 @@ void relay_exchange(struct api *a, struct http_exchange *x, const char *base, co
                                       .token = has ? token : NULL,
                                       .edge_key = is_closed ? a->options.edge_key : NULL,
                                       .is_private = is_closed && !keep_is_edge(a, x),
-                                      .shared = shared != NULL});
+                                      .shared = shared != NULL && (has || !is_closed)});
     builder_drop(&target);
 }

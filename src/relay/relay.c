@@ -334,32 +334,32 @@ static void pass_on(struct rider *rider, struct sight *s)
 /* The other server refused it to whom this rider rode along with, which says nothing of him. */
 static bool is_anothers_refusal(const struct rider *rider, const struct sight *s)
 {
-    return rider->rides && s->done && (rider->flight->status == 401 || rider->flight->status == 403);
+    return rider->rides && s->done && !s->failed &&
+           (rider->flight->status == 401 || rider->flight->status == 403);
 }
 
-static void ask_alone(struct rider *rider)
+/* Takes the next flight, which is begun with his token, or along with which he rides again. */
+static void ask_again(struct rider *rider)
 {
     struct relay *r = rider->relay;
-    struct flight *own;
+    struct relay_wish w = {
+        .base = rider->flight->url, .target = "", .token = rider->token, .edge_key = rider->edge_key};
+    struct flight *next;
 
     pthread_mutex_lock(&r->lock);
-    own = r->stopping ? NULL
-                      : charter(r, rider->x,
-                                &(struct relay_wish){.base = rider->flight->url,
-                                                     .target = "",
-                                                     .token = rider->token,
-                                                     .edge_key = rider->edge_key});
-    if (own != NULL) {
+    next = r->stopping ? NULL : find(r, &w, &rider->rides);
+    if (next != NULL) {
         list_remove(&rider->link);
         release(rider->flight);
-        rider->flight = own;
-        rider->rides = false;
-        own->users++;
-        list_push(&own->riders, &rider->link);
+        rider->flight = next;
+        next->users++;
+        list_push(&next->riders, &rider->link);
     }
     pthread_mutex_unlock(&r->lock);
-    if (own == NULL)
+    if (next == NULL)
         refuse(get_off(rider));
+    else
+        advance(rider);
 }
 
 static void advance(struct rider *rider)
@@ -367,7 +367,7 @@ static void advance(struct rider *rider)
     struct sight s = look(rider);
 
     if (is_anothers_refusal(rider, &s))
-        ask_alone(rider);
+        ask_again(rider);
     else if (s.failed && rider->begun)
         http_abort(get_off(rider)); /* the peer sees that it is not whole */
     else if (s.failed)

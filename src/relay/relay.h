@@ -24,7 +24,7 @@ struct relay_wish {
     const char *edge_key; /* sent as Matinee-Edge; NULL: none */
     bool is_private;      /* this exchange's peer must not hand it on, whatever the other server says */
     /* The caller has seen to who may have it, so that all may share one copy; where the other server refuses it to the first who asked
-     * (401, 403), each of the others is asked for with the token of his own. Otherwise the other server is asked for each exchange, with
+     * (401, 403), it is asked for again with the token of the next. Otherwise the other server is asked for each exchange, with
      * its method, body, and what of its fields concerns the answer; and knows how this one was called. */
     bool shared;
 };
