@@ -1,6 +1,7 @@
 /* cmd/bench_http_server.c - the two servers under measurement: our HTTP room in a forked child, with one
  * loop, and Debian's nginx with one worker and the same bytes as files in memory. */
 #include "cmd/bench_http_int.h"
+#include "cmd/bench_int.h"
 
 #include "base/mem.h"
 #include "http/http.h"
@@ -170,18 +171,6 @@ static bool write_config(const char *dir, unsigned port)
     return done;
 }
 
-static bool free_port(struct address *at)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool found = address_parse("127.0.0.1:0", at) && fd >= 0 &&
-                 bind(fd, (struct sockaddr *)&at->socket, at->size) == 0 &&
-                 getsockname(fd, (struct sockaddr *)&at->socket, &at->size) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    return found;
-}
-
 _Noreturn static void become_nginx(const char *dir)
 {
     char *config = mem_printf("%s/nginx.conf", dir);
@@ -227,9 +216,12 @@ bool web_server_nginx(struct web_server *s)
         if (!written)
             return failed("a temporary file cannot be written");
     }
-    int watch = inotify_init1(IN_CLOEXEC);
-    bool ready = watch >= 0 && free_port(&s->at) &&
-                 write_config(s->dir, ntohs(((const struct sockaddr_in *)&s->at.socket)->sin_port)) &&
+    int watch = inotify_init1(IN_CLOEXEC), port = bench_free_port();
+    char address[32];
+
+    snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    bool ready = watch >= 0 && port != 0 && address_parse(address, &s->at) &&
+                 write_config(s->dir, (unsigned)port) &&
                  inotify_add_watch(watch, s->dir, IN_CREATE) >= 0;
 
     if (ready && (s->pid = fork()) == 0)

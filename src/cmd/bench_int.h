@@ -17,6 +17,10 @@ int bench_store(int argc, char **argv);
 int bench_edge(int argc, char **argv);
 int bench_ticket(int argc, char **argv);
 
+/* A port of loopback that nobody has, bench_server.c. It is below those that the kernel hands out by itself, so that no connection takes it
+ * before its server does. 0: none can be had. */
+int bench_free_port(void);
+
 /* --- reports, bench_report.c ---------------------------------------------------------------------------- */
 
 double bench_median(const double *values, size_t count);

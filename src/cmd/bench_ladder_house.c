@@ -65,24 +65,10 @@ static void end_process(pid_t *pid, int signal)
     *pid = -1;
 }
 
-static int free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
-
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, size) == 0 &&
-        getsockname(fd, (struct sockaddr *)&at, &size) == 0)
-        port = ntohs(at.sin_port);
-    if (fd >= 0)
-        close(fd);
-    return port;
-}
-
 /* Returns when it is ready. What it says goes on being open: a Go program ends when nobody reads it. */
 static bool start_nats(struct house *h)
 {
-    char *port = mem_printf("%d", free_port()), *folder = mem_printf("%s/nats", h->setup.dir), line[512] = "";
+    char *port = mem_printf("%d", bench_free_port()), *folder = mem_printf("%s/nats", h->setup.dir), line[512] = "";
     char *words[] = {"nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd", folder, NULL};
     int says[2];
     bool good = pipe2(says, O_CLOEXEC) == 0;

@@ -78,7 +78,6 @@ must_check bool bench_server_matinee(struct bench_server *out, const char *dir, 
 must_check bool bench_server_nginx(struct bench_server *out, const char *dir, unsigned publishers,
                                    enum nginx_keeps keeps);
 void bench_server_stop(struct bench_server *s);
-int bench_free_port(void); /* on loopback, that nobody has just now; 0: none can be had */
 /* What matinee answers to a GET, without its head; to be given to free(). NULL: nothing. */
 char *bench_server_get(const struct bench_server *s, const char *path);
 

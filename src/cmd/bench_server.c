@@ -4,6 +4,7 @@
 #include "cmd/bench_load_int.h"
 
 #include "base/mem.h"
+#include "base/random.h"
 #include "net/net.h"
 
 #include <fcntl.h>
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #define READY_MS   20000
+#define PORT_MIN 10000
+#define PORT_MAX 32768
 #define ANSWER_MAX 65536
 
 static bool failed(const char *what)
@@ -195,21 +198,32 @@ out:
     return done;
 }
 
-/* --- nginx -------------------------------------------------------------------------------------------- */
+/* --- ports -------------------------------------------------------------------------------------------- */
+
+static bool port_is_free(int port)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
 
 int bench_free_port(void)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
+    for (int tries = 0; tries < 100; tries++) {
+        int port = PORT_MIN + (int)(random_u64() % (PORT_MAX - PORT_MIN));
 
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 &&
-        getsockname(fd, (struct sockaddr *)&at, &size) == 0)
-        port = ntohs(at.sin_port);
-    if (fd >= 0)
-        close(fd);
-    return port;
+        if (port_is_free(port))
+            return port;
+    }
+    return 0;
 }
+
+/* --- nginx -------------------------------------------------------------------------------------------- */
 
 static bool write_config(const char *file, const char *dir, int port, enum nginx_keeps keeps)
 {

@@ -12,12 +12,6 @@ DEPLOY = matinee.ROOT / 'deploy' / 'edge'
 KEY = 'the-edge-s-own-key'
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 def answers(port):
     with socket.socket() as s:
         return s.connect_ex(('127.0.0.1', port)) == 0
@@ -36,7 +30,7 @@ class Nginx:
     def __init__(self, folder, origin, changes=(), tls=False):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        self.port = free_port()
+        self.port = matinee.free_port()
         self.http = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         (self.folder / 'cache').mkdir()
         listen = f'listen 127.0.0.1:{self.port};'
@@ -91,7 +85,7 @@ class Varnish:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
         self.folder.chmod(0o755)
-        self.port = free_port()
+        self.port = matinee.free_port()
         self.http = f'http://127.0.0.1:{self.port}'
         text = changed((DEPLOY / 'varnish.vcl').read_text(), [
             (r'\.port = "8080"', f".port = \"{origin.rsplit(':', 1)[1]}\""), (r'change-me', KEY), *changes])

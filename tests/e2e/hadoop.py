@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import urllib.parse
 
@@ -19,12 +18,6 @@ DATANODE = 'org.apache.hadoop.hdfs.server.datanode.DataNode'
 HTTPFS = 'org.apache.hadoop.fs.http.server.HttpFSServerWebServer'
 STREAMING = 'org.apache.hadoop.streaming.HadoopStreaming'
 SHELL = 'org.apache.hadoop.fs.FsShell'
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def is_here():
@@ -42,8 +35,8 @@ class Hadoop:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        self.port, self.rpc, self.httpfs_port = free_port(), free_port(), free_port()
-        data, data_http, data_ipc = free_port(), free_port(), free_port()
+        self.port, self.rpc, self.httpfs_port = matinee.free_port(), matinee.free_port(), matinee.free_port()
+        data, data_http, data_ipc = matinee.free_port(), matinee.free_port(), matinee.free_port()
         self.config = self.folder / 'conf'
         self.config.mkdir()
         write_config(self.config / 'core-site.xml', {

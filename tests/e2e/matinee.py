@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import select
 import signal
@@ -240,6 +241,19 @@ def stop_process(process):
     os.kill(process.pid, signal.SIGSTOP)
 
 
+def free_port():
+    """A port of loopback that nobody has. It is below those that the kernel hands out by itself, so that no connection takes it before its
+    server does, or while that is down."""
+    while True:
+        port = random.randrange(10000, 32768)
+        with socket.socket() as s:
+            try:
+                s.bind(('127.0.0.1', port))
+                return port
+            except OSError:
+                pass  # somebody has it
+
+
 def end_process(process):
     if process.poll() is None:
         process.kill()
@@ -252,9 +266,7 @@ class Nats:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.url = f'nats://127.0.0.1:{self.port}'
         self.process = None
 
@@ -282,9 +294,7 @@ class MariaDB:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.socket = self.folder / 's'
         self.user = ['--user=root'] if os.geteuid() == 0 else []
         self.process = None
@@ -334,9 +344,7 @@ class Redis:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
         self.appendfsync = appendfsync
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.url = f'redis://127.0.0.1:{self.port}'
         self.process = None
 

@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -16,12 +15,6 @@ import urllib.request
 import matinee
 
 BUCKET = 'matinee'
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def answers(port):
@@ -43,7 +36,7 @@ class Server:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        self.port = free_port()
+        self.port = matinee.free_port()
         self.processes = []
 
     @property
@@ -184,7 +177,7 @@ use = egg:swift#{kind}
         user = self.do('id', '-un').strip()
         if not (self.folder / 'devices').exists():
             (self.folder / 'devices' / 'd1').mkdir(parents=True)
-            self.ports = {kind: free_port() for kind in ('account', 'container', 'object')}
+            self.ports = {kind: matinee.free_port() for kind in ('account', 'container', 'object')}
             for kind, port in self.ports.items():
                 rings = [self.folder / f'{kind}.builder']
                 self.do('swift-ring-builder', *rings, 'create', 4, 1, 1)
@@ -194,7 +187,7 @@ use = egg:swift#{kind}
             path = self.folder / f'{kind}-server.conf'
             path.write_text(self.STORAGE.format(kind=kind, port=port, user=user, folder=self.folder))
             self.run(f'swift-{kind}-server', path, '-v')
-        cache = free_port()
+        cache = matinee.free_port()
         self.run('memcached', '-l', '127.0.0.1', '-p', cache, '-m', 16, '-u', user)
         path = self.folder / 'proxy-server.conf'
         path.write_text(self.PROXY.format(cache=cache, port=self.port, user=user, folder=self.folder))
@@ -214,7 +207,7 @@ class RadosGateway(Server):
 
     def start(self):
         config = self.folder / 'ceph.conf'
-        monitor = free_port()
+        monitor = matinee.free_port()
         self.environment_of_ceph = {'CEPH_CONF': str(config)}
         config.write_text(f'''[global]
 fsid = 5d7ce1a4-6a3f-4f0e-9c53-1f2a3b4c5d6e

@@ -227,7 +227,7 @@ def test_who_calls_through_a_shield_and_an_edge_is_counted_by_his_own_address(fr
 
 
 def test_what_nginx_logs_has_no_token(house, tmp_path):
-    gone = edge.Nginx(tmp_path / 'gone', f'http://127.0.0.1:{edge.free_port()}')
+    gone = edge.Nginx(tmp_path / 'gone', f'http://127.0.0.1:{matinee.free_port()}')
     try:
         token = buy(house, house.inventory, 'logged')['ticket']['token']
         assert house.request('GET', f'{gone.http}/v/{house.ticketed}/master.m3u8?token={token}')[0] in (502, 504)
@@ -350,7 +350,7 @@ def test_tls_without_http_2_is_found(house, front):
 def test_the_checker_says_what_keeps_it_from_trying(house):
     run = lambda *words: subprocess.run([matinee.MATINEE, 'edge-check', *words], capture_output=True, text=True)  # noqa: E731
     for words, status, said in (((), 2, 'wants one address'), (('http://127.0.0.1:1/',), 2, 'address of a video'),
-                                ((f'http://127.0.0.1:{edge.free_port()}/v/{house.live}/',), 1, 'connect'),
+                                ((f'http://127.0.0.1:{matinee.free_port()}/v/{house.live}/',), 1, 'connect'),
                                 ((f'{house.http}/v/{house.ticketed}/',), 1, '--ticket')):
         done = run(*words)
         assert done.returncode == status and said in done.stderr, (words, done)

@@ -105,7 +105,7 @@ def test_a_delegation_token_says_who_we_are_and_a_false_one_is_refused(hdfs, tmp
 
 
 def test_of_several_namenodes_the_one_that_answers_is_taken(hdfs):
-    where = hdfs.url('several').replace('hdfs://', f'hdfs://127.0.0.1:{hadoop.free_port()},', 1)
+    where = hdfs.url('several').replace('hdfs://', f'hdfs://127.0.0.1:{matinee.free_port()},', 1)
     assert play(where, {}, f'put {NAME} 10', 'forget', f'get {NAME} 10') == ['ok', 'ok', 'the same']
 
 

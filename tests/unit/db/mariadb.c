@@ -3,32 +3,19 @@
 
 #include "folder.h"
 #include "mariadb.h"
+#include "port.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <mysql.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
 struct mariadb_process mariadb;
-
-static int free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    close(fd);
-    return ntohs(at.sin_port);
-}
 
 static const char *read_all(const char *path)
 {
@@ -146,7 +133,7 @@ void mariadb_stop(int signal)
 int mariadb_setup(void **state)
 {
     mariadb.folder = folder_new();
-    mariadb.port = free_port();
+    mariadb.port = port_free();
     install(mariadb.folder);
     mariadb_start();
     return 0;

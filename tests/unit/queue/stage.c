@@ -2,28 +2,15 @@
 #include "unit.h"
 
 #include "folder.h"
+#include "port.h"
 #include "stage.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
-
-static int free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    close(fd);
-    return ntohs(at.sin_port);
-}
 
 static pid_t running; /* the server of the moment */
 
@@ -46,7 +33,7 @@ void stage_server_start(struct stage *s)
 
     if (s->bare)
         arguments[5] = NULL;
-    s->port = s->port != 0 ? s->port : free_port();
+    s->port = s->port != 0 ? s->port : port_free();
     snprintf(port, sizeof port, "%d", s->port);
     snprintf(store, sizeof store, "%s/nats", s->folder);
     assert_int_equal(pipe(pipes), 0);
