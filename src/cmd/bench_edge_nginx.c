@@ -1,5 +1,6 @@
 /* cmd/bench_edge_nginx.c - many edges and a shield in one nginx; see bench_edge_int.h. */
 #include "cmd/bench_edge_int.h"
+#include "cmd/bench_int.h"
 #include "cmd/bench_load_int.h"
 
 #include "base/mem.h"

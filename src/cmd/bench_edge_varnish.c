@@ -1,5 +1,6 @@
 /* cmd/bench_edge_varnish.c - one edge that is Varnish, by deploy/edge/varnish.vcl; see bench_edge_int.h. */
 #include "cmd/bench_edge_int.h"
+#include "cmd/bench_int.h"
 #include "cmd/bench_load_int.h"
 
 #include "base/mem.h"
