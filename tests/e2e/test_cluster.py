@@ -211,7 +211,7 @@ def test_tickets_are_looked_at_by_the_server_that_is_asked(house, tmp_path):
     publisher = matinee.publish('demo', event['url'], '--size', '320x180')
     try:
         video = video_on(b, event)
-        matinee.until(lambda: b.json(f"/api/v1/events/{event['id']}")['state'] == 'live', 20, 'live')
+        matinee.until(lambda: a.request('GET', f'/v/{video}/low.m3u8', admin=True)[0] == 200, 20, 'the show on A')
         for path in f'/v/{video}/low.m3u8', f'/v/{video}/source/init-0.mp4', f'/api/v1/videos/{video}/data?device=phone&offset=0':
             assert b.request('GET', path)[0] == 401, path
             assert b.request('GET', path, headers={'Authorization': 'Bearer e30.e30.e30'})[0] in (401, 403), path
