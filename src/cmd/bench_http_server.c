@@ -221,8 +221,7 @@ bool web_server_nginx(struct web_server *s)
 
     snprintf(address, sizeof address, "127.0.0.1:%d", port);
     bool ready = watch >= 0 && port != 0 && address_parse(address, &s->at) &&
-                 write_config(s->dir, (unsigned)port) &&
-                 inotify_add_watch(watch, s->dir, IN_CREATE) >= 0;
+                 write_config(s->dir, (unsigned)port) && inotify_add_watch(watch, s->dir, IN_CREATE) >= 0;
 
     if (ready && (s->pid = fork()) == 0)
         become_nginx(s->dir);

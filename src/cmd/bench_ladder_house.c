@@ -68,7 +68,8 @@ static void end_process(pid_t *pid, int signal)
 /* Returns when it is ready. What it says goes on being open: a Go program ends when nobody reads it. */
 static bool start_nats(struct house *h)
 {
-    char *port = mem_printf("%d", bench_free_port()), *folder = mem_printf("%s/nats", h->setup.dir), line[512] = "";
+    char *port = mem_printf("%d", bench_free_port()), *folder = mem_printf("%s/nats", h->setup.dir),
+         line[512] = "";
     char *words[] = {"nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd", folder, NULL};
     int says[2];
     bool good = pipe2(says, O_CLOEXEC) == 0;

@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #define READY_MS   20000
-#define PORT_MIN 10000
-#define PORT_MAX 32768
+#define PORT_MIN   10000
+#define PORT_MAX   32768
 #define ANSWER_MAX 65536
 
 static bool failed(const char *what)

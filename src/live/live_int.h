@@ -509,7 +509,8 @@ enum err index_load_video(struct db *d, struct video *v, struct segment **segmen
 /* spool.c */
 /* Takes over a finished segment: players see it at once, the store and the index get it in order. */
 void spool_add(struct live *l, struct video *v, struct finished *f);
-void spool_hold(struct live *l, const struct video *v, struct finished *f); /* gives its bytes to the store to hold */
+void spool_hold(struct live *l, const struct video *v,
+                struct finished *f);              /* gives its bytes to the store to hold */
 void spool_kick(struct live *l, struct video *v); /* with the lock held: sees to it that a thread is at it */
 void spool_watch(struct live *l); /* now and then, without the lock: gauges, and whether it is full */
 /* Stores and indexes one segment, the video's row first. Blocks. */

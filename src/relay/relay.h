@@ -18,9 +18,9 @@ void relay_stop(struct relay *r);
 void relay_close(struct relay *r); /* after the loops have ended; accepts NULL */
 
 struct relay_wish {
-    const char *base;   /* the other server: "http://10.0.0.2:8080" */
-    const char *target; /* path and query, encoded */
-    const char *token;  /* sent as a bearer's; NULL: none */
+    const char *base;     /* the other server: "http://10.0.0.2:8080" */
+    const char *target;   /* path and query, encoded */
+    const char *token;    /* sent as a bearer's; NULL: none */
     const char *edge_key; /* sent as Matinee-Edge; NULL: none */
     bool is_private;      /* this exchange's peer must not hand it on, whatever the other server says */
     /* The caller has seen to who may have it, so that all may share one copy; where the other server refuses it to the first who asked

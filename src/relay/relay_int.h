@@ -40,7 +40,7 @@ struct rider {
     struct relay *relay;
     struct flight *flight;
     bool is_private;
-    char *token;          /* what the next flight is asked for with, where this one was refused; NULL: with none */
+    char *token; /* what the next flight is asked for with, where this one was refused; NULL: with none */
     const char *edge_key; /* likewise */
     bool rides;           /* along with the flight of another */
     bool called; /* a call of ride() is on its way, which frees it where it is over; under the lock */

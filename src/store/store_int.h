@@ -80,7 +80,7 @@ struct store {
     struct disk *disk;            /* of what is held, and copies of a remote kind; NULL: memory alone */
     size_t held_in_memory_max;
     pthread_mutex_t spill_lock;
-    atomic_bool spilling; /* a job for it is on its way */
+    atomic_bool spilling;       /* a job for it is on its way */
     _Atomic int64_t closing_ms; /* monotonic; since when nothing is waited for any more; 0: it is open */
 };
 

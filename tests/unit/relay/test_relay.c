@@ -293,7 +293,8 @@ static void methods_bodies_and_tokens_go_along_and_places_come_back(void **state
     assert_non_null(strstr(heard, "\r\n\r\nBearer t0ken"));
 }
 
-#define GET_AS(token) "GET /closed HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer " token "\r\nConnection: close\r\n\r\n"
+#define GET_AS(token)                                                                                        \
+    "GET /closed HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer " token "\r\nConnection: close\r\n\r\n"
 
 static void who_rides_along_with_one_that_is_refused_is_asked_for_himself(void **state)
 {
