@@ -269,7 +269,8 @@ static struct option options[] = {
     {"bytes", "N", "6000000", "of each: ten seconds of 4.8 Mbit/s", NULL},
     {"streams", "N", "8", "at once", NULL},
     {"rounds", "N", "3", "measurements of each, in turn", NULL},
-    {"live", "N", "0", "instead: streams that end a segment every ten seconds; how long until it is stored", NULL},
+    {"live", "N", "0", "instead: streams that end a segment every ten seconds; how long until it is stored",
+     NULL},
     {"seconds", "N", "60", "of --live", NULL},
     {"quick", NULL, NULL, "8 objects, one round: does it work at all", NULL},
     {"out", "DIR", "build/bench", "where store.csv and store.svg are written", NULL},
@@ -296,7 +297,8 @@ int bench_store(int argc, char **argv)
     p.region = good ? config_text(options, "region") : NULL;
     p.hdfs = p.storage != NULL && strncmp(p.storage, "s3://", 5) != 0;
     if (good && (argc > 0 || p.storage == NULL || (p.peer == NULL && p.live == 0)))
-        snprintf(why, sizeof why, "it wants --storage, --peer or --live, and nothing else; see matinee bench --help");
+        snprintf(why, sizeof why,
+                 "it wants --storage, --peer or --live, and nothing else; see matinee bench --help");
     else if (good && p.hdfs && p.live == 0 && strchr(p.peer, '?') == NULL)
         snprintf(why, sizeof why, "--peer for HDFS is http://HOST:PORT/webhdfs/v1/PREFIX?user.name=NAME");
     if (why[0] != '\0')

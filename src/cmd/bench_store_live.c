@@ -75,8 +75,8 @@ static void plan(struct show *s, long streams, long each)
         int64_t first_us = begun_us + (int64_t)(random_u64() % SEGMENT_US);
 
         for (long n = 0; n < each; n++)
-            s->segments[i * each + n] = (struct ended){
-                .show = s, .stream = i, .number = n, .at_us = first_us + n * SEGMENT_US};
+            s->segments[i * each + n] =
+                (struct ended){.show = s, .stream = i, .number = n, .at_us = first_us + n * SEGMENT_US};
     }
     qsort(s->segments, s->count, sizeof *s->segments, by_end);
 }
@@ -117,14 +117,14 @@ static bool report(const struct show *s, long streams, const char *dir)
         took_us[i] = s->segments[i].took_us;
         lost += !s->segments[i].stored;
     }
-    bench_add_row(&t, (const char *const[]){"streams", "segments", "MB/s", "p50 ms", "p99 ms", "most ms", NULL});
-    bench_add_row(
-        &t, (const char *const[]){
-                bench_number((double)streams, 0), bench_number((double)s->count, 0),
-                bench_number((double)streams * segment_mb / SEGMENT_S, 1),
-                bench_number(bench_percentile_ms(took_us, s->count, 50), 0),
-                bench_number(bench_percentile_ms(took_us, s->count, 99), 0),
-                bench_number(bench_percentile_ms(took_us, s->count, 100), 0), NULL});
+    bench_add_row(&t,
+                  (const char *const[]){"streams", "segments", "MB/s", "p50 ms", "p99 ms", "most ms", NULL});
+    bench_add_row(&t,
+                  (const char *const[]){bench_number((double)streams, 0), bench_number((double)s->count, 0),
+                                        bench_number((double)streams * segment_mb / SEGMENT_S, 1),
+                                        bench_number(bench_percentile_ms(took_us, s->count, 50), 0),
+                                        bench_number(bench_percentile_ms(took_us, s->count, 99), 0),
+                                        bench_number(bench_percentile_ms(took_us, s->count, 100), 0), NULL});
     free(took_us);
     printf("\nfrom a segment's end to stored, segments of %.1f MB\n", segment_mb);
     bench_table_print(&t);
