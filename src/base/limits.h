@@ -294,8 +294,9 @@
 
 /* One object: the largest segment and its headers. */
 #define STORE_OBJECT_BYTES_MAX ((size_t)268959744)
-/* Segments stored side by side, and objects fetched: enough to fill a line over some milliseconds of round trip. */
-#define STORE_WRITERS_MAX 8
+/* Segments stored side by side: a hundred shows end ten a second, of two objects each, and a store may take half a second to confirm one.
+ * Objects fetched: enough to fill a line over some milliseconds of round trip. */
+#define STORE_WRITERS_MAX 32
 #define STORE_READERS_MAX 16
 /* Fetches that wait for a reader; further ones are answered 503 at once: their players would have gone before their turn. */
 #define STORE_FETCHES_MAX 1000
@@ -309,7 +310,7 @@
 /* When the house closes, what is under way with a store elsewhere gets so long: the spool has had its time before that. */
 #define STORE_CLOSING_MS_MAX 2000
 /* Connections to a store elsewhere that are kept for the next request: as many as there are threads that make some. */
-#define REMOTE_CONNECTIONS_IDLE_MAX 32
+#define REMOTE_CONNECTIONS_IDLE_MAX 48
 /* A server that does not take a connection by then is away; one that sends and takes nothing for so long hangs. */
 #define REMOTE_CONNECT_MS_MAX      5000
 #define REMOTE_SILENCE_SECONDS_MAX 10

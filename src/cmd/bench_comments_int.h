@@ -30,7 +30,4 @@ must_check bool rival_sql(const char *url, unsigned clients, double seconds, str
 /* The same with XADD, under the fsync that the server of `url` is set to. */
 must_check bool rival_redis(const char *url, unsigned clients, double seconds, struct rival_result *out);
 
-/* The value below which so many of a hundred lie, in ms; sorts `took_us`. 0 where there is none. */
-double bench_percentile_ms(uint32_t *took_us, size_t count, unsigned percent);
-
 #endif

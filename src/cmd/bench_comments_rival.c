@@ -1,6 +1,7 @@
 /* cmd/bench_comments_rival.c - comments as a plain program keeps them: each a statement and a commit of its own, without the
  * lookup of repeated ids, without a feed, without HTTP. */
 #include "cmd/bench_comments_int.h"
+#include "cmd/bench_int.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -24,23 +25,6 @@ struct rival {
 };
 
 static const char words[] = "What a picture this is, seen from the balcony";
-
-static int by_time(const void *left, const void *right)
-{
-    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-
-    return (a > b) - (a < b);
-}
-
-double bench_percentile_ms(uint32_t *took_us, size_t count, unsigned percent)
-{
-    size_t at = count * percent / 100;
-
-    if (count == 0)
-        return 0;
-    qsort(took_us, count, sizeof *took_us, by_time);
-    return took_us[at < count ? at : count - 1] / 1e3;
-}
 
 static void note(struct rival *r, int64_t began_us)
 {

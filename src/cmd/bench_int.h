@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -24,6 +25,8 @@ int bench_free_port(void);
 /* --- reports, bench_report.c ---------------------------------------------------------------------------- */
 
 double bench_median(const double *values, size_t count);
+/* The value below which so many of a hundred lie, in ms; sorts `took_us`. 0 where there is none. */
+double bench_percentile_ms(uint32_t *took_us, size_t count, unsigned percent);
 
 #define BENCH_COLUMNS_MAX 9
 #define BENCH_ROWS_MAX    256

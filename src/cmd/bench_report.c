@@ -29,6 +29,23 @@ double bench_median(const double *values, size_t count)
     return middle;
 }
 
+static int by_time(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+
+    return (a > b) - (a < b);
+}
+
+double bench_percentile_ms(uint32_t *took_us, size_t count, unsigned percent)
+{
+    size_t at = count * percent / 100;
+
+    if (count == 0)
+        return 0;
+    qsort(took_us, count, sizeof *took_us, by_time);
+    return took_us[at < count ? at : count - 1] / 1e3;
+}
+
 /* --- folders ------------------------------------------------------------------------------------------------- */
 
 static int remove_entry(const char *path, const struct stat *stat, int type, struct FTW *at)

@@ -2,14 +2,16 @@
  *
  * `matinee bench store --storage s3://… --peer http://HOST:PORT/BUCKET/PREFIX`, or `--storage hdfs://… --peer
  * http://HOST:PORT/webhdfs/v1/PREFIX?user.name=NAME`. curl signs as we do, or follows the NameNode as we do, and neither hashes what it
- * sends nor checks what it reads, nor renames: what integrity costs us is in the ratio. Objects are removed afterwards. */
-#include "cmd/bench_int.h"
+ * sends nor checks what it reads, nor renames: what integrity costs us is in the ratio. Objects are removed afterwards.
+ * `bench/store.py` starts a server of its own for it, also behind a line of a given speed. With --live it is bench_store_live.c. */
+#include "cmd/bench_store_int.h"
 
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "cmd/bench_int.h"
 #include "store/store.h"
 
 #include <fcntl.h>
@@ -22,7 +24,7 @@
 
 #define ROUNDS_MAX  9
 #define STREAMS_MAX 64
-#define PREFIX      "bench"
+#define LIVE_MAX    1000
 
 extern char **environ;
 
@@ -32,6 +34,7 @@ struct plan {
     const char *storage, *peer, *region;
     bool hdfs;
     long objects, bytes, streams, rounds;
+    long live, seconds; /* streams of shows instead, and for how long; 0: none */
     struct buffer *content;
     char *file, *config; /* for curl */
     double mb_s[WAY_COUNT][ROUNDS_MAX];
@@ -39,7 +42,7 @@ struct plan {
 
 static const char *name_of(char name[64], const char *kind, long object)
 {
-    snprintf(name, 64, PREFIX "/%s/%06ld.m4s", kind, object);
+    snprintf(name, 64, BENCH_STORE_PREFIX "/%s/%06ld.m4s", kind, object);
     return name;
 }
 
@@ -231,8 +234,8 @@ static void clear(const struct plan *p)
     struct store *s = NULL;
     char why[256];
 
-    if (store_open(&s, p->storage, why) != ERR_OK || store_delete_all(s, PREFIX) != ERR_OK)
-        fprintf(stderr, "matinee bench store: objects below %s/ may be left\n", PREFIX);
+    if (store_open(&s, p->storage, why) != ERR_OK || store_delete_all(s, BENCH_STORE_PREFIX) != ERR_OK)
+        fprintf(stderr, "matinee bench store: objects below %s/ may be left\n", BENCH_STORE_PREFIX);
     store_close(s);
 }
 
@@ -241,9 +244,13 @@ static int run(struct plan *p, const char *out)
     char dir[] = "/tmp/matinee-bench-XXXXXX";
     bool good = mkdtemp(dir) != NULL && prepare(p, dir);
 
-    for (long r = 0; r < p->rounds && good; r++)
-        good = round_of(p, r);
-    good = good && report(p, out);
+    if (p->live > 0) {
+        good = good && bench_store_live(p->storage, p->content, p->live, p->seconds, out);
+    } else {
+        for (long r = 0; r < p->rounds && good; r++)
+            good = round_of(p, r);
+        good = good && report(p, out);
+    }
     clear(p);
     bench_folder_remove(dir);
     buffer_unref(p->content);
@@ -262,6 +269,9 @@ static struct option options[] = {
     {"bytes", "N", "6000000", "of each: ten seconds of 4.8 Mbit/s", NULL},
     {"streams", "N", "8", "at once", NULL},
     {"rounds", "N", "3", "measurements of each, in turn", NULL},
+    {"live", "N", "0", "instead: streams that end a segment every ten seconds; how long until it is stored",
+     NULL},
+    {"seconds", "N", "60", "of --live", NULL},
     {"quick", NULL, NULL, "8 objects, one round: does it work at all", NULL},
     {"out", "DIR", "build/bench", "where store.csv and store.svg are written", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -274,6 +284,8 @@ int bench_store(int argc, char **argv)
     bool good = config_read(options, NULL, &argc, argv, why) == ERR_OK &&
                 config_number(options, "bytes", 1, 200000000, &p.bytes, why) == ERR_OK &&
                 config_number(options, "streams", 1, STREAMS_MAX, &p.streams, why) == ERR_OK &&
+                config_number(options, "live", 0, LIVE_MAX, &p.live, why) == ERR_OK &&
+                config_number(options, "seconds", 10, 600, &p.seconds, why) == ERR_OK &&
                 (config_text(options, "quick") != NULL ||
                  (config_number(options, "objects", 1, 100000, &p.objects, why) == ERR_OK &&
                   config_number(options, "rounds", 1, ROUNDS_MAX, &p.rounds, why) == ERR_OK));
@@ -284,9 +296,10 @@ int bench_store(int argc, char **argv)
     p.peer = good ? config_text(options, "peer") : NULL;
     p.region = good ? config_text(options, "region") : NULL;
     p.hdfs = p.storage != NULL && strncmp(p.storage, "s3://", 5) != 0;
-    if (good && (argc > 0 || p.storage == NULL || p.peer == NULL))
-        snprintf(why, sizeof why, "it wants --storage and --peer and nothing else; see matinee bench --help");
-    else if (good && p.hdfs && strchr(p.peer, '?') == NULL)
+    if (good && (argc > 0 || p.storage == NULL || (p.peer == NULL && p.live == 0)))
+        snprintf(why, sizeof why,
+                 "it wants --storage, --peer or --live, and nothing else; see matinee bench --help");
+    else if (good && p.hdfs && p.live == 0 && strchr(p.peer, '?') == NULL)
         snprintf(why, sizeof why, "--peer for HDFS is http://HOST:PORT/webhdfs/v1/PREFIX?user.name=NAME");
     if (why[0] != '\0')
         fprintf(stderr, "matinee bench store: %s\n", why);

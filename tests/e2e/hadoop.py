@@ -30,13 +30,13 @@ def write_config(path, values):
 
 
 class Hadoop:
-    """One NameNode and one DataNode; `url` is what --storage takes. Ports are kept over restarts."""
+    """One NameNode and one DataNode; `url` is what --storage takes. Ports are kept over restarts. `datanode` is what others call that one."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, datanode='127.0.0.1'):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
         self.port, self.rpc, self.httpfs_port = matinee.free_port(), matinee.free_port(), matinee.free_port()
-        data, data_http, data_ipc = matinee.free_port(), matinee.free_port(), matinee.free_port()
+        data, self.data_port, data_ipc = matinee.free_port(), matinee.free_port(), matinee.free_port()
         self.config = self.folder / 'conf'
         self.config.mkdir()
         write_config(self.config / 'core-site.xml', {
@@ -44,8 +44,8 @@ class Hadoop:
             f'hadoop.proxyuser.{USER}.hosts': '*', f'hadoop.proxyuser.{USER}.groups': '*'})
         write_config(self.config / 'hdfs-site.xml', {
             'dfs.replication': 1, 'dfs.namenode.name.dir': self.folder / 'name', 'dfs.datanode.data.dir': self.folder / 'blocks',
-            'dfs.namenode.http-address': f'127.0.0.1:{self.port}', 'dfs.datanode.hostname': '127.0.0.1',
-            'dfs.datanode.address': f'127.0.0.1:{data}', 'dfs.datanode.http.address': f'127.0.0.1:{data_http}',
+            'dfs.namenode.http-address': f'127.0.0.1:{self.port}', 'dfs.datanode.hostname': datanode,
+            'dfs.datanode.address': f'127.0.0.1:{data}', 'dfs.datanode.http.address': f'127.0.0.1:{self.data_port}',
             'dfs.datanode.ipc.address': f'127.0.0.1:{data_ipc}', 'dfs.heartbeat.interval': 1,
             'dfs.namenode.heartbeat.recheck-interval': 2000, 'dfs.namenode.safemode.extension': 0,
             # A DataNode that writes for a WebHDFS client asks once whether its own block is known, and waits so long before it asks again.

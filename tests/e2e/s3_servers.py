@@ -201,6 +201,8 @@ use = egg:swift#{kind}
 class RadosGateway(Server):
     """One monitor, one OSD in memory, and the gateway."""
 
+    memory_bytes = 2 << 30
+
     @staticmethod
     def is_here():
         return all(shutil.which(name) for name in ('radosgw', 'ceph-mon', 'ceph-osd', 'ceph', 'radosgw-admin'))
@@ -220,7 +222,7 @@ log file =
 mon cluster log file =
 keyring = {self.folder}/keyring
 osd objectstore = memstore
-memstore device bytes = 2147483648
+memstore device bytes = {self.memory_bytes}
 osd data = {self.folder}/osd
 osd journal =
 osd crush chooseleaf type = 0
