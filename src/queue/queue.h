@@ -27,8 +27,8 @@ enum queue_lane { QUEUE_LIVE, QUEUE_ARCHIVE };
 #define QUEUE_LANE_COUNT 2
 
 /* A key is 1 to QUEUE_KEY_MAX of [A-Za-z0-9._/+-]; a task or a result at most QUEUE_BYTES_MAX. */
-#define QUEUE_KEY_MAX   200
-#define QUEUE_BYTES_MAX ((size_t)512 << 10)
+#define QUEUE_KEY_MAX    200
+#define QUEUE_BYTES_MAX  ((size_t)512 << 10)
 #define QUEUE_LEADER_MAX 40
 
 /* How long leases live: beats come every second, and a machine may be busy for a while. */
@@ -39,8 +39,9 @@ enum queue_lane { QUEUE_LIVE, QUEUE_ARCHIVE };
 const char *queue_worker_name(char name[QUEUE_WORKER_SIZE]);
 
 struct queue_options {
-    const char *url;       /* "local:FILE" or "nats://[user:pass@]host:port" (tls:// too) */
-    const char *leader;    /* 1 to QUEUE_LEADER_MAX of [A-Za-z0-9_-], the same after every start: its books are kept
+    const char *url; /* "local:FILE" or "nats://[user:pass@]host:port" (tls:// too) */
+    const char
+        *leader; /* 1 to QUEUE_LEADER_MAX of [A-Za-z0-9_-], the same after every start: its books are kept
                               under it. NULL: a worker, which may make none of the leader's calls */
     const char *worker;    /* this process's name in results: host and pid */
     int64_t lease_ms;      /* how long a lease lives without queue_beat() */
