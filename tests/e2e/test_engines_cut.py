@@ -1,8 +1,8 @@
 """Engines under fire: MariaDB killed in the middle of a commit, of every kind there is (wire.py), and MariaDB and NATS cut off from
 us, so that nothing comes through and nobody says so (street.py).
 
-These take two minutes together, so a run does one of each half, by a seed that is printed; MATINEE_EVERY_FIRE=1 does them all, and
-MATINEE_FIRE_SEED=N those of that seed."""
+Two of them take half a minute each, so a run does one of these, by a seed that stands in the tests' names; MATINEE_EVERY_FIRE=1 does
+all, and MATINEE_FIRE_SEED=N those of that seed."""
 import concurrent.futures
 import contextlib
 import hashlib
@@ -27,9 +27,9 @@ SEED = int(os.environ.get('MATINEE_FIRE_SEED') or random.SystemRandom().randrang
 EVERY = os.environ.get('MATINEE_EVERY_FIRE') == '1'
 
 
-def some_of(scenarios):
-    """Parameters of a test: the scenario of this run, or all."""
-    chosen = scenarios if EVERY else [scenarios[SEED % len(scenarios)]]
+def scenarios(always, in_turn, turn):
+    """Parameters of a test: what always runs, and what does with every second seed."""
+    chosen = [always, in_turn] if EVERY or SEED % 2 == turn else [always]
     return pytest.mark.parametrize('scenario', chosen, ids=lambda s: f'{s.__name__}-seed{SEED}')
 
 
@@ -271,7 +271,7 @@ def the_first_start_and_every_row_of_a_show(*what):
     every_row_of_a_show(*what)
 
 
-@some_of([every_call_over_http, the_first_start_and_every_row_of_a_show])
+@scenarios(every_call_over_http, the_first_start_and_every_row_of_a_show, 0)
 def test_a_database_killed_in_a_commit_leaves_it_done_once_or_not_at_all(scenario, make_server, mariadb, tmp_path):
     if mariadb.process.poll() is not None:
         mariadb.start()
@@ -408,7 +408,7 @@ def nats_from_one_worker(street, make_server, tmp_path, tidy):
 
 @pytest.mark.alone
 @pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
-@some_of([both_from_the_server, nats_from_one_worker])
+@scenarios(nats_from_one_worker, both_from_the_server, 1)
 def test_engines_that_are_cut_off_are_noticed_waited_for_and_nothing_is_made_twice(scenario, street, make_server, tmp_path):
     with contextlib.ExitStack() as tidy:
         scenario(street, make_server, tmp_path, tidy)
