@@ -165,10 +165,24 @@ def step_asan(log):
     return unit(log, 'build-asan', '--timeout-multiplier', '4', env=SANITIZERS)
 
 
+TSAN_STORES = [
+    'tests/e2e/test_store.py::test_a_large_object_goes_in_parts[s3rver]',
+    'tests/e2e/test_store.py::test_a_folder_of_more_than_a_page_is_cleared_and_its_neighbours_stay[s3rver]',
+    'tests/e2e/test_store_live.py::test_a_store_that_is_away_twice_loses_nothing_and_stops_nobody[errors]',
+    'tests/e2e/test_store_live.py::test_many_who_want_the_same_cost_the_store_one_read',
+    'tests/e2e/test_store_live.py::test_a_store_that_hangs_holds_up_nobody_who_wants_nothing_of_it',
+    'tests/e2e/test_store_hdfs.py::test_a_show_on_hdfs_is_stored_and_read_by_many_at_once',
+]
+
+
 def step_tsan(log):
     # Kernels that randomise more address bits than TSan of clang 14 knows of make it stop at the start.
-    return unit(log, 'build-tsan', '--suite', 'threads', '--timeout-multiplier', '6', env=SANITIZERS,
-                wrapper=['setarch', os.uname().machine, '-R'])
+    still = ['setarch', os.uname().machine, '-R']
+    counts = [unit(log, 'build-tsan', '--suite', 'threads', '--timeout-multiplier', '6', env=SANITIZERS, wrapper=still),
+              # Stores elsewhere have no unit tests with threads: the whole server and store_play, before a store that fails.
+              pytest(log, 'tsan-e2e', wrapper=still, tests=TSAN_STORES,
+                     env={**SANITIZERS, 'MATINEE': ROOT / 'build-tsan' / 'matinee', 'STORE_PLAY': ROOT / 'build-tsan' / 'tests' / 'unit' / 'store_play'})]
+    return Count(*map(sum, zip(*counts)))
 
 
 # --- the whole server --------------------------------------------------------------------------------------
@@ -181,10 +195,10 @@ def junit_count(path):
     return Count(*count)
 
 
-def pytest(log, name, *options):
+def pytest(log, name, *options, tests=('tests/e2e',), wrapper=(), env=None):
     report = LOGS / f'{name}.xml'
     report.unlink(missing_ok=True)
-    status = log.run(PYTHON, '-m', 'pytest', 'tests/e2e', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}', *options)
+    status = log.run(*wrapper, PYTHON, '-m', 'pytest', *tests, '-q', '-p', 'no:cacheprovider', f'--junitxml={report}', *options, env=env)
     if not report.exists():
         raise Failed(f'pytest: exit status {status} and no report')
     count = junit_count(report)

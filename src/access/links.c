@@ -68,16 +68,16 @@ static enum err write_link(void *ctx, struct db *tx)
     enum err e = pass_lock(tx, g->link->reservation, g->link->reservation);
 
     ulid_text(g->link->reservation, of);
+    ulid_text(g->link->id, id);
     if (e == ERR_OK)
-        e = db_read(tx, "SELECT COUNT(*) FROM ticket_passes WHERE reservation_id = ? AND id <> ?",
-                    DB_VALUES(db_str(of), db_str(of)), read_number, &count);
+        e = db_read(tx, "SELECT COUNT(*) FROM ticket_passes WHERE reservation_id = ? AND id <> ? AND id <> ?",
+                    DB_VALUES(db_str(of), db_str(of), db_str(id)), read_number, &count);
     if (e == ERR_OK && (size_t)count >= g->most)
         e = ERR_LIMIT;
     if (e == ERR_OK)
-        e = db_run(tx, "INSERT INTO ticket_passes (id, reservation_id, name, made_at) VALUES (?,?,?,?)",
-                   DB_VALUES(db_str(ulid_text(g->link->id, id)), db_str(of), db_str(g->link->name),
-                             db_int(g->link->made_ms)),
-                   NULL);
+        e = db_run(
+            tx, "INSERT INTO ticket_passes (id, reservation_id, name, made_at) VALUES (?,?,?,?) {or_keep:id}",
+            DB_VALUES(db_str(id), db_str(of), db_str(g->link->name), db_int(g->link->made_ms)), NULL);
     return e;
 }
 
@@ -88,7 +88,7 @@ enum err tickets_link(struct tickets *t, struct ulid reservation, const char *na
 
     *out = (struct ticket_link){.id = ulid_secret(), .reservation = reservation, .made_ms = clock_wall_ms()};
     snprintf(out->name, sizeof out->name, "%s", name);
-    return db_write(tickets_db(t), write_link, &g);
+    return db_write_surely(tickets_db(t), write_link, &g);
 }
 
 /* --- finding one --------------------------------------------------------------------------------------- */

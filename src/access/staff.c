@@ -252,16 +252,18 @@ static enum err write_member(void *ctx, struct db *tx)
     const struct staff_view *v = c->view;
     char id[ULID_TEXT_SIZE];
     int64_t count = 0;
-    enum err e = db_read(tx, "SELECT COUNT(*) FROM api_tokens", NULL, 0, read_number, &count);
+    enum err e = db_read(tx, "SELECT COUNT(*) FROM api_tokens WHERE id <> ?",
+                         DB_VALUES(db_str(ulid_text(v->id, id))), read_number, &count);
 
     if (e == ERR_OK && count >= STAFF_TOKENS_MAX)
         e = ERR_LIMIT;
     if (e == ERR_OK)
         e = db_run(
-            tx, "INSERT INTO api_tokens (id, hash, name, role, every_event, created_at) VALUES (?,?,?,?,?,?)",
-            DB_VALUES(db_str(ulid_text(v->id, id)), db_blob(bytes_of(c->hash, sizeof c->hash)),
-                      db_str(v->name), db_str(role_name(v->role)), db_int(v->every_event),
-                      db_int(v->created_ms)),
+            tx,
+            "INSERT INTO api_tokens (id, hash, name, role, every_event, created_at) VALUES (?,?,?,?,?,?)"
+            " {or_keep:id}",
+            DB_VALUES(db_str(id), db_blob(bytes_of(c->hash, sizeof c->hash)), db_str(v->name),
+                      db_str(role_name(v->role)), db_int(v->every_event), db_int(v->created_ms)),
             NULL);
     for (size_t i = 0; i < v->event_count && e == ERR_OK; i++)
         e = write_event(tx, v->id, v->events[i]);
@@ -278,7 +280,7 @@ enum err staff_create(struct staff *s, struct staff_view *view, char token[ACCES
     view->used_ms = 0;
     access_key_new(token);
     access_key_hash(bytes_text(token), c.hash);
-    e = db_write(s->db, write_member, &c);
+    e = db_write_surely(s->db, write_member, &c);
     return e == ERR_OK ? look(s) : e;
 }
 
@@ -296,7 +298,7 @@ static enum err write_own(void *ctx, struct db *tx)
 enum err staff_own(struct staff *s, struct ulid id, struct ulid event)
 {
     struct owning o = {id, event};
-    enum err e = db_write(s->db, write_own, &o);
+    enum err e = db_write_surely(s->db, write_own, &o);
 
     return e == ERR_OK ? look(s) : e;
 }
@@ -310,9 +312,11 @@ static enum err write_revoked(void *ctx, struct db *tx)
 {
     struct revoking *r = ctx;
     char id[ULID_TEXT_SIZE];
+    int64_t count = 0;
     enum err e =
-        db_run(tx, "DELETE FROM api_tokens WHERE id = ?", DB_VALUES(db_str(ulid_text(r->id, id))), &r->count);
+        db_run(tx, "DELETE FROM api_tokens WHERE id = ?", DB_VALUES(db_str(ulid_text(r->id, id))), &count);
 
+    r->count += count; /* the second time there is nothing left */
     return e != ERR_OK
                ? e
                : db_run(tx, "DELETE FROM api_token_events WHERE token_id = ?", DB_VALUES(db_str(id)), NULL);
@@ -321,7 +325,7 @@ static enum err write_revoked(void *ctx, struct db *tx)
 enum err staff_revoke(struct staff *s, struct ulid id)
 {
     struct revoking r = {id, 0};
-    enum err e = db_write(s->db, write_revoked, &r);
+    enum err e = db_write_surely(s->db, write_revoked, &r);
 
     if (e == ERR_OK)
         e = look(s);

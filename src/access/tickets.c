@@ -130,7 +130,7 @@ static enum err write_revoked(void *ctx, struct db *tx)
 enum err tickets_revoke(struct tickets *t, struct ulid id)
 {
     struct revoking r = {id, clock_wall_ms() + TICKETS_REVOKED_AHEAD_MS};
-    enum err e = db_write(t->db, write_revoked, &r);
+    enum err e = db_write_surely(t->db, write_revoked, &r);
 
     if (e == ERR_EXISTS) /* another server does the same at this moment */
         e = ERR_OK;
@@ -200,6 +200,7 @@ static enum err look_for_keys(struct tickets *t)
 }
 
 struct making {
+    char id[ULID_TEXT_SIZE];
     uint8_t secret[TICKET_SECRET_SIZE];
     int64_t at_ms;
 };
@@ -224,14 +225,14 @@ static enum err drop_old_keys(struct db *tx, int64_t now_ms)
 static enum err write_key(void *ctx, struct db *tx)
 {
     const struct making *m = ctx;
-    char id[ULID_TEXT_SIZE];
     enum err e = drop_old_keys(tx, m->at_ms);
 
-    return e != ERR_OK ? e
-                       : db_run(tx, "INSERT INTO token_keys (id, secret, created_at) VALUES (?,?,?)",
-                                DB_VALUES(db_str(ulid_text(ulid_new(), id)),
-                                          db_blob(bytes_of(m->secret, sizeof m->secret)), db_int(m->at_ms)),
-                                NULL);
+    return e != ERR_OK
+               ? e
+               : db_run(tx, "INSERT INTO token_keys (id, secret, created_at) VALUES (?,?,?) {or_keep:id}",
+                        DB_VALUES(db_str(m->id), db_blob(bytes_of(m->secret, sizeof m->secret)),
+                                  db_int(m->at_ms)),
+                        NULL);
 }
 
 enum err tickets_rotate(struct tickets *t)
@@ -239,8 +240,9 @@ enum err tickets_rotate(struct tickets *t)
     struct making m = {.at_ms = clock_wall_ms()};
     enum err e;
 
+    ulid_text(ulid_new(), m.id);
     random_fill(m.secret, sizeof m.secret);
-    e = db_write(t->db, write_key, &m);
+    e = db_write_surely(t->db, write_key, &m);
     return e == ERR_OK ? look_for_keys(t) : e;
 }
 

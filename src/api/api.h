@@ -5,6 +5,7 @@
 #include "access/access.h"
 #include "booking/booking.h"
 #include "comments/comments.h"
+#include "db/db.h"
 #include "http/http.h"
 #include "ladder/ladder.h"
 #include "live/live.h"
@@ -19,6 +20,7 @@ struct api_options {
     struct net *net;
     struct live *live;
     struct store *store;
+    struct db *db;
     struct ladder *ladder;
     struct booking *booking;
     struct webrtc *webrtc;

@@ -97,8 +97,23 @@ void call_problem_with(struct call *c, int status, const char *slug, json_t *mor
     va_end(args);
 }
 
+/* An engine that is elsewhere comes back by itself. */
+static void call_unavailable(struct call *c, const char *what)
+{
+    call_problem(
+        c, 503, "unavailable",
+        "The %s could not be read or written now: the database or the store did not answer. What was to "
+        "be changed may have been: look, and try again.",
+        what);
+    call_field(c, "Retry-After", "2");
+}
+
 void call_error(struct call *c, enum err e, const char *what)
 {
+    if (e == ERR_IO && db_shared(c->api->options.db)) {
+        call_unavailable(c, what);
+        return;
+    }
     switch (e) {
     case ERR_MISSING:
         call_problem(c, 404, "not-found", "There is no such %s.", what);

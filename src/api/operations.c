@@ -10,13 +10,14 @@ static void health(struct call *c)
     call_text(c, 200, "text/plain; charset=utf-8", buffer_copy(bytes_text("ok\n")));
 }
 
-/* 503 where new publishers should go elsewhere: this server closes, or has no room for what they send. A store that is away is said
+/* 503 where new publishers should go elsewhere: this server closes, or has no room for what they send. An engine that is away is said
  * and no reason: viewers and publishers go on. */
 static void ready(struct call *c)
 {
     bool draining = c->api->draining;
     struct builder text = {0};
     struct spool_view s;
+    int64_t database_ms = db_away_ms(c->api->options.db);
 
     live_spool(c->api->options.live, &s);
     builder_text(&text, draining                  ? "shutting down\n"
@@ -26,6 +27,10 @@ static void ready(struct call *c)
         builder_printf(&text, "store %s: %zu segments (%llu bytes) wait, the oldest for %lld s\n",
                        spool_verdict_name(s.verdict), s.segments, (unsigned long long)s.bytes,
                        (long long)(s.oldest_ms / 1000));
+    if (database_ms > 0)
+        builder_printf(&text, "database away: for %lld s\n", (long long)(database_ms / 1000));
+    if (ladder_queue_away(c->api->options.ladder))
+        builder_text(&text, "queue away\n");
     call_field(c, "Cache-Control", "no-store");
     call_text(c, draining || s.verdict == SPOOL_FULL ? 503 : 200, "text/plain; charset=utf-8",
               builder_finish(&text));

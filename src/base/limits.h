@@ -280,6 +280,12 @@
 /* A server that has not answered by then is away. */
 #define DB_CONNECT_SECONDS_MAX 5
 #define DB_ANSWER_SECONDS_MAX  30
+/* A machine that does not acknowledge what was sent to it for so long is cut off, however long a statement may take: without this a
+ * call would wait for the answer of a network that drops everything. */
+#define DB_SILENT_SECONDS_MAX 6
+/* How long a change that may be made twice is asked for again when the database goes away under it: it may be back, as after a
+ * crash, before whoever asked has lost patience. */
+#define DB_SURELY_MS_MAX 8000
 /* The server undoes a transaction whose client has said nothing for so long: of a machine that lost its power it would
  * keep the locks for hours. Our own transactions are over in milliseconds. */
 #define DB_TRANSACTION_IDLE_SECONDS_MAX 10

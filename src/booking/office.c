@@ -182,7 +182,7 @@ static enum err write_inventory(void *ctx, struct db *tx)
     enum err e =
         db_run(tx,
                "INSERT INTO inventories (id, name, locking, hold_ms, kind, seat_rows, per_row, unit_count,"
-               " created_at, version) VALUES (?,?,?,?,?,?,?,?,?,1)",
+               " created_at, version) VALUES (?,?,?,?,?,?,?,?,?,1) {or_keep:id}",
                DB_VALUES(db_str(m->id), db_str(m->plan->name), db_str(booking_locking_name(m->plan->locking)),
                          db_int(m->plan->hold_seconds * 1000), db_str(inventory_kind_name(m->plan->kind)),
                          db_int(seats ? m->plan->rows : 0), db_int(seats ? m->plan->per_row : 0),
@@ -196,7 +196,9 @@ static enum err write_inventory(void *ctx, struct db *tx)
     }
     if (e == ERR_OK)
         e = db_run_rows(
-            tx, "INSERT INTO units (inventory_id, ukey, capacity, held, sold, version) VALUES (?,?,?,0,0,1)",
+            tx,
+            "INSERT INTO units (inventory_id, ukey, capacity, held, sold, version) VALUES (?,?,?,0,0,1)"
+            " {or_keep:inventory_id}",
             values, 3, m->units->count, NULL);
     free(values);
     return e;
@@ -215,7 +217,7 @@ enum err booking_create(struct booking *b, const struct inventory_plan *plan, st
     if ((e = check_common(plan, why)) != ERR_OK || (e = plan_units(plan, &units, why)) != ERR_OK)
         goto out;
     ulid_text(id, m.id);
-    if ((e = db_write(b->db, write_inventory, &m)) == ERR_OK)
+    if ((e = db_write_surely(b->db, write_inventory, &m)) == ERR_OK)
         e = booking_inventory(b, id, out);
 out:
     units_free(&units);

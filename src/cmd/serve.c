@@ -429,6 +429,7 @@ static enum err open_doors(struct house *h, const char *program)
         api_new(&(struct api_options){.net = h->net,
                                       .live = h->live,
                                       .store = h->store,
+                                      .db = h->db,
                                       .ladder = h->ladder,
                                       .booking = h->booking,
                                       .webrtc = h->webrtc,

@@ -79,6 +79,16 @@ enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void
     return d->kind->write(d, work, ctx);
 }
 
+enum err db_write_surely(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx)
+{
+    return d->kind->write_surely != NULL ? d->kind->write_surely(d, work, ctx) : db_write(d, work, ctx);
+}
+
+int64_t db_away_ms(const struct db *d)
+{
+    return d->kind->away_ms != NULL ? d->kind->away_ms(d) : 0;
+}
+
 enum err db_run_rows(struct db *tx, const char *sql, const struct db_value *values, size_t columns,
                      size_t rows, int64_t *changed)
 {

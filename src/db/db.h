@@ -31,6 +31,9 @@ void db_close(struct db *d); /* accepts NULL */
 /* Whether other processes may write too, so that what was read outside a transaction says nothing about now. */
 bool db_shared(const struct db *d);
 
+/* How long the engine has not been reached by anybody who tried, in milliseconds; 0: it is there. Any thread; returns at once. */
+int64_t db_away_ms(const struct db *d);
+
 /* A value for a place. */
 struct db_value {
     enum db_type { DB_NULL, DB_INT, DB_REAL, DB_TEXT, DB_BLOB } kind;
@@ -60,6 +63,11 @@ must_check enum err db_read(struct db *d, const char *sql, const struct db_value
  * ERR_IO: the engine is away or went away; where that was during the commit, nobody knows whether it is
  * done, and the caller looks before it tries again. */
 must_check enum err db_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx);
+
+/* As db_write(), for work that does no harm when it is done twice: new rows have keys of their own and {or_keep:…}. Where the
+ * engine goes away under it, in the commit too, it is asked again for up to DB_SURELY_MS_MAX. ERR_IO: it is away still, and
+ * nobody knows; or it was away from the beginning, and then nothing is done. */
+must_check enum err db_write_surely(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx);
 
 /* Runs one statement inside db_write(). ERR_EXISTS: a uniqueness rule said no (nothing else is undone by that). *changed (may be
  * NULL) counts rows that the statement found, whether or not their values differ from before. */

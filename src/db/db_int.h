@@ -17,6 +17,9 @@ struct db_kind {
                      bool (*row)(void *ctx, const struct db_row *r), void *ctx);
     enum err (*write)(struct db *d, enum err (*work)(void *ctx, struct db *tx),
                       void *ctx); /* NULL: it is a transaction */
+    enum err (*write_surely)(struct db *d, enum err (*work)(void *ctx, struct db *tx),
+                             void *ctx);    /* NULL: it does not go away */
+    int64_t (*away_ms)(const struct db *d); /* NULL: the same */
     enum err (*run_rows)(struct db *tx, const char *sql, const struct db_value *values, size_t columns,
                          size_t rows, int64_t *changed);
     /* How many steps of the schema have been taken; keeps others from taking any until the last `take_step`. */

@@ -5,6 +5,7 @@
  * thrown away; one that ended while it rested is made anew by its first statement. */
 #include "db/mariadb_int.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -16,6 +17,8 @@
 
 /* A server that takes no more connections is asked again this often, while ours come back one by one. */
 #define CROWDED_MS 200
+/* A server that went away under a change is asked again this often. */
+#define SURELY_REST_MS 100
 
 /* Connections of one use. */
 struct pool {
@@ -196,9 +199,10 @@ static enum err commit(struct connection *c)
                : connection_failed(c, mysql_errno(c->mysql), mysql_error(c->mysql), "COMMIT");
 }
 
-static enum err mariadb_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx)
+/* *lost: the connection broke under it; as it was where none could be had. */
+static enum err write_once(struct mariadb *m, enum err (*work)(void *ctx, struct db *tx), void *ctx,
+                           bool *lost)
 {
-    struct mariadb *m = mariadb_of(d);
     struct handle handle = {{&mariadb_tx_kind}, borrow(m, &m->writers)};
     struct connection *c = handle.connection;
     enum err e;
@@ -209,8 +213,36 @@ static enum err mariadb_write(struct db *d, enum err (*work)(void *ctx, struct d
         e = commit(c);
     if (e != ERR_OK && !c->broken && mysql_rollback(c->mysql) != 0)
         c->broken = true; /* closing it undoes what it did */
+    if (!c->unreachable)
+        *lost = c->broken;
     give_back(&m->writers, c);
     return e;
+}
+
+static enum err mariadb_write(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx)
+{
+    bool lost = false;
+
+    return write_once(mariadb_of(d), work, ctx, &lost);
+}
+
+static enum err mariadb_write_surely(struct db *d, enum err (*work)(void *ctx, struct db *tx), void *ctx)
+{
+    static const struct timespec rest = {0, SURELY_REST_MS * 1000000L};
+    int64_t until_ms = clock_mono_ms() + DB_SURELY_MS_MAX;
+    bool lost = false;
+    enum err e = write_once(mariadb_of(d), work, ctx, &lost);
+
+    while (e == ERR_IO && lost && clock_mono_ms() < until_ms) {
+        nanosleep(&rest, NULL);
+        e = write_once(mariadb_of(d), work, ctx, &lost);
+    }
+    return e;
+}
+
+static int64_t mariadb_away_ms(const struct db *d)
+{
+    return mariadb_server_away_ms(&((const struct mariadb *)(const void *)d)->server);
 }
 
 /* --- the schema -------------------------------------------------------------------------------------- */
@@ -347,6 +379,8 @@ const struct db_kind mariadb_kind = {
     .close = mariadb_close,
     .read = mariadb_read,
     .write = mariadb_write,
+    .write_surely = mariadb_write_surely,
+    .away_ms = mariadb_away_ms,
     .schema_version = mariadb_schema_version,
     .schema_step = mariadb_schema_step,
     .schema_done = mariadb_schema_done,

@@ -6,12 +6,19 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 
 #include <errmsg.h>
 #include <fcntl.h>
 #include <mysqld_error.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+
+METRIC(database_away, METRIC_GAUGE, "matinee_database_away",
+       "1 while no connection to the database can be made");
 
 /* The oldest MariaDB that is looked after by its makers, and has all that is used here. */
 #define VERSION_MIN      100600
@@ -113,10 +120,12 @@ static void say_away(struct mariadb_server *s, enum err e, const char *message)
     bool say;
 
     pthread_mutex_lock(&s->lock);
-    say = s->said_ms == 0 || (!crowded && !s->away) || now - s->said_ms >= DB_AWAY_SAY_MS;
+    say = s->said_ms == 0 || (!crowded && s->away_since_ms == 0) || now - s->said_ms >= DB_AWAY_SAY_MS;
     if (say)
         s->said_ms = now;
-    s->away |= !crowded;
+    if (!crowded && s->away_since_ms == 0)
+        s->away_since_ms = now;
+    metric_set(&database_away, s->away_since_ms != 0);
     pthread_mutex_unlock(&s->lock);
     if (say && crowded)
         log_warn("db", "MariaDB takes no more connections from us (max_connections): %s", message);
@@ -124,16 +133,45 @@ static void say_away(struct mariadb_server *s, enum err e, const char *message)
         log_error("db", "MariaDB is not to be reached: %s", message);
 }
 
-static void say_back(struct mariadb_server *s)
+void mariadb_server_answers(struct mariadb_server *s)
 {
     bool was_away;
 
+    if (atomic_load(&s->away_since_ms) == 0)
+        return;
     pthread_mutex_lock(&s->lock);
-    was_away = s->away;
-    s->away = false;
+    was_away = atomic_exchange(&s->away_since_ms, 0) != 0;
+    metric_set(&database_away, 0);
     pthread_mutex_unlock(&s->lock);
     if (was_away)
         log_info("db", "MariaDB is back");
+}
+
+int64_t mariadb_server_away_ms(const struct mariadb_server *s)
+{
+    int64_t since_ms = atomic_load(&s->away_since_ms);
+
+    return since_ms != 0 ? clock_mono_ms() - since_ms + 1 : 0;
+}
+
+/* While the server is away one asks whether it is back, and all others are told at once: an attempt may take as long as
+ * DB_CONNECT_SECONDS_MAX, and there are not so many threads. True: connect_end() follows. */
+static bool connect_begin(struct mariadb_server *s)
+{
+    bool may;
+
+    pthread_mutex_lock(&s->lock);
+    may = s->away_since_ms == 0 || s->attempts == 0;
+    s->attempts += may;
+    pthread_mutex_unlock(&s->lock);
+    return may;
+}
+
+static void connect_end(struct mariadb_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->attempts--;
+    pthread_mutex_unlock(&s->lock);
 }
 
 static enum err not_connected(struct connection *c, char why[256])
@@ -198,14 +236,36 @@ static void set_options(struct connection *c)
     }
 }
 
+/* The kernel says within DB_SILENT_SECONDS_MAX that the other machine is gone, whether we have just sent something or wait for an
+ * answer; one that is only slow acknowledges and is waited for. */
+static void watch_line(int fd)
+{
+    int on = 1, second = 1, silent_s = DB_SILENT_SECONDS_MAX;
+    unsigned silent_ms = DB_SILENT_SECONDS_MAX * 1000;
+
+    if (setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent_ms, sizeof silent_ms) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &second, sizeof second) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &second, sizeof second) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &silent_s, sizeof silent_s) != 0)
+        log_warn("db", "a connection is not watched by the kernel: one that is cut off is noticed late");
+}
+
 static enum err connect_now(struct connection *c, char why[256])
 {
     const struct mariadb_server *s = c->server;
 
+    c->mysql = NULL;
+    if (!connect_begin(c->server))
+        return ERR_IO;
     set_options(c);
-    if (mysql_real_connect(c->mysql, s->host, s->user[0] != '\0' ? s->user : NULL, s->password, s->name,
-                           s->port, s->socket, CLIENT_FOUND_ROWS) == NULL)
-        return not_connected(c, why);
+    bool there = mysql_real_connect(c->mysql, s->host, s->user[0] != '\0' ? s->user : NULL, s->password,
+                                    s->name, s->port, s->socket, CLIENT_FOUND_ROWS) != NULL;
+    enum err e = there ? ERR_OK : not_connected(c, why);
+
+    connect_end(c->server);
+    if (e != ERR_OK)
+        return e;
     if (!mariadb_connection(c->mysql) || mysql_get_server_version(c->mysql) < VERSION_MIN) {
         if (why != NULL)
             snprintf(why, 256,
@@ -217,7 +277,9 @@ static enum err connect_now(struct connection *c, char why[256])
     /* Children that read foreign files have no business with it. */
     if (fcntl(mysql_get_socket(c->mysql), F_SETFD, FD_CLOEXEC) != 0)
         log_warn("db", "a connection is seen by child processes");
-    say_back(c->server);
+    if (s->socket == NULL)
+        watch_line(mysql_get_socket(c->mysql));
+    mariadb_server_answers(c->server);
     c->broken = c->rested = false;
     c->undone = ERR_OK;
     return ERR_OK;
@@ -256,7 +318,7 @@ enum err connection_renew(struct connection *c)
     mysql_close(c->mysql);
     if (connect_now(c, NULL) == ERR_OK)
         return ERR_OK;
-    c->broken = true;
+    c->broken = c->unreachable = true;
     c->rested = false;
     return ERR_IO;
 }

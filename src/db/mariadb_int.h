@@ -7,6 +7,7 @@
 
 #include <mysql.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* --- the server -------------------------------------------------------------------------------------- */
 
@@ -19,8 +20,9 @@ struct mariadb_server {
     size_t packet_bytes_max; /* what one statement and its values may be; 0: not known yet */
 
     pthread_mutex_t lock;
-    bool away;       /* the last connection could not be made */
-    int64_t said_ms; /* when that was last said */
+    _Atomic int64_t away_since_ms; /* no connection could be made since; 0: it was heard of later */
+    int64_t said_ms;               /* when that was last said */
+    unsigned attempts;             /* to connect, under way */
 };
 
 /* Takes mysql://[user[:password]@]host[:port]/database[?socket=FILE&ssl=1&ssl_ca=FILE] apart. False where it is malformed,
@@ -43,6 +45,7 @@ struct connection {
     MYSQL *mysql;
     struct map *statements; /* struct statement, by its text */
     bool broken;            /* to be thrown away */
+    bool unreachable;       /* it could not be made anew: nothing was said over it */
     bool rested;     /* it may have ended in the pool: no statement of this borrower's was answered yet */
     enum err undone; /* the engine has undone the transaction, and nothing more is run in it */
 };
@@ -57,6 +60,11 @@ must_check enum err connection_renew(struct connection *c);
 must_check enum err connection_plain(struct connection *c, const char *sql);
 /* What an error number stands for, noted in the connection, and logged where a person has to know. */
 enum err connection_failed(struct connection *c, unsigned number, const char *message, const char *sql);
+
+/* The server has just answered. */
+void mariadb_server_answers(struct mariadb_server *s);
+/* As db_away_ms(). */
+int64_t mariadb_server_away_ms(const struct mariadb_server *s);
 
 extern const struct db_word mariadb_words[];
 

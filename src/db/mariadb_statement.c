@@ -204,6 +204,7 @@ static enum err executed(struct connection *c, struct statement *s, MYSQL_BIND *
     if ((places > 0 && mysql_stmt_bind_param(s->stmt, binds) != 0) || mysql_stmt_execute(s->stmt) != 0)
         return failed(c, s, sql);
     c->rested = false;
+    mariadb_server_answers(c->server);
     return ERR_OK;
 }
 

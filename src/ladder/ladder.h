@@ -67,6 +67,9 @@ must_check enum err ladder_tasks(struct ladder *l, struct ulid video, const char
 must_check enum err ladder_publish(struct ladder *l, struct ulid video, const char *rendition,
                                    struct bytes lines, char why[256]);
 
+/* Whether the queue does not answer: what is made waits for it. Any thread. */
+bool ladder_queue_away(struct ladder *l);
+
 /* How many of the tallest renditions of a live video are left out for now, because the workers cannot keep up. Any thread. */
 unsigned ladder_shed(struct ladder *l, struct ulid video);
 

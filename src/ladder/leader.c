@@ -37,6 +37,7 @@ METRIC(oldest, METRIC_GAUGE, "matinee_ladder_oldest_task_milliseconds",
        "How long the oldest waiting task of the live edge has waited");
 METRIC(failures, METRIC_GAUGE, "matinee_ladder_failures", "Failures that workers reported, since the start");
 METRIC(deaths, METRIC_GAUGE, "matinee_ladder_deaths", "Workers that died with a task, since the start");
+METRIC(away_now, METRIC_GAUGE, "matinee_queue_away", "1 while the queue does not answer");
 METRIC(shed_now, METRIC_GAUGE, "matinee_ladder_renditions_shed",
        "Renditions of live videos that are left out for now, because the workers cannot keep up");
 
@@ -347,6 +348,12 @@ static void restore_one(struct ladder *l)
     }
 }
 
+/* Of what somebody has waited, what the queue was there for. */
+static int64_t since_back(const struct ladder *l, int64_t waited_ms, int64_t now_ms)
+{
+    return waited_ms < now_ms - l->back_ms ? waited_ms : now_ms - l->back_ms;
+}
+
 static void balance(struct ladder *l, int64_t now_ms)
 {
     struct queue_stats stats;
@@ -360,19 +367,26 @@ static void balance(struct ladder *l, int64_t now_ms)
     metric_set(&deaths, (long long)stats.deaths);
     if (stats.held > 0 || list_empty(&l->efforts))
         l->news_ms = now_ms;
-    if (now_ms - l->news_ms > SILENT_MS && !l->queue_away) {
+    if (atomic_load(&l->queue_away))
+        return; /* what waits for it says nothing of the workers */
+    if (now_ms - l->news_ms > SILENT_MS) {
         l->news_ms = now_ms;
         effort_start_over_all(l);
     }
-    if (stats.oldest_ms > CALM_MS)
+    if (since_back(l, stats.oldest_ms, now_ms) > CALM_MS)
         l->calm_ms = now_ms;
-    if (stats.oldest_ms > CROWDED_MS && now_ms - l->shed_ms >= SHED_EVERY_MS) {
+    if (since_back(l, stats.oldest_ms, now_ms) > CROWDED_MS && now_ms - l->shed_ms >= SHED_EVERY_MS) {
         l->shed_ms = now_ms;
         shed_one(l);
     } else if (now_ms - l->calm_ms >= CALM_FOR_MS) {
         l->calm_ms = now_ms;
         restore_one(l);
     }
+}
+
+bool ladder_queue_away(struct ladder *l)
+{
+    return atomic_load(&l->queue_away);
 }
 
 unsigned ladder_shed(struct ladder *l, struct ulid video)
@@ -399,10 +413,12 @@ static void listen_to_queue(struct ladder *l)
     } else if (e == ERR_CLOSED) {
         atomic_store(&l->ending, true);
     }
-    if ((e == ERR_IO) != l->queue_away) {
-        l->queue_away = e == ERR_IO;
+    if ((e == ERR_IO) != atomic_load(&l->queue_away)) {
+        atomic_store(&l->queue_away, e == ERR_IO);
+        metric_set(&away_now, e == ERR_IO);
+        l->back_ms = l->news_ms = l->calm_ms = clock_mono_ms();
         log_warn("ladder",
-                 l->queue_away ? "the queue is away; what is made waits for it" : "the queue is back");
+                 e == ERR_IO ? "the queue is away; what is made waits for it" : "the queue is back");
     }
 }
 

@@ -53,7 +53,8 @@ struct ladder {
     int64_t shed_ms, calm_ms; /* when something was last left out; since when nothing waits long */
     int64_t straggled_ms;     /* when stragglers were last looked for */
     int64_t news_ms;          /* when the queue last told anything */
-    bool queue_away;          /* it was said */
+    int64_t back_ms;          /* when it last came back */
+    atomic_bool queue_away;   /* it was said */
 };
 
 /* One chunk of an effort: a job of the queue. */

@@ -16,6 +16,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* A version that no catalog has: whatever is there is read. */
+#define CATALOG_UNREAD (-1)
+
 /* A row of videos. */
 struct listed {
     struct ulid id, event, home;
@@ -304,6 +307,18 @@ enum err catalog_now(struct live *l)
     return db_shared(l->options.db) ? refresh(l) : ERR_OK;
 }
 
+void catalog_bring_back(struct live *l, struct ulid video)
+{
+    if (!db_shared(l->options.db))
+        return;
+    pthread_mutex_lock(&l->change_lock);
+    pthread_mutex_lock(&l->lock);
+    map_remove(l->deleted, bytes_of(video.b, sizeof video.b));
+    pthread_mutex_unlock(&l->lock);
+    l->catalog_version = CATALOG_UNREAD;
+    pthread_mutex_unlock(&l->change_lock);
+}
+
 /* --- servers ---------------------------------------------------------------------------------------------- */
 
 struct peers_read {
@@ -397,13 +412,13 @@ bool catalog_is_elsewhere(const struct live *l, const struct event *e)
 static void look(void *ctx)
 {
     struct live *l = ctx;
+    enum err e = hear_peers(l); /* a database that is away is waited for here, where nobody waits for us */
 
-    pthread_mutex_lock(&l->change_lock);
-    enum err e = refresh(l);
-
-    pthread_mutex_unlock(&l->change_lock);
-    if (e == ERR_OK)
-        e = hear_peers(l);
+    if (e != ERR_IO) {
+        pthread_mutex_lock(&l->change_lock);
+        e = refresh(l);
+        pthread_mutex_unlock(&l->change_lock);
+    }
     if (e != ERR_OK)
         log_debug("live", "what other servers have changed could not be read: %s", err_text(e));
 }

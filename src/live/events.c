@@ -517,6 +517,11 @@ enum err live_video_delete(struct live *l, struct ulid id)
     char text[ULID_TEXT_SIZE], prefix[ULID_TEXT_SIZE + 2];
     enum err e;
 
+    pthread_mutex_lock(&l->change_lock);
+    e = catalog_now(l); /* without its rows it could not go: it stays as it is while they are out of reach */
+    pthread_mutex_unlock(&l->change_lock);
+    if (e != ERR_OK)
+        return e;
     pthread_mutex_lock(&l->lock);
     e = take_out(l, id);
     pthread_mutex_unlock(&l->lock);
@@ -524,7 +529,9 @@ enum err live_video_delete(struct live *l, struct ulid id)
         return e;
     /* The row goes first: objects that nobody lists are harmless, a listed video without them is not. */
     snprintf(prefix, sizeof prefix, "v/%s", ulid_text(id, text));
-    if ((e = index_remove_video(l->options.db, id)) == ERR_OK)
+    if ((e = index_remove_video(l->options.db, id)) != ERR_OK)
+        catalog_bring_back(l, id);
+    else
         e = store_delete_all(l->options.store, prefix);
     upload_remove_file(l, id);
     renditions_tell(l, id);

@@ -34,7 +34,7 @@ static enum err change_catalog(struct db *d, const char *sql, const struct db_va
     enum err e;
     int tries = CATALOG_TRIES_MAX;
 
-    while ((e = db_write(d, run_change, &c)) == ERR_BUSY && --tries > 0)
+    while ((e = db_write_surely(d, run_change, &c)) == ERR_BUSY && --tries > 0)
         continue;
     return e;
 }
@@ -58,7 +58,7 @@ enum err index_add_event(struct db *d, const struct event *e)
     return change_catalog(
         d,
         "INSERT INTO events (id, title, access, starts_at, key_hash, created_at, inventory_id,"
-        " screens, screens_refuse) VALUES (?,?,?,?,?,?,?,?,?)",
+        " screens, screens_refuse) VALUES (?,?,?,?,?,?,?,?,?) {or_keep:id}",
         DB_VALUES(db_str(ulid_text(e->id, id)), db_str(e->title),
                   db_str(e->access == ACCESS_TICKET ? "ticket" : "public"), start_value(e),
                   db_blob(bytes_of(e->key_hash, ACCESS_HASH_SIZE)), db_int(e->created_at_ms),
@@ -117,7 +117,7 @@ static enum err add_import(void *ctx, struct db *d)
 
 enum err index_add_import(struct db *d, const struct video *v)
 {
-    return db_write(d, add_import, (void *)(uintptr_t)v);
+    return db_write_surely(d, add_import, (void *)(uintptr_t)v);
 }
 
 enum err index_fail_import(struct db *d, struct ulid event, const char *problem)
@@ -164,7 +164,7 @@ enum err index_remove_video(struct db *d, struct ulid id)
     char text[ULID_TEXT_SIZE];
 
     ulid_text(id, text);
-    return db_write(d, remove_video, text);
+    return db_write_surely(d, remove_video, text);
 }
 
 struct segment_row {

@@ -480,6 +480,8 @@ struct peer {
 enum err catalog_open(struct live *l, char why[256]);
 /* With change_lock held: takes over what other servers have changed until now. Blocks. */
 enum err catalog_now(struct live *l);
+/* A video that was taken out of the lists has its rows still, for all we know: it comes back with the next look, if it has. Takes both locks. */
+void catalog_bring_back(struct live *l, struct ulid video);
 /* With the lock held: whether a server lives, and whether an event is live on one that does. */
 bool catalog_is_heard(const struct live *l, struct ulid server);
 bool catalog_is_elsewhere(const struct live *l, const struct event *e);

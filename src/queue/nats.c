@@ -13,6 +13,10 @@
 #include <time.h>
 
 #define RECONNECT_MS 200
+/* A server that has left so many PINGs unanswered is cut off, and is asked for on a new connection: well within a lease, so that a
+ * worker does not take what nobody hears for a beat. The library's own are four minutes. */
+#define PING_MS        2000
+#define PINGS_LOST_MAX 2
 /* The ear looks up so often, to notice a reconnect and its end. */
 #define EAR_MS 100
 
@@ -457,6 +461,10 @@ natsStatus nats_connect(natsConnection **out, const char *url, const char *name,
         s = natsOptions_SetReconnectWait(options, RECONNECT_MS);
     if (s == NATS_OK)
         s = natsOptions_SetTimeout(options, ANSWER_MS);
+    if (s == NATS_OK)
+        s = natsOptions_SetPingInterval(options, PING_MS);
+    if (s == NATS_OK)
+        s = natsOptions_SetMaxPingsOut(options, PINGS_LOST_MAX);
     if (s == NATS_OK)
         s = natsOptions_SetName(options, name);
     if (s == NATS_OK)

@@ -320,11 +320,12 @@ static bool tell_started(struct nats_queue *n, struct queue_report *out)
     return first != NULL;
 }
 
-/* Reads one `done`. ERR_STALE: it was shown, or its job is not in the books. */
+/* Reads one `done`. ERR_STALE: it was shown, or is of an earlier birth of a job. One that came when its job was settled long ago
+ * is shown too: a worker that was cut off has left things, and nobody else knows of them. */
 static enum err done_read(struct nats_queue *n, natsMsg *m, struct queue_report *out)
 {
     const char *id = parts_from(natsMsg_GetSubject(m), 4), *text;
-    bool known, shown = false;
+    bool known, late = false, shown = false;
     struct job *j;
 
     pthread_mutex_lock(&n->lock);
@@ -334,11 +335,13 @@ static enum err done_read(struct nats_queue *n, natsMsg *m, struct queue_report 
         shown = j->finished;
         j->finished = true;
         memset(j->heard_ms, 0, sizeof j->heard_ms);
+    } else {
+        late = id_key(id, out->key) && job_find(n, out->key) == NULL;
     }
     pthread_mutex_unlock(&n->lock);
     if (!known && forget(n, id) != ERR_OK)
         log_debug("queue", "%s: a result nobody waits for stays for now", id);
-    if (!known || shown || !id_key(id, out->key))
+    if ((!known && !late) || shown || !id_key(id, out->key))
         return ERR_STALE;
     out->news = natsMsgHeader_Get(m, "Verdict", &text) == NATS_OK && strcmp(text, "aside") == 0
                     ? QUEUE_SET_ASIDE

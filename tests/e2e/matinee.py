@@ -261,20 +261,21 @@ def end_process(process):
 
 
 class Nats:
-    """A NATS server with JetStream, of our own, on a free port that it keeps over restarts."""
+    """A NATS server with JetStream, of our own, on a free port that it keeps over restarts. `inside`: the words before its command
+    that bring it into a network namespace; `at`: its address there."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, at='127.0.0.1', inside=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        self.port = free_port()
-        self.url = f'nats://127.0.0.1:{self.port}'
+        self.at, self.inside, self.port = at, inside, free_port()
+        self.url = f'nats://{at}:{self.port}'
         self.process = None
 
     def start(self):
         log = self.folder / 'log'
         log.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            ['nats-server', '-a', '127.0.0.1', '-p', str(self.port), '-js', '-sd', str(self.folder / 'store'), '-l', str(log)],
+            [*self.inside, 'nats-server', '-a', self.at, '-p', str(self.port), '-js', '-sd', str(self.folder / 'store'), '-l', str(log)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **ENGINE)
         until(lambda: log.exists() and 'Server is ready' in log.read_text(), 20, 'NATS being ready')
         return self
@@ -289,25 +290,26 @@ class Nats:
 
 
 class MariaDB:
-    """A MariaDB server of our own, on a free port that it keeps over restarts, with an empty database and a user for it."""
+    """A MariaDB server of our own, on a free port that it keeps over restarts, with an empty database and a user for it. `inside` and
+    `at` as for Nats."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, at='127.0.0.1', inside=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        self.port = free_port()
+        self.at, self.inside, self.port = at, inside, free_port()
         self.socket = self.folder / 's'
         self.user = ['--user=root'] if os.geteuid() == 0 else []
         self.process = None
         subprocess.run(['mariadb-install-db', '--no-defaults', *self.user, f'--datadir={self.folder}/data',
                         '--auth-root-authentication-method=normal', '--skip-test-db', '--innodb-use-native-aio=0',
                         '--innodb-log-file-size=32M'], check=True, capture_output=True)
-        self.url = f'mysql://matinee:s%40cret@127.0.0.1:{self.port}/matinee'
+        self.url = f'mysql://matinee:s%40cret@{at}:{self.port}/matinee'
 
     def start(self):
         self.process = subprocess.Popen(
-            ['mariadbd', '--no-defaults', *self.user, f'--datadir={self.folder}/data', f'--socket={self.socket}',
-             f'--port={self.port}', '--bind-address=127.0.0.1', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=32M',
-             '--innodb-flush-log-at-trx-commit=1', '--innodb-use-native-aio=0', '--skip-log-bin', f'--pid-file={self.folder}/pid'],
+            [*self.inside, 'mariadbd', '--no-defaults', *self.user, f'--datadir={self.folder}/data', f'--socket={self.socket}',
+             f'--port={self.port}', f'--bind-address={self.at}', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=32M',
+             '--innodb-flush-log-at-trx-commit=1', '--innodb-use-native-aio=0', '--skip-log-bin', '--skip-name-resolve', f'--pid-file={self.folder}/pid'],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.folder / 'log', 'ab'), **ENGINE)
         until(lambda: self.run('SELECT 1', check=False), 30, 'MariaDB being ready')
         self.run("CREATE DATABASE IF NOT EXISTS matinee; CREATE USER IF NOT EXISTS matinee IDENTIFIED BY 's@cret';"
@@ -370,11 +372,11 @@ class Redis:
 
 
 class Worker:
-    """One `matinee worker`."""
+    """One `matinee worker`; `inside` as for Nats."""
 
-    def __init__(self, queue, storage, log, *options, environment=None):
+    def __init__(self, queue, storage, log, *options, environment=None, inside=()):
         self.log = open(log, 'ab')
-        self.process = subprocess.Popen([MATINEE, 'worker', '--queue', queue, '--storage', storage, '--workers', '1', *options],
+        self.process = subprocess.Popen([*inside, MATINEE, 'worker', '--queue', queue, '--storage', storage, '--workers', '1', *options],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log,
                                         env={**os.environ, **(environment or {})})
         for line in iter(self.process.stdout.readline, b''):

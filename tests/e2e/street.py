@@ -57,6 +57,11 @@ class Street:
             street.close()
         return None
 
+    @property
+    def in_viewers_house(self):
+        """The words before a command that is to run there."""
+        return 'ip', 'netns', 'exec', self.viewer
+
     def open(self):
         for house in (self.router, self.viewer):
             run('ip', 'netns', 'add', house)

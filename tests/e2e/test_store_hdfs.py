@@ -1,10 +1,13 @@
 """An HDFS that fails, hangs or lies: what was confirmed is there, what was not is tried again, nothing false is read."""
+import concurrent.futures
 import random
 import subprocess
 import threading
 import time
 
 import hdfs_bad
+import ladder
+import matinee
 import pytest
 from test_store import PLAY, play
 
@@ -156,3 +159,24 @@ def test_five_hundred_traversal_strings_never_leave_their_prefix(bad):
     assert all(path.startswith('/shows/') for path in asked), asked
     assert not [path for path in asked if any(part in ('', '.', '..') for part in path[1:].split('/'))]
     assert done.stdout.count('malformed') > 1000, done.stdout[:300]
+
+
+@pytest.mark.long
+def test_a_show_on_hdfs_is_stored_and_read_by_many_at_once(make_server, bad, tmp_path):
+    server = make_server('--segment', '1', '--grace', '1', '--storage', bad.url())
+    event = server.make_event()
+    bad.fault = first(3, 'io', 'CREATE', 'data')
+    assert matinee.publish(matinee.clip(tmp_path / 'clip.mp4', 6), event['url'], '--speed', 'max').wait(40) == 0
+    server.end(event)
+    video = server.video(event)
+    matinee.until(lambda: server.metric('matinee_segments_waiting') == 0, 30, 'all being stored')
+    assert server.stop() == 0
+    server.start()  # nothing is in memory now
+    names = ladder.listed(server, video, 'source')[0]
+    assert len(names) == 6
+    with concurrent.futures.ThreadPoolExecutor(40) as crowd:
+        answers = list(crowd.map(lambda i: server.request('GET', f'/v/{video}/source/{names[i % 6]}'), range(120)))
+    assert {a[0] for a in answers} == {200}
+    assert [a[2] for a in answers[:6]] * 20 == [a[2] for a in answers]
+    assert bad.files[f'/shows/v/{video}/source/{names[0]}'] == answers[0][2]
+    assert server.stop() == 0

@@ -316,6 +316,28 @@ static void a_connection_that_ends_within_a_transaction_undoes_it(void **state)
     db_close(d);
 }
 
+static enum err change_twice(void *ctx, struct db *tx)
+{
+    int *times = ctx;
+    enum err e = db_run(tx, "INSERT INTO t (id, n) VALUES (2,2) {or_keep:id}", NULL, 0, NULL);
+
+    if (e == ERR_OK && ++*times == 1)
+        end_all_connections();
+    return e;
+}
+
+static void what_may_be_made_twice_is_made_though_its_connection_ends_in_it(void **state)
+{
+    struct db *d = open_new();
+    int times = 0;
+
+    make_numbers(d);
+    assert_int_equal(db_write_surely(d, change_twice, &times), ERR_OK);
+    assert_int_equal(times, 2);
+    assert_int_equal(number(d, "SELECT COUNT(*) FROM t WHERE id = 2"), 1);
+    db_close(d);
+}
+
 static void *look_in(void *ctx)
 {
     struct crowd *c = ctx;
@@ -436,6 +458,27 @@ static void kill_9_of_the_server_loses_nothing_that_was_answered(void **state)
     free(there);
     db_close(k->db);
     free(k);
+}
+
+static void a_server_that_is_not_there_is_known_to_be_away_and_nobody_waits_for_it(void **state)
+{
+    struct db *d = open_new();
+    int times = 0;
+    int64_t began_ms;
+
+    make_numbers(d);
+    assert_int_equal(db_away_ms(d), 0);
+    mariadb_stop(SIGKILL);
+    began_ms = clock_mono_ms();
+    assert_int_equal(db_write_surely(d, change_twice, &times), ERR_IO);
+    assert_int_equal(times, 0);
+    assert_true(clock_mono_ms() - began_ms <
+                DB_SURELY_MS_MAX / 2); /* nothing was begun: nothing is in doubt */
+    assert_true(db_away_ms(d) > 0);
+    mariadb_start();
+    assert_int_equal(number(d, "SELECT COUNT(*) FROM t"), 2);
+    assert_int_equal(db_away_ms(d), 0);
+    db_close(d);
 }
 
 static void who_cannot_connect_is_told_what_to_do_and_no_password(void **state)
@@ -607,8 +650,10 @@ int main(void)
         cmocka_unit_test(a_lock_that_does_not_come_is_given_up),
         cmocka_unit_test(a_connection_that_ended_while_it_rested_is_made_anew),
         cmocka_unit_test(a_connection_that_ends_within_a_transaction_undoes_it),
+        cmocka_unit_test(what_may_be_made_twice_is_made_though_its_connection_ends_in_it),
         cmocka_unit_test(a_server_that_takes_few_connections_serves_a_crowd),
         cmocka_unit_test(kill_9_of_the_server_loses_nothing_that_was_answered),
+        cmocka_unit_test(a_server_that_is_not_there_is_known_to_be_away_and_nobody_waits_for_it),
         cmocka_unit_test(who_cannot_connect_is_told_what_to_do_and_no_password),
         cmocka_unit_test(an_address_that_is_none_is_not_repeated),
         cmocka_unit_test(a_socket_is_as_good_as_a_port),
