@@ -1,5 +1,7 @@
 """Fixtures: a server that ends with the test, whatever happens in between."""
+import os
 import pathlib
+import random
 import sys
 
 import pytest
@@ -10,6 +12,8 @@ import matinee  # noqa: E402
 
 
 def pytest_configure(config):
+    # The processes of one run must draw the same: they are started after this, and have its environment.
+    os.environ.setdefault('MATINEE_FIRE_SEED', str(random.SystemRandom().randrange(1000)))
     config.addinivalue_line('markers', 'alone: looks at a clock or at the load of the machine: no other test runs beside it')
     config.addinivalue_line('markers', 'long: waits for long, or needs much that is installed: CI runs it, and make check-long; make check does not')
     config.addinivalue_line('markers', "hadoop: needs Hadoop's own jars: make check-hadoop and CI run it")

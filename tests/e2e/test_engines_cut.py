@@ -23,7 +23,7 @@ from wire import MOMENTS, Wire
 
 pytestmark = pytest.mark.long
 
-SEED = int(os.environ.get('MATINEE_FIRE_SEED') or random.SystemRandom().randrange(1000))
+SEED = int(os.environ['MATINEE_FIRE_SEED'])
 EVERY = os.environ.get('MATINEE_EVERY_FIRE') == '1'
 
 
