@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import matinee  # noqa: E402
+from street import Street  # noqa: E402
 
 
 def pytest_configure(config):
@@ -37,6 +38,16 @@ def make_server(tmp_path):
 @pytest.fixture
 def server(make_server):
     return make_server('--segment', '2', '--grace', '2')
+
+
+@pytest.fixture
+def street():
+    """Network namespaces; whoever uses it asks Street.possible() first."""
+    place = Street()
+    try:
+        yield place.open()
+    finally:
+        place.close()
 
 
 @pytest.fixture

@@ -283,15 +283,6 @@ def test_a_database_killed_in_a_commit_leaves_it_done_once_or_not_at_all(scenari
 WHY_NOT = Street.possible()
 
 
-@pytest.fixture
-def street():
-    s = Street()
-    try:
-        yield s.open()
-    finally:
-        s.close()
-
-
 class Watch:
     """Viewers meanwhile: how long each answer took."""
 

@@ -19,15 +19,6 @@ pytestmark = [pytest.mark.alone, pytest.mark.long, pytest.mark.skipif(WHY_NOT is
 
 
 @pytest.fixture
-def street():
-    s = Street()
-    try:
-        yield s.open()
-    finally:
-        s.close()
-
-
-@pytest.fixture
 def show(street, make_server):
     server = make_server('--segment', '2', '--grace', '2', '--webrtc', f'{street.server_at}:0')
     event = server.make_event()

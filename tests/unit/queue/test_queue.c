@@ -701,6 +701,17 @@ static void expect_result(struct queue *leader, const char *key, const char *res
     queue_report_free(&r);
 }
 
+static struct queue *second_leader(const struct stage *s)
+{
+    struct queue_options options = s->options;
+    struct queue *second;
+    char why[256];
+
+    options.leader = options.worker = "second";
+    assert_int_equal(queue_open(&second, &options, why), ERR_OK);
+    return second;
+}
+
 static void do_two(struct queue *worker)
 {
     struct queue_job job;
@@ -717,17 +728,13 @@ static void do_two(struct queue *worker)
 static void leaders_share_a_queue_and_each_hears_its_own_results_only(void **state)
 {
     const char *key = "segment-1";
-    struct queue_options options;
     struct queue_report r;
     struct queue *second;
     struct queue_job job;
     struct stage s;
-    char why[256];
 
     stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 3, 5, 1);
-    options = s.options;
-    options.leader = options.worker = "second";
-    assert_int_equal(queue_open(&second, &options, why), ERR_OK);
+    second = second_leader(&s);
     assert_int_equal(queue_put(s.leader, QUEUE_LIVE, 0, key, bytes_text("the first's")), ERR_OK);
     assert_int_equal(queue_put(second, QUEUE_LIVE, 0, key, bytes_text("the second's")), ERR_OK);
     do_two(s.worker[0]);
@@ -736,7 +743,7 @@ static void leaders_share_a_queue_and_each_hears_its_own_results_only(void **sta
     expect_result(s.leader, key, "done: the first's");
     assert_int_equal(hear(s.leader, 0, &r), ERR_TIMEOUT);
     assert_int_equal(queue_settle(s.leader, &key, 1), ERR_OK);
-    assert_int_equal(queue_open(&second, &options, why), ERR_OK);
+    second = second_leader(&s);
     expect_result(second, key, "done: the second's");
     assert_int_equal(queue_put(s.leader, QUEUE_LIVE, 0, key, bytes_text("again")), ERR_OK);
     assert_int_equal(queue_drop(second, key), ERR_OK);
@@ -767,17 +774,13 @@ static void do_and_hear_all(struct queue *leader, struct queue *worker)
 static void what_goes_wrong_with_ones_jobs_is_counted_by_its_leader_alone(void **state)
 {
     struct queue_stats first, other;
-    struct queue_options options;
     struct queue_report r;
     struct queue *second;
     struct queue_job job;
     struct stage s;
-    char why[256];
 
     stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 1, 5, 1);
-    options = s.options;
-    options.leader = options.worker = "second";
-    assert_int_equal(queue_open(&second, &options, why), ERR_OK);
+    second = second_leader(&s);
     assert_int_equal(queue_put(second, QUEUE_LIVE, 0, "poison", bytes_text("x")), ERR_OK);
     assert_int_equal(queue_take(s.worker[0], PATIENCE_MS, &job), ERR_OK);
     assert_int_equal(queue_fail(s.worker[0], &job, false, "no"), ERR_OK);
