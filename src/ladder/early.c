@@ -118,9 +118,8 @@ static bool place(struct ladder *l, struct watch *w, const struct video_view *v,
     struct rung rungs[RUNGS_MAX];
     bool any = false;
 
-    if (v->segment_count > 0 && v->segments[v->segment_count - 1].number >= c->number &&
-        w->planned == v->segment_count)
-        return true; /* too late: its segment is stored, and planned */
+    if (w->planned > 0 && w->planned <= v->segment_count && v->segments[w->planned - 1].number >= c->number)
+        return true; /* too late: its segment is planned, and nothing would close what is begun now */
     if (v->rendition_count == 0 || buffer_bytes(c->record).size > TASK_RECORD_MAX)
         return v->segment_count > 1 || buffer_bytes(c->record).size > TASK_RECORD_MAX;
     for (struct list *at = l->efforts.next; at != &l->efforts; at = at->next) {

@@ -267,8 +267,11 @@ static void look(struct ladder *l, struct watch *w, int64_t now_ms)
     }
     if (e == ERR_OK)
         e = plan_video(l, w, view);
-    if (e == ERR_MISSING || (e == ERR_OK && w->efforts == 0 && w->planned == view->segment_count &&
-                             is_finished(view) && live_finished(l->options.live, w->id) == ERR_OK))
+    bool is_whole = e == ERR_OK && w->efforts == 0 && w->planned == view->segment_count && is_finished(view);
+
+    if (is_whole)
+        e = live_finished(l->options.live, w->id);
+    if (e == ERR_MISSING || (is_whole && e == ERR_OK))
         unwatch(l, w);
     else if (e != ERR_OK && e != ERR_BUSY)
         log_debug("ladder", "a video is planned later: %s", err_text(e));
