@@ -128,18 +128,27 @@ enum play_answer play_edge_has(const struct edge *e, const struct play_list *l, 
     return PLAY_LATER;
 }
 
+/* Of the segment behind the last one that is whole. */
+static uint32_t next_number(const struct video_view *v)
+{
+    return v->segment_count > 0 ? v->segments[v->segment_count - 1].number + 1 : 0;
+}
+
 enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t segment, uint64_t part,
                                 struct buffer **out)
 {
     const struct shelf *s = play_shelf(e, segment), *open = play_open_shelf(e);
-    uint32_t newest = e->shelf_count > 0 ? e->shelves[e->shelf_count - 1].number : 0;
+    uint32_t next = next_number(e->view);
+    uint32_t newest = e->shelf_count > 0 ? e->shelves[e->shelf_count - 1].number : next;
 
     *out = NULL;
     if (s != NULL && part < s->count[track]) {
         *out = buffer_ref(s->parts[track][part].bytes);
         return PLAY_NOW;
     }
-    if (!e->view->live || open == NULL || segment < open->number)
+    if (!e->view->live || segment < (open != NULL ? open->number : next))
+        return PLAY_NEVER;
+    if (open == NULL && !e->publishing) /* otherwise one is open, of which nobody wanted to know until now */
         return PLAY_NEVER;
     if (s != NULL && track == TRACK_VIDEO && s->cut)
         return PLAY_NEVER;

@@ -383,3 +383,19 @@ def test_what_lies_about_of_an_open_segment_is_gone_after_a_crash(make_server):
     def lie(where):  # the last one was cut short, which its object's name says
         return sorted(p.name.replace('-r', '') for p in (folder / where).iterdir())
     matinee.until(lambda: lie('144p') == lie('source') == names, 20, 'only what is listed lying there')
+
+
+def test_a_segment_that_grows_is_there_for_who_asks_for_nothing_before(make_server):
+    server = make_server('--segment', '4', '--grace', '2')
+    event = server.make_event()
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180')
+    try:
+        video = matinee.until(lambda: server.video(event), what='the video')
+        count = matinee.until(lambda: server.json(f'/api/v1/videos/{video}')['segments'], 20, 'a segment')
+        # Whoever has read of it may have done so elsewhere, or long ago: nothing is known of it here until now.
+        for number in range(count, count + 3):  # whoever watches nothing nearer is known for a few seconds only
+            status, _, body = server.request('GET', f'/v/{video}/audio/{number:06}.m4s')
+            assert status == 200 and len(body) > 1000, (number, status, body[:200])
+        assert server.request('GET', f'/v/{video}/source/{count + 9:06}.m4s')[0] == 404
+    finally:
+        matinee.end_process(publisher)
