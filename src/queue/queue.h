@@ -91,7 +91,8 @@ struct queue_report {
 void queue_report_free(struct queue_report *r); /* frees what it holds */
 
 /* Waits up to `wait_ms` for news: ERR_OK, ERR_TIMEOUT, ERR_CLOSED, ERR_IO. One thread. Results that are not settled are
- * not shown twice by one process. */
+ * not shown twice by one process. Over NATS one may come of a job that is settled, from a worker that was cut off or a server that
+ * was killed: it is told so that what it made can be swept away, and wants settling like any other. */
 must_check enum err queue_listen(struct queue *q, int64_t wait_ms, struct queue_report *out);
 
 /* The leader has acted durably on the results of these keys: they are forgotten, locally in one commit, over NATS one by one.
