@@ -34,7 +34,7 @@ static enum err read_links(struct db *d, struct ulid reservation, struct ticket_
 {
     struct listing l = {out, 0};
     char id[ULID_TEXT_SIZE];
-    enum err e = db_read(d, COLUMNS " WHERE reservation_id = ? AND id <> ? ORDER BY made_at, id",
+    enum err e = db_read(d, COLUMNS " WHERE reservation_id = ? AND id <> ? ORDER BY made_at",
                          DB_VALUES(db_str(ulid_text(reservation, id)), db_str(id)), read_link, &l);
 
     *count = l.count;
@@ -60,20 +60,36 @@ static bool read_number(void *ctx, const struct db_row *r)
     return false;
 }
 
+/* The other links that were given away. */
+struct others {
+    int64_t count, newest_ms;
+};
+
+static bool read_others(void *ctx, const struct db_row *r)
+{
+    *(struct others *)ctx = (struct others){db_column_int(r, 0), db_column_int(r, 1)};
+    return false;
+}
+
+/* Each is newer than those before it, whatever the clock says: the oldest stay where a booking becomes smaller. */
 static enum err write_link(void *ctx, struct db *tx)
 {
     const struct giving *g = ctx;
     char id[ULID_TEXT_SIZE], of[ULID_TEXT_SIZE];
-    int64_t count = 0;
+    struct others others = {0};
     enum err e = pass_lock(tx, g->link->reservation, g->link->reservation);
 
     ulid_text(g->link->reservation, of);
     ulid_text(g->link->id, id);
     if (e == ERR_OK)
-        e = db_read(tx, "SELECT COUNT(*) FROM ticket_passes WHERE reservation_id = ? AND id <> ? AND id <> ?",
-                    DB_VALUES(db_str(of), db_str(of), db_str(id)), read_number, &count);
-    if (e == ERR_OK && (size_t)count >= g->most)
+        e = db_read(tx,
+                    "SELECT COUNT(*), COALESCE(MAX(made_at), 0) FROM ticket_passes"
+                    " WHERE reservation_id = ? AND id <> ? AND id <> ?",
+                    DB_VALUES(db_str(of), db_str(of), db_str(id)), read_others, &others);
+    if (e == ERR_OK && (size_t)others.count >= g->most)
         e = ERR_LIMIT;
+    if (g->link->made_ms <= others.newest_ms)
+        g->link->made_ms = others.newest_ms + 1;
     if (e == ERR_OK)
         e = db_run(
             tx, "INSERT INTO ticket_passes (id, reservation_id, name, made_at) VALUES (?,?,?,?) {or_keep:id}",
@@ -106,9 +122,8 @@ enum err tickets_link_get(struct tickets *t, struct ulid id, struct ticket_link 
     ulid_text(out->reservation, of);
     e = db_read(tickets_db(t),
                 "SELECT COUNT(*) FROM ticket_passes WHERE reservation_id = ? AND id <> ?"
-                " AND (made_at < ? OR made_at = ? AND id < ?)",
-                DB_VALUES(db_str(of), db_str(of), db_int(out->made_ms), db_int(out->made_ms), db_str(text)),
-                read_number, &older);
+                " AND made_at < ?",
+                DB_VALUES(db_str(of), db_str(of), db_int(out->made_ms)), read_number, &older);
     *place = (size_t)older;
     return e;
 }
