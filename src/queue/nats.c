@@ -17,6 +17,9 @@
  * worker does not take what nobody hears for a beat. The library's own are four minutes. */
 #define PING_MS        2000
 #define PINGS_LOST_MAX 2
+/* A server answers a pull in a millisecond or two. One that was killed may count messages that are gone, and then says nothing:
+ * there is nothing. The next pull finds it counting right. */
+#define PULL_MS 500
 /* The ear looks up so often, to notice a reconnect and its end. */
 #define EAR_MS 100
 
@@ -124,10 +127,10 @@ enum err nats_pull(struct nats_queue *n, const char *stream, const char *consume
     natsStatus s;
 
     snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer);
-    s = natsConnection_RequestString(out, n->connection, subject, ask, ANSWER_MS);
+    s = natsConnection_RequestString(out, n->connection, subject, ask, PULL_MS);
     if (s != NATS_OK) {
         *out = NULL;
-        return away(n);
+        return s == NATS_TIMEOUT ? ERR_OK : away(n);
     }
     if (natsMsgHeader_Get(*out, "Status", &status) == NATS_OK && natsMsg_GetDataLength(*out) == 0) {
         natsMsg_Destroy(*out); /* nothing there, or others are asking: the next time */
@@ -190,7 +193,8 @@ void nats_return(struct nats_queue *n, const char *reply)
 
 /* --- streams and consumers ------------------------------------------------------------------------------ */
 
-static natsStatus make_stream(struct nats_queue *n, const char *name, const char *subject, jsErrCode *code)
+static natsStatus make_stream(struct nats_queue *n, const char *name, const char *subject,
+                              jsStorageType storage, jsErrCode *code)
 {
     const char *subjects[] = {subject};
     jsStreamConfig config;
@@ -200,7 +204,7 @@ static natsStatus make_stream(struct nats_queue *n, const char *name, const char
     config.Name = name;
     config.Subjects = subjects;
     config.SubjectsLen = 1;
-    config.Storage = js_FileStorage;
+    config.Storage = storage;
     s = js_AddStream(NULL, n->js, &config, NULL, code);
     /* Whoever runs the server may have given it replicas or limits: theirs to decide. */
     return *code == JSStreamNameExistErr ? NATS_OK : s;
@@ -223,42 +227,87 @@ static void class_note(struct nats_queue *n, const char *name)
     pthread_mutex_unlock(&n->lock);
 }
 
-enum err nats_class(struct nats_queue *n, const char *name)
+void consumer_name(char out[CONSUMER_SIZE], const char *class, int64_t life)
 {
-    char filter[64];
+    snprintf(out, CONSUMER_SIZE, "%.15s-%016llx", class, (unsigned long long)life);
+}
+
+enum err nats_class(struct nats_queue *n, const char *class)
+{
+    char filter[64], consumer[CONSUMER_SIZE];
     jsConsumerConfig config;
     jsErrCode code = 0;
     bool known = false;
 
     pthread_mutex_lock(&n->lock);
     for (size_t i = 0; i < n->class_count; i++)
-        known = known || strcmp(n->class[i], name) == 0;
+        known = known || strcmp(n->class[i], class) == 0;
+    consumer_name(consumer, class, n->life);
     pthread_mutex_unlock(&n->lock);
     if (known)
         return ERR_OK;
-    snprintf(filter, sizeof filter, "matinee.job.%.1s.%s.>", name, name + 2);
+    snprintf(filter, sizeof filter, "matinee.job.%.1s.%s.>", class, class + 2);
     jsConsumerConfig_Init(&config);
-    config.Durable = name;
+    config.Durable = consumer;
     config.AckPolicy = js_AckExplicit;
     config.AckWait = n->lease_ms * 1000000;
     config.MaxAckPending = -1;
     config.FilterSubject = filter;
     if (js_AddConsumer(NULL, n->js, JOBS_STREAM, &config, NULL, &code) != NATS_OK)
         return away(n);
-    class_note(n, name);
+    class_note(n, class);
     return ERR_OK;
+}
+
+/* A consumer of an earlier life: this one gets its like. */
+static enum err class_renew(struct nats_queue *n, const char *class, const char *old)
+{
+    jsErrCode code = 0;
+    enum err e = nats_class(n, class);
+
+    if (e == ERR_OK && js_DeleteConsumer(n->js, JOBS_STREAM, old, NULL, &code) != NATS_OK &&
+        code != JSConsumerNotFoundErr)
+        return away(n);
+    return e;
 }
 
 enum err nats_read_classes(struct nats_queue *n)
 {
     jsConsumerNamesList *names = NULL;
     natsStatus s = js_ConsumerNames(&names, n->js, JOBS_STREAM, NULL, NULL);
+    enum err e = ERR_OK;
+    int64_t life;
 
     if (s != NATS_OK && s != NATS_NOT_FOUND)
         return ERR_IO;
-    for (int i = 0; names != NULL && i < names->Count; i++)
-        class_note(n, names->List[i]);
+    pthread_mutex_lock(&n->lock);
+    life = n->life;
+    pthread_mutex_unlock(&n->lock);
+    for (int i = 0; names != NULL && i < names->Count && e == ERR_OK; i++) {
+        const char *name = names->List[i];
+        char class[CLASS_SIZE], ours[CONSUMER_SIZE];
+
+        if (strspn(name, "01") != 1 || name[1] != '-' || strspn(name + 2, "0123456789") != 10)
+            continue; /* of somebody who looks on */
+        snprintf(class, sizeof class, "%.12s", name);
+        consumer_name(ours, class, life);
+        if (strcmp(name, ours) == 0)
+            class_note(n, class);
+        else
+            e = class_renew(n, class, name);
+    }
     jsConsumerNamesList_Destroy(names);
+    return e;
+}
+
+static enum err read_life(struct nats_queue *n, int64_t *life)
+{
+    jsStreamInfo *info = NULL;
+
+    if (js_GetStreamInfo(&info, n->js, LIFE_STREAM, NULL, NULL) != NATS_OK)
+        return ERR_IO;
+    *life = info->Created;
+    jsStreamInfo_Destroy(info);
     return ERR_OK;
 }
 
@@ -266,13 +315,21 @@ enum err nats_read_classes(struct nats_queue *n)
 static enum err set_up(struct nats_queue *n, jsErrCode *code)
 {
     uint64_t reconnects;
+    int64_t life;
 
     pthread_mutex_lock(&n->lock);
     reconnects = n->reconnects;
+    pthread_mutex_unlock(&n->lock);
+    if (make_stream(n, LIFE_STREAM, "matinee.life", js_MemoryStorage, code) != NATS_OK ||
+        make_stream(n, JOBS_STREAM, "matinee.job.>", js_FileStorage, code) != NATS_OK ||
+        make_stream(n, NEWS_STREAM, "matinee.news.>", js_FileStorage, code) != NATS_OK ||
+        read_life(n, &life) != ERR_OK)
+        return ERR_IO;
+    pthread_mutex_lock(&n->lock);
+    n->life = life;
     n->class_count = 0; /* consumers may be gone */
     pthread_mutex_unlock(&n->lock);
-    if (make_stream(n, JOBS_STREAM, "matinee.job.>", code) != NATS_OK ||
-        make_stream(n, NEWS_STREAM, "matinee.news.>", code) != NATS_OK || nats_read_classes(n) != ERR_OK)
+    if (nats_read_classes(n) != ERR_OK)
         return ERR_IO;
     pthread_mutex_lock(&n->lock);
     n->ready = reconnects == n->reconnects;
@@ -469,6 +526,10 @@ natsStatus nats_connect(natsConnection **out, const char *url, const char *name,
         s = natsOptions_SetName(options, name);
     if (s == NATS_OK)
         s = natsOptions_SetNoEcho(options, !echo);
+    /* Each request hears its answer at a subject of its own. What nobody waits for any more has no listener then, and the server
+     * gives no task to it. */
+    if (s == NATS_OK)
+        s = natsOptions_UseOldRequestStyle(options, true);
     if (s == NATS_OK && waiting)
         s = natsOptions_SetRetryOnFailedConnect(options, true, connected_late, NULL);
     if (s == NATS_OK)

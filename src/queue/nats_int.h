@@ -3,9 +3,14 @@
  * Two streams, both on the server's disk:
  *   MATINEE_JOBS  matinee.job.LANE.CLASS.COPY.LEADER.KEY.BIRTH   a task; COPY 0 is the job, above are backups
  *   MATINEE_NEWS  matinee.news.KIND.COPY.LEADER.KEY.BIRTH        what happened to it; the first `done` is the result
- * LEADER has put it, and alone reads what became of it. BIRTH tells a job from an earlier one of its name. A job is in its stream until it is settled or dropped, and a result counts as long as
- * its job is there: that is what makes "settled" happen once. One durable consumer for each lane and class hands tasks out, whoever
- * put them; its ack wait is the lease. Failures, deaths and give-backs are news too, so that any worker can count them and nobody has to remember them.
+ * LEADER has put it, and alone reads what became of it. BIRTH tells a job from an earlier one of its name. A job is in its stream
+ * until it is settled or dropped, and a result counts as long as its job is there: that is what makes "settled" happen once. One
+ * durable consumer for each lane and class hands tasks out, whoever put them; its ack wait is the lease. Failures, deaths and
+ * give-backs are news too, so that any worker can count them and nobody has to remember them.
+ * A third stream, MATINEE_LIFE, is empty and in memory: it is as old as the server's life. Consumers do not outlive that. After a
+ * kill one may wait for what comes after messages that its stream has forgotten, and nothing would pass it again (seen with 2.9: an
+ * emptied stream counts from 1 anew), or know of tasks with somebody that are no more. So each life has consumers of its own,
+ * LANE-CLASS-LIFE, which see the stream as it is: a task that somebody was at is handed out again, to whoever is at it or to one more.
  * What is only told, and may be lost, goes over core subjects, matinee.tell.KIND: it saves waiting, and whoever missed it asks
  * once a second anyway. */
 #ifndef MATINEE_QUEUE_NATS_INT_H
@@ -21,6 +26,7 @@
 
 #define JOBS_STREAM "MATINEE_JOBS"
 #define NEWS_STREAM "MATINEE_NEWS"
+#define LIFE_STREAM "MATINEE_LIFE"
 #define SUBJECT_MAX (QUEUE_LEADER_MAX + QUEUE_KEY_MAX + 96)
 /* Ranks in use at once, over both lanes; each is a consumer that idle workers ask. */
 #define CLASSES_MAX 64
@@ -30,6 +36,10 @@
 #define SWEEP_MS 1000
 /* Of one job at once: the first and its backups. */
 #define COPIES_MAX 4
+
+/* LANE-CLASS, and that with a life. */
+#define CLASS_SIZE    16
+#define CONSUMER_SIZE (CLASS_SIZE + 17)
 
 /* LEADER.KEY.BIRTH as it stands in subjects: a dot of the key is written %. */
 struct job_id {
@@ -52,12 +62,14 @@ struct nats_queue {
     pthread_cond_t changed;
     bool stopped, closing;
     bool ready;          /* streams are there as far as we know; false after each reconnect */
+    int64_t life;        /* the server's, by when it began; 0: not known */
+    int64_t heard_life;  /* in which the leader's ear in the stream of news was made */
     bool jobs_known;     /* the leader's books were read once */
     bool jobs_checked;   /* and compared since the last reconnect */
     uint64_t wakes;      /* counts what was told; whoever waits compares */
     uint64_t reconnects; /* of the connection */
-    char class[CLASSES_MAX][16];
-    size_t class_count;   /* names of consumers, "LANE-CLASS", the next to ask first */
+    char class[CLASSES_MAX][CLASS_SIZE];
+    size_t class_count;   /* those that have a consumer, the next to ask first */
     struct list attempts; /* held by this process */
     struct map *jobs;     /* the leader's, by key */
     struct list started;
@@ -78,8 +90,9 @@ natsStatus nats_connect(natsConnection **out, const char *url, const char *name,
 must_check enum err nats_ready(struct nats_queue *n);
 /* Waits until something is told after `wakes`, at most until `deadline_ms` and SWEEP_MS. False: past the deadline. */
 bool nats_wait(struct nats_queue *n, uint64_t wakes, int64_t deadline_ms);
-/* The consumer "LANE-CLASS" of jobs is there. */
-must_check enum err nats_class(struct nats_queue *n, const char *name);
+/* The consumer of a class is there. */
+must_check enum err nats_class(struct nats_queue *n, const char *class);
+void consumer_name(char out[CONSUMER_SIZE], const char *class, int64_t life);
 /* Learns of consumers that others made and whose telling was missed. */
 must_check enum err nats_read_classes(struct nats_queue *n);
 /* One message of a consumer, if there is any at once. *out is the caller's, NULL where there is none. */

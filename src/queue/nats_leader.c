@@ -18,9 +18,10 @@
 struct job {
     struct job_id id;
     enum queue_lane lane;
-    char class[16];
+    char class[CLASS_SIZE];
     unsigned copies;              /* put so far, backups included */
     int64_t heard_ms[COPIES_MAX]; /* when a worker of that copy was last heard of; 0: it is with none */
+    char *reply[COPIES_MAX];      /* where the server hears of that copy, once a worker has told of it */
     int64_t since_ms;             /* when it was put, or last came back */
     bool stored;                  /* the server has said that it has it */
     bool finished;                /* its result was shown */
@@ -60,6 +61,13 @@ static struct job *job_new(struct nats_queue *n, const char *key, const char *id
     return j;
 }
 
+static void job_free(struct job *j)
+{
+    for (size_t i = 0; j != NULL && i < COPIES_MAX; i++)
+        free(j->reply[i]);
+    free(j);
+}
+
 static unsigned held_count(const struct nats_queue *n, const struct job *j)
 {
     int64_t now_ms = clock_mono_ms();
@@ -73,6 +81,8 @@ static unsigned held_count(const struct nats_queue *n, const struct job *j)
 struct book_check {
     struct nats_queue *n;
     struct list ghosts;
+    char class[CLASSES_MAX][CLASS_SIZE]; /* of the jobs that are there */
+    size_t class_count;
 };
 
 struct ghost {
@@ -80,22 +90,32 @@ struct ghost {
     struct job_id id;
 };
 
+static void check_class(struct book_check *c, const char *class)
+{
+    for (size_t i = 0; i < c->class_count; i++)
+        if (strcmp(c->class[i], class) == 0)
+            return;
+    if (c->class_count < CLASSES_MAX)
+        snprintf(c->class[c->class_count++], CLASS_SIZE, "%s", class);
+}
+
 /* Reading the books for the first time, every job under our name is in them. Later, one that is not in them was settled, and
  * a server that was killed has forgotten that it was to be gone. */
 static void check_job(void *ctx, const char *subject, uint64_t count)
 {
     struct book_check *c = ctx;
     const char *id = parts_from(subject, 5);
-    char key[QUEUE_KEY_MAX + 1], class[16];
+    char key[QUEUE_KEY_MAX + 1], class[CLASS_SIZE];
     struct job *j;
 
     if (!id_key(id, key))
         return;
+    snprintf(class, sizeof class, "%.1s-%.10s", (const char *)part_of(subject, 2).at,
+             (const char *)part_of(subject, 3).at);
+    check_class(c, class);
     pthread_mutex_lock(&c->n->lock);
     j = job_of_id(c->n, id);
     if (j == NULL && !c->n->jobs_known && bytes_is(part_of(subject, 4), "0")) {
-        snprintf(class, sizeof class, "%.1s-%.10s", (const char *)part_of(subject, 2).at,
-                 (const char *)part_of(subject, 3).at);
         job_new(c->n, key, id, class)->stored = true;
     } else if (j == NULL) {
         struct ghost *g = mem_new(sizeof *g);
@@ -118,14 +138,21 @@ static enum err forget(struct nats_queue *n, const char *id)
     return nats_purge(n, NEWS_STREAM, subject);
 }
 
-/* A result of before may still be on its way to a listener that is no more: a new one is shown everything again. */
-static enum err listener_make(struct nats_queue *n, bool anew)
+/* A result of before may still be on its way to a listener that is no more, and a server that began a new life may have forgotten
+ * how far it was: a new one is shown everything again. */
+static enum err listener_make(struct nats_queue *n)
 {
     char filter[SUBJECT_MAX];
     jsConsumerConfig config;
     jsErrCode code = 0;
     natsStatus s;
+    int64_t life;
 
+    pthread_mutex_lock(&n->lock);
+    life = n->life;
+    if (n->heard_life == life)
+        life = 0;
+    pthread_mutex_unlock(&n->lock);
     snprintf(filter, sizeof filter, "matinee.news.done.*.%s.>", n->leader);
     jsConsumerConfig_Init(&config);
     config.Durable = n->leader;
@@ -133,12 +160,18 @@ static enum err listener_make(struct nats_queue *n, bool anew)
     config.AckWait = (int64_t)ANSWER_MS * 1000000;
     config.MaxAckPending = -1;
     config.FilterSubject = filter;
-    if (anew) {
+    if (life != 0) {
         s = js_DeleteConsumer(n->js, NEWS_STREAM, n->leader, NULL, &code);
         if (s != NATS_OK && code != JSConsumerNotFoundErr)
             return ERR_IO;
     }
-    return js_AddConsumer(NULL, n->js, NEWS_STREAM, &config, NULL, &code) == NATS_OK ? ERR_OK : ERR_IO;
+    if (js_AddConsumer(NULL, n->js, NEWS_STREAM, &config, NULL, &code) != NATS_OK)
+        return ERR_IO;
+    pthread_mutex_lock(&n->lock);
+    if (life != 0)
+        n->heard_life = life;
+    pthread_mutex_unlock(&n->lock);
+    return ERR_OK;
 }
 
 /* The books are there, and were compared with the stream since the last reconnect. */
@@ -147,14 +180,13 @@ static enum err leader_ready(struct nats_queue *n)
     struct book_check c = {.n = n};
     char filter[SUBJECT_MAX];
     uint64_t reconnects;
-    bool known, checked;
+    bool checked;
     enum err e = nats_ready(n);
 
     assert(n->leader[0] != '\0');
     if (e != ERR_OK)
         return e;
     pthread_mutex_lock(&n->lock);
-    known = n->jobs_known;
     checked = n->jobs_checked;
     reconnects = n->reconnects;
     pthread_mutex_unlock(&n->lock);
@@ -162,8 +194,10 @@ static enum err leader_ready(struct nats_queue *n)
         return ERR_OK;
     list_init(&c.ghosts);
     snprintf(filter, sizeof filter, "matinee.job.*.*.*.%s.>", n->leader);
-    if ((e = listener_make(n, !known)) == ERR_OK)
+    if ((e = listener_make(n)) == ERR_OK)
         e = nats_subjects(n, JOBS_STREAM, filter, check_job, &c);
+    for (size_t i = 0; i < c.class_count && e == ERR_OK; i++)
+        e = nats_class(n, c.class[i]); /* a killed server may have forgotten that, too */
     list_each(&c.ghosts, at, after)
     {
         struct ghost *g = container_of(at, struct ghost, link);
@@ -199,7 +233,7 @@ static enum err store_task(struct nats_queue *n, const char *id, const char *cla
 enum err nats_put(struct queue *q, enum queue_lane lane, int rank, const char *key, struct bytes task)
 {
     struct nats_queue *n = nats_of(q);
-    char class[16];
+    char class[CLASS_SIZE];
     struct job_id id = {""};
     struct job *j;
     enum err e = leader_ready(n);
@@ -231,7 +265,7 @@ enum err nats_put(struct queue *q, enum queue_lane lane, int rank, const char *k
 enum err nats_again(struct queue *q, const char *key)
 {
     struct nats_queue *n = nats_of(q);
-    char class[16], subject[SUBJECT_MAX];
+    char class[CLASS_SIZE], subject[SUBJECT_MAX];
     struct job_id id;
     natsMsg *m = NULL;
     unsigned copy = 0;
@@ -263,7 +297,8 @@ enum err nats_again(struct queue *q, const char *key)
     return e;
 }
 
-/* Removes a job for good: from the server, then from the books. */
+/* Removes a job for good: from the server, then from the books. What a worker may still hold of it is no task any more: not
+ * answered for, the server would offer it for ever, and find nothing. */
 static enum err job_end(struct nats_queue *n, const char *key, bool only_finished)
 {
     struct job_id id = {""};
@@ -279,9 +314,14 @@ static enum err job_end(struct nats_queue *n, const char *key, bool only_finishe
     if ((e = forget(n, id.text)) != ERR_OK)
         return e;
     pthread_mutex_lock(&n->lock);
-    if (job_of_id(n, id.text) != NULL)
-        free(map_remove(n->jobs, bytes_text(key)));
+    j = job_of_id(n, id.text);
+    if (j != NULL)
+        (void)map_remove(n->jobs, bytes_text(key));
     pthread_mutex_unlock(&n->lock);
+    for (size_t i = 0; j != NULL && i < COPIES_MAX; i++)
+        if (j->reply[i] != NULL)
+            nats_answer(n, j->reply[i], "+TERM");
+    job_free(j);
     nats_tell(n, "over", id.text);
     return ERR_OK;
 }
@@ -441,14 +481,15 @@ static void note_started(struct nats_queue *n, const char *id, struct bytes work
     n->started_count++;
 }
 
-/* WORKER ATTEMPT COPY ID */
+/* WORKER ATTEMPT COPY ID REPLY */
 void leader_told(struct nats_queue *n, const char *kind, const char *text)
 {
-    struct bytes part[3];
+    struct bytes part[4];
     uint64_t attempt, copy;
+    struct job_id id;
     struct job *j;
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         const char *end = strchr(text, ' ');
 
         if (end == NULL)
@@ -458,15 +499,20 @@ void leader_told(struct nats_queue *n, const char *kind, const char *text)
     }
     if (!bytes_to_u64(part[1], UINT32_MAX, &attempt) || !bytes_to_u64(part[2], COPIES_MAX - 1, &copy))
         return;
-    if (!bytes_is(part_of(text, 0), n->leader))
+    snprintf(id.text, sizeof id.text, "%.*s", (int)part[3].size, (const char *)part[3].at);
+    if (!bytes_is(part_of(id.text, 0), n->leader))
         return; /* another's job */
     pthread_mutex_lock(&n->lock);
     n->failures += strcmp(kind, "failed") == 0;
     n->deaths += strcmp(kind, "died") == 0;
     n->set_aside += strcmp(kind, "aside") == 0;
-    if ((j = job_of_id(n, text)) != NULL && !j->finished) {
+    if ((j = job_of_id(n, id.text)) != NULL) {
+        free(j->reply[copy]);
+        j->reply[copy] = mem_string(text);
+    }
+    if (j != NULL && !j->finished) {
         if (strcmp(kind, "started") == 0)
-            note_started(n, text, part[0], (unsigned)attempt);
+            note_started(n, id.text, part[0], (unsigned)attempt);
         if (strcmp(kind, "started") == 0 || strcmp(kind, "beat") == 0)
             j->heard_ms[copy] = clock_mono_ms();
         if (strcmp(kind, "ended") == 0) {
@@ -483,7 +529,7 @@ void leader_free(struct nats_queue *n)
     void *value;
 
     for (size_t at = 0; map_next(n->jobs, &at, &key, &value);)
-        free(value);
+        job_free(value);
     map_free(n->jobs);
     list_each(&n->started, at, after) free(container_of(at, struct started, link));
 }

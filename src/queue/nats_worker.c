@@ -15,11 +15,12 @@
 struct attempt {
     struct list link; /* on the queue's `attempts` */
     struct job_id id;
-    char *reply; /* where the server wants its answer */
+    char *reply; /* where the server wants its answer; under the lock, for another life has others */
     char *subject;
     unsigned copy, number;
     unsigned failures, deaths;
-    int64_t started_ms, beat_ms;
+    int64_t started_ms;
+    int64_t beat_ms;     /* under the lock */
     uint64_t reconnects; /* of the connection when it was last looked after */
     bool over;           /* nothing is wanted of it any more */
 };
@@ -80,13 +81,39 @@ static natsMsg *news(const struct attempt *a, const struct nats_queue *n, const 
     return m;
 }
 
-/* Tells the leader; KIND WORKER ATTEMPT COPY ID. */
+/* What the leader is told; under the lock. */
+static char *tale(const struct nats_queue *n, const struct attempt *a)
+{
+    return mem_printf("%s %u %u %s %s", n->worker, a->number, a->copy, a->id.text, a->reply);
+}
+
 static void tell(struct nats_queue *n, const struct attempt *a, const char *kind)
 {
-    char *text = mem_printf("%s %u %u %s", n->worker, a->number, a->copy, a->id.text);
+    char *text;
 
+    pthread_mutex_lock(&n->lock);
+    text = tale(n, a);
+    pthread_mutex_unlock(&n->lock);
     nats_tell(n, kind, text);
     free(text);
+}
+
+static char *reply_of(struct nats_queue *n, const struct attempt *a)
+{
+    char *reply;
+
+    pthread_mutex_lock(&n->lock);
+    reply = mem_string(a->reply);
+    pthread_mutex_unlock(&n->lock);
+    return reply;
+}
+
+static void answer(struct nats_queue *n, const struct attempt *a, const char *text)
+{
+    char *reply = reply_of(n, a);
+
+    nats_answer(n, reply, text);
+    free(reply);
 }
 
 static void attempt_free(struct nats_queue *n, struct attempt *a)
@@ -99,14 +126,15 @@ static void attempt_free(struct nats_queue *n, struct attempt *a)
     free(a);
 }
 
-static bool is_over(struct nats_queue *n, const struct attempt *a)
+/* Its result is wanted, and nobody else has been given it. */
+static bool has_lease(struct nats_queue *n, const struct attempt *a)
 {
-    bool over;
+    bool has;
 
     pthread_mutex_lock(&n->lock);
-    over = a->over;
+    has = !a->over && clock_mono_ms() - a->beat_ms < n->lease_ms;
     pthread_mutex_unlock(&n->lock);
-    return over;
+    return has;
 }
 
 static enum err store_end(struct nats_queue *n, const struct attempt *a, const char *verdict,
@@ -122,7 +150,7 @@ static enum err store_end(struct nats_queue *n, const struct attempt *a, const c
     }
     if (e != ERR_OK && e != ERR_EXISTS)
         return e;
-    nats_answer(n, a->reply, "+ACK");
+    answer(n, a, "+ACK");
     nats_tell(n, "over", a->id.text);
     nats_tell(n, "wake", "");
     return ERR_OK;
@@ -153,18 +181,38 @@ static enum err count_lost(struct nats_queue *n, struct attempt *a, unsigned del
     return ERR_OK;
 }
 
-static bool held_here(struct nats_queue *n, const struct attempt *a)
+/* What this process is at comes again: as a backup, or because the lease has run out. It is for another worker then, in a while. The
+ * very task, with its lease alive, comes when the server has begun a new life: whoever is at it goes on with the new lease. */
+static bool held_here(struct nats_queue *n, struct attempt *a)
 {
-    bool held = false;
+    struct attempt *held = NULL, *same = NULL;
+    char *text = NULL;
 
     pthread_mutex_lock(&n->lock);
     for (struct list *at = n->attempts.next; at != &n->attempts; at = at->next) {
-        const struct attempt *other = container_of(at, struct attempt, link);
+        struct attempt *other = container_of(at, struct attempt, link);
 
-        held = held || (!other->over && strcmp(other->id.text, a->id.text) == 0);
+        if (other->over || strcmp(other->id.text, a->id.text) != 0)
+            continue;
+        held = other;
+        if (other->copy == a->copy && a->beat_ms - other->beat_ms < n->lease_ms)
+            same = other;
+    }
+    if (same != NULL) {
+        char *old = same->reply;
+
+        same->reply = a->reply;
+        same->beat_ms = a->beat_ms;
+        a->reply = old;
+        text = tale(n, same);
     }
     pthread_mutex_unlock(&n->lock);
-    return held;
+    if (same != NULL)
+        nats_tell(n, "beat", text);
+    else if (held != NULL)
+        nats_answer(n, a->reply, "-NAK {\"delay\": 200000000}");
+    free(text);
+    return held != NULL;
 }
 
 static struct attempt *attempt_new(natsMsg *m)
@@ -199,10 +247,8 @@ static enum err attempt_judge(struct nats_queue *n, struct attempt *a)
     struct history h;
     enum err e;
 
-    if (held_here(n, a)) { /* a backup of what we are at: another worker's, in a while */
-        nats_answer(n, a->reply, "-NAK {\"delay\": 200000000}");
+    if (held_here(n, a))
         return ERR_STALE;
-    }
     e = history_read(n, a->id.text, &h);
     if (e == ERR_OK && !h.done)
         e = count_lost(n, a, delivered, &h);
@@ -255,19 +301,21 @@ static enum err attempt_begin(struct nats_queue *n, natsMsg *m, struct queue_job
 static enum err sweep(struct nats_queue *n, struct queue_job *out)
 {
     for (size_t i = 0;;) {
-        char class[16];
+        char class[CLASS_SIZE], consumer[CONSUMER_SIZE];
         natsMsg *m = NULL;
         enum err e;
         bool last;
 
         pthread_mutex_lock(&n->lock);
         last = i >= n->class_count;
-        if (!last)
+        if (!last) {
             snprintf(class, sizeof class, "%s", n->class[i]);
+            consumer_name(consumer, class, n->life);
+        }
         pthread_mutex_unlock(&n->lock);
         if (last)
             return ERR_TIMEOUT;
-        if ((e = nats_pull(n, JOBS_STREAM, class, &m)) != ERR_OK)
+        if ((e = nats_pull(n, JOBS_STREAM, consumer, &m)) != ERR_OK)
             return e;
         if (m == NULL) {
             i++;
@@ -342,18 +390,20 @@ enum err nats_beat(struct queue *q, struct queue_job *job)
     struct nats_queue *n = nats_of(q);
     struct attempt *a = job->lease;
     int64_t now_ms = clock_mono_ms();
+    bool over;
 
     if (natsConnection_Status(n->connection) != NATS_CONN_STATUS_CONNECTED)
         return ERR_IO;
     look_after(n, a);
     pthread_mutex_lock(&n->lock);
     /* The server has given it to somebody else by now, and what we would prolong is theirs. */
-    a->over = a->over || now_ms - a->beat_ms >= n->lease_ms;
+    over = a->over = a->over || now_ms - a->beat_ms >= n->lease_ms;
+    if (!over)
+        a->beat_ms = now_ms;
     pthread_mutex_unlock(&n->lock);
-    if (is_over(n, a))
+    if (over)
         return ERR_STALE;
-    a->beat_ms = now_ms;
-    nats_answer(n, a->reply, "+WPI");
+    answer(n, a, "+WPI");
     tell(n, a, "beat");
     return ERR_OK;
 }
@@ -370,11 +420,10 @@ enum err nats_done(struct queue *q, struct queue_job *job, struct bytes result)
 }
 
 /* Stores that this attempt is over without a result, and lets the next one begin. */
-static enum err attempt_return(struct nats_queue *n, const struct attempt *a, const char *kind,
-                               const char *reason)
+static enum err attempt_return(struct nats_queue *n, struct attempt *a, const char *kind, const char *reason)
 {
     natsMsg *m = news(a, n, kind, bytes_text(reason));
-    char *id = mem_printf("%s-%u-%s", a->id.text, a->number, kind);
+    char *id = mem_printf("%s-%u-%s", a->id.text, a->number, kind), *reply;
     enum err e;
 
     natsMsgHeader_Set(m, "Nats-Msg-Id", id);
@@ -383,17 +432,17 @@ static enum err attempt_return(struct nats_queue *n, const struct attempt *a, co
         struct history h;
 
         if ((e = history_read(n, a->id.text, &h)) == ERR_OK && too_often(n, &h)) {
-            struct attempt last = *a;
-
-            last.failures = h.failures;
-            last.deaths = h.deaths;
-            if ((e = store_end(n, &last, "aside", bytes_text(reason))) == ERR_OK)
+            a->failures = h.failures;
+            a->deaths = h.deaths;
+            if ((e = store_end(n, a, "aside", bytes_text(reason))) == ERR_OK)
                 tell(n, a, "aside");
             return e;
         }
     }
     /* When even this does not arrive the lease runs out, and it is one more death. */
-    nats_return(n, a->reply);
+    reply = reply_of(n, a);
+    nats_return(n, reply);
+    free(reply);
     return e;
 }
 
@@ -403,7 +452,7 @@ enum err nats_fail(struct queue *q, struct queue_job *job, bool died, const char
     struct attempt *a = job->lease;
     enum err e = ERR_OK;
 
-    if (!is_over(n, a) && clock_mono_ms() - a->beat_ms < n->lease_ms) {
+    if (has_lease(n, a)) {
         e = attempt_return(n, a, died ? "died" : "fail", reason);
         tell(n, a, died ? "died" : "failed");
     }
@@ -418,8 +467,7 @@ void nats_give_back(struct queue *q, struct queue_job *job)
     struct nats_queue *n = nats_of(q);
     struct attempt *a = job->lease;
 
-    if (!is_over(n, a) && clock_mono_ms() - a->beat_ms < n->lease_ms &&
-        attempt_return(n, a, "give", "") != ERR_OK)
+    if (has_lease(n, a) && attempt_return(n, a, "give", "") != ERR_OK)
         log_warn("queue", "%s could not be given back; its lease will run out", job->key);
     tell(n, a, "ended");
     nats_tell(n, "wake", "");

@@ -5,6 +5,7 @@
 #include "queue/queue.h"
 #include "stage.h"
 
+#include <nats/nats.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -587,7 +588,7 @@ static void *work(void *ctx)
     return NULL;
 }
 
-/* Counts the results of each job and settles them until all are settled. */
+/* Counts the results of each job and settles them until all are settled. Over NATS one may come of a job that is settled. */
 static void lead(struct crowd *c, void (*midway)(struct crowd *c, unsigned settled))
 {
     unsigned results[CROWD_JOBS] = {0};
@@ -604,11 +605,14 @@ static void lead(struct crowd *c, void (*midway)(struct crowd *c, unsigned settl
         assert_int_equal(r.news, QUEUE_DONE);
         assert_true(bytes_to_u64(bytes_text(r.key + 4), CROWD_JOBS - 1, &number));
         assert_true(bytes_is(buffer_bytes(r.content), r.key));
-        assert_int_equal(results[number]++, 0);
         while ((e = queue_settle(c->stage.leader, &key, 1)) == ERR_IO)
             ;
         assert_int_equal(e, ERR_OK);
         queue_report_free(&r);
+        if (results[number]++ > 0) {
+            assert_int_equal(kind, STAGE_NATS);
+            continue;
+        }
         c->settled++;
         if (midway != NULL)
             midway(c, c->settled);
@@ -648,12 +652,16 @@ static void a_thousand_jobs_and_workers_that_vanish_make_a_thousand_results(void
     play_crowd(CROWD_JOBS, 400, NULL);
 }
 
+static void restart_server(struct stage *s)
+{
+    stage_server_kill(s);
+    stage_server_start(s);
+}
+
 static void kill_the_server_now_and_then(struct crowd *c, unsigned settled)
 {
-    if (settled % 150 != 0)
-        return;
-    stage_server_kill(&c->stage);
-    stage_server_start(&c->stage);
+    if (settled % 45 == 0)
+        restart_server(&c->stage);
 }
 
 static void kill_9_of_the_server_loses_and_doubles_nothing(void **state)
@@ -688,6 +696,125 @@ static void a_server_that_is_away_is_waited_for(void **state)
     assert_int_equal(e, ERR_OK);
     queue_report_free(&r);
     queue_close(late);
+    stage_close(&s);
+}
+
+static void put_when_it_is_back(struct stage *s, const char *key)
+{
+    enum err e;
+
+    while ((e = queue_put(s->leader, QUEUE_LIVE, 0, key, bytes_text(key))) == ERR_IO)
+        ;
+    assert_int_equal(e, ERR_OK);
+}
+
+static void hear_done_when_it_is_back(struct stage *s, const char *key)
+{
+    struct queue_report r;
+    enum err e;
+
+    while ((e = hear(s->leader, PATIENCE_MS, &r)) == ERR_IO)
+        ;
+    assert_int_equal(e, ERR_OK);
+    assert_string_equal(r.key, key);
+    assert_int_equal(r.failures + r.deaths, 0);
+    queue_report_free(&r);
+}
+
+/* A stream that was emptied begins anew after a kill, and its consumers would wait for what comes after the messages of before. */
+static void a_server_killed_when_idle_hands_out_what_comes_next(void **state)
+{
+    struct queue_job job;
+    struct stage s;
+
+    stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 3, 5, 1);
+    for (int life = 0; life < 3; life++) {
+        for (int i = 0; i < 5; i++) {
+            char key[32];
+
+            snprintf(key, sizeof key, "job-%d-%d", life, i);
+            put_when_it_is_back(&s, key);
+            while (queue_take(s.worker[0], PATIENCE_MS, &job) == ERR_IO)
+                ;
+            assert_string_equal(job.key, key);
+            done(s.worker[0], &job, "1");
+            hear_done_when_it_is_back(&s, key);
+            settle(&s, key);
+        }
+        restart_server(&s);
+    }
+    stage_close(&s);
+}
+
+static void whoever_is_at_a_job_when_the_server_is_killed_goes_on(void **state)
+{
+    struct queue_job job, other;
+    struct stage s;
+    enum err e;
+
+    stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 3, 5, 1);
+    put(&s, "begun");
+    take(s.worker[0], &job, "begun");
+    restart_server(&s);
+    put_when_it_is_back(&s, "next");
+    while ((e = queue_take(s.worker[0], PATIENCE_MS, &other)) == ERR_IO)
+        ;
+    assert_int_equal(e, ERR_OK);
+    assert_string_equal(other.key, "next"); /* "begun" came before it, and was not begun again */
+    assert_int_equal(queue_beat(s.worker[0], &job), ERR_OK);
+    nothing_to_take(s.worker[0]);
+    done(s.worker[0], &job, "1");
+    hear_done_when_it_is_back(&s, "begun");
+    done(s.worker[0], &other, "2");
+    hear_done_when_it_is_back(&s, "next");
+    stage_close(&s);
+}
+
+/* How many tasks the server thinks are with somebody. */
+static int64_t with_workers(const struct stage *s)
+{
+    natsConnection *connection = NULL;
+    jsConsumerInfoList *list = NULL;
+    jsCtx *js = NULL;
+    int64_t count = 0;
+
+    assert_int_equal(natsConnection_ConnectTo(&connection, s->url), NATS_OK);
+    assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    assert_int_equal(js_Consumers(&list, js, "MATINEE_JOBS", NULL, NULL), NATS_OK);
+    for (int i = 0; i < list->Count; i++)
+        count += list->List[i]->NumAckPending;
+    jsConsumerInfoList_Destroy(list);
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+    return count;
+}
+
+/* Else the server would look for the lost backup's task each time its lease runs out, and whoever asks meanwhile would wait in vain. */
+static void a_lost_backup_of_a_settled_job_is_forgotten(void **state)
+{
+    struct queue_job first, backup, job;
+    struct queue_report r;
+    struct stage s;
+
+    stage_open(&s, STAGE_NATS, LEASE_LONG_MS, 3, 5, 2);
+    put(&s, "stays");
+    take(s.worker[0], &job, "stays");
+    done(s.worker[0], &job, "1");
+    hear_done(&s, "stays", "1");
+    put(&s, "job");
+    take(s.worker[0], &first, "job");
+    wait_stats(&s, 0, 1);
+    assert_int_equal(queue_again(s.leader, "job"), ERR_OK);
+    take(s.worker[1], &backup, "job");
+    wait_stats(&s, 0, 2);
+    assert_int_equal(with_workers(&s), 2);
+    done(s.worker[0], &first, "2");
+    hear_done(&s, "job", "2");
+    settle(&s, "job");
+    buffer_unref(backup.task); /* its worker dies with the queue */
+    for (int i = 0; i < 100 && with_workers(&s) > 0; i++)
+        assert_int_equal(queue_listen(s.leader, 20, &r), ERR_TIMEOUT);
+    assert_int_equal(with_workers(&s), 0);
     stage_close(&s);
 }
 
@@ -1019,6 +1146,9 @@ int main(void)
         PROMISES,
         cmocka_unit_test(kill_9_of_the_server_loses_and_doubles_nothing),
         cmocka_unit_test(a_server_that_is_away_is_waited_for),
+        cmocka_unit_test(a_server_killed_when_idle_hands_out_what_comes_next),
+        cmocka_unit_test(whoever_is_at_a_job_when_the_server_is_killed_goes_on),
+        cmocka_unit_test(a_lost_backup_of_a_settled_job_is_forgotten),
         cmocka_unit_test(leaders_share_a_queue_and_each_hears_its_own_results_only),
         cmocka_unit_test(what_goes_wrong_with_ones_jobs_is_counted_by_its_leader_alone),
         cmocka_unit_test(a_server_without_jetstream_is_refused_with_advice),
