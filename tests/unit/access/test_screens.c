@@ -201,6 +201,27 @@ static void links_end_with_their_reservation_and_alone(void **state)
     stage_close(&s);
 }
 
+/* Many within a millisecond: whose place is whose does not depend on what their ids happen to be. */
+static void links_stand_in_the_order_they_were_made(void **state)
+{
+    struct ticket_link made[64], found, all[LINKS_MAX];
+    struct stage s;
+    size_t count, place;
+
+    stage_open(&s);
+    for (size_t i = 0; i < 64; i++)
+        assert_int_equal(tickets_link(s.tickets, s.pass, "Ann", 64, &made[i]), ERR_OK);
+    assert_int_equal(tickets_links(s.tickets, s.pass, all, &count), ERR_OK);
+    assert_int_equal(count, 64);
+    for (size_t i = 0; i < 64; i++) {
+        assert_true(ulid_equal(all[i].id, made[i].id));
+        assert_true(all[i].made_ms == made[i].made_ms);
+        assert_int_equal(tickets_link_get(s.tickets, made[i].id, &found, &place), ERR_OK);
+        assert_int_equal(place, i);
+    }
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +231,7 @@ int main(void)
         cmocka_unit_test(a_screen_that_says_goodbye_leaves_its_place_at_once_and_watches_no_more),
         cmocka_unit_test(a_goodbye_that_comes_late_ends_nothing),
         cmocka_unit_test(links_end_with_their_reservation_and_alone),
+        cmocka_unit_test(links_stand_in_the_order_they_were_made),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
