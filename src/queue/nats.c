@@ -19,7 +19,7 @@
 #define PINGS_LOST_MAX 2
 /* A server answers a pull in a millisecond or two. One that was killed may count messages that are gone, and then says nothing:
  * there is nothing. The next pull finds it counting right. */
-#define PULL_MS 500
+#define PULL_MS 1000
 /* The ear looks up so often, to notice a reconnect and its end. */
 #define EAR_MS 100
 
@@ -210,41 +210,48 @@ static natsStatus make_stream(struct nats_queue *n, const char *name, const char
     return *code == JSStreamNameExistErr ? NATS_OK : s;
 }
 
-/* Keeps the names in the order in which they are asked. */
-static void class_note(struct nats_queue *n, const char *name)
+/* The class of a consumer's name, or of what was told. False: of somebody who looks on. */
+static bool class_of(const char *name, char class[CLASS_SIZE])
 {
-    size_t at = 0;
+    snprintf(class, CLASS_SIZE, "%.12s", name);
+    return strspn(name, "01") == 1 && name[1] == '-' && strspn(name + 2, "0123456789") == 10 &&
+           (name[12] == '\0' || name[12] == '-');
+}
+
+/* Keeps them in the order in which they are asked. `life`: in which its consumer was seen to be there, or 0. */
+static void class_note(struct nats_queue *n, const char *name, int64_t life)
+{
+    struct class *c = n->class;
 
     pthread_mutex_lock(&n->lock);
-    while (at < n->class_count && strcmp(n->class[at], name) < 0)
-        at++;
-    if (strlen(name) < sizeof n->class[0] && n->class_count < CLASSES_MAX &&
-        (at == n->class_count || strcmp(n->class[at], name) != 0)) {
-        memmove(n->class[at + 1], n -> class[at], (n->class_count - at) * sizeof n->class[0]);
-        snprintf(n->class[at], sizeof n->class[0], "%s", name);
+    while (c < n->class + n->class_count && strcmp(c->name, name) < 0)
+        c++;
+    if (c < n->class + n->class_count && strcmp(c->name, name) == 0) {
+        c->life = life > c->life ? life : c->life;
+    } else if (n->class_count < CLASSES_MAX) {
+        memmove(c + 1, c, (size_t)(n->class + n->class_count - c) * sizeof *c);
+        snprintf(c->name, sizeof c->name, "%s", name);
+        c->life = life;
         n->class_count++;
     }
     pthread_mutex_unlock(&n->lock);
 }
 
-void consumer_name(char out[CONSUMER_SIZE], const char *class, int64_t life)
+enum err nats_class(struct nats_queue *n, const char *class, char consumer[CONSUMER_SIZE])
 {
-    snprintf(out, CONSUMER_SIZE, "%.15s-%016llx", class, (unsigned long long)life);
-}
-
-enum err nats_class(struct nats_queue *n, const char *class)
-{
-    char filter[64], consumer[CONSUMER_SIZE];
+    char filter[64];
     jsConsumerConfig config;
     jsErrCode code = 0;
-    bool known = false;
+    bool there = false;
+    int64_t life;
 
     pthread_mutex_lock(&n->lock);
+    life = n->life;
     for (size_t i = 0; i < n->class_count; i++)
-        known = known || strcmp(n->class[i], class) == 0;
-    consumer_name(consumer, class, n->life);
+        there = there || (strcmp(n->class[i].name, class) == 0 && n->class[i].life == life);
     pthread_mutex_unlock(&n->lock);
-    if (known)
+    snprintf(consumer, CONSUMER_SIZE, "%.15s-%016llx", class, (unsigned long long)life);
+    if (there)
         return ERR_OK;
     snprintf(filter, sizeof filter, "matinee.job.%.1s.%s.>", class, class + 2);
     jsConsumerConfig_Init(&config);
@@ -255,19 +262,21 @@ enum err nats_class(struct nats_queue *n, const char *class)
     config.FilterSubject = filter;
     if (js_AddConsumer(NULL, n->js, JOBS_STREAM, &config, NULL, &code) != NATS_OK)
         return away(n);
-    class_note(n, class);
+    class_note(n, class, life);
     return ERR_OK;
 }
 
-/* A consumer of an earlier life: this one gets its like. */
+/* The consumer of an earlier life goes when its class has one in this. One of a later life is left alone: others have reconnected
+ * before us, and we hear of it with the next call. */
 static enum err class_renew(struct nats_queue *n, const char *class, const char *old)
 {
+    char consumer[CONSUMER_SIZE];
     jsErrCode code = 0;
-    enum err e = nats_class(n, class);
+    enum err e = nats_class(n, class, consumer);
 
-    if (e == ERR_OK && js_DeleteConsumer(n->js, JOBS_STREAM, old, NULL, &code) != NATS_OK &&
-        code != JSConsumerNotFoundErr)
-        return away(n);
+    if (e == ERR_OK && strcmp(old, consumer) < 0 &&
+        js_DeleteConsumer(n->js, JOBS_STREAM, old, NULL, &code) != NATS_OK && code != JSConsumerNotFoundErr)
+        e = away(n);
     return e;
 }
 
@@ -276,25 +285,14 @@ enum err nats_read_classes(struct nats_queue *n)
     jsConsumerNamesList *names = NULL;
     natsStatus s = js_ConsumerNames(&names, n->js, JOBS_STREAM, NULL, NULL);
     enum err e = ERR_OK;
-    int64_t life;
 
     if (s != NATS_OK && s != NATS_NOT_FOUND)
         return ERR_IO;
-    pthread_mutex_lock(&n->lock);
-    life = n->life;
-    pthread_mutex_unlock(&n->lock);
     for (int i = 0; names != NULL && i < names->Count && e == ERR_OK; i++) {
-        const char *name = names->List[i];
-        char class[CLASS_SIZE], ours[CONSUMER_SIZE];
+        char class[CLASS_SIZE];
 
-        if (strspn(name, "01") != 1 || name[1] != '-' || strspn(name + 2, "0123456789") != 10)
-            continue; /* of somebody who looks on */
-        snprintf(class, sizeof class, "%.12s", name);
-        consumer_name(ours, class, life);
-        if (strcmp(name, ours) == 0)
-            class_note(n, class);
-        else
-            e = class_renew(n, class, name);
+        if (class_of(names->List[i], class))
+            e = class_renew(n, class, names->List[i]);
     }
     jsConsumerNamesList_Destroy(names);
     return e;
@@ -327,7 +325,8 @@ static enum err set_up(struct nats_queue *n, jsErrCode *code)
         return ERR_IO;
     pthread_mutex_lock(&n->lock);
     n->life = life;
-    n->class_count = 0; /* consumers may be gone */
+    for (size_t i = 0; i < n->class_count; i++)
+        n->class[i].life = 0; /* consumers may be gone */
     pthread_mutex_unlock(&n->lock);
     if (nats_read_classes(n) != ERR_OK)
         return ERR_IO;
@@ -335,19 +334,6 @@ static enum err set_up(struct nats_queue *n, jsErrCode *code)
     n->ready = reconnects == n->reconnects;
     pthread_mutex_unlock(&n->lock);
     return ERR_OK;
-}
-
-enum err nats_ready(struct nats_queue *n)
-{
-    jsErrCode code = 0;
-    bool ready;
-
-    pthread_mutex_lock(&n->lock);
-    ready = n->ready;
-    pthread_mutex_unlock(&n->lock);
-    if (natsConnection_Status(n->connection) != NATS_CONN_STATUS_CONNECTED)
-        return ERR_IO;
-    return ready ? ERR_OK : set_up(n, &code);
 }
 
 /* --- the ear -------------------------------------------------------------------------------------------- */
@@ -405,17 +391,31 @@ static void notice_reconnect(struct nats_queue *n)
         wake(n);
 }
 
+enum err nats_ready(struct nats_queue *n)
+{
+    jsErrCode code = 0;
+    bool ready;
+
+    notice_reconnect(n);
+    pthread_mutex_lock(&n->lock);
+    ready = n->ready;
+    pthread_mutex_unlock(&n->lock);
+    if (natsConnection_Status(n->connection) != NATS_CONN_STATUS_CONNECTED)
+        return ERR_IO;
+    return ready ? ERR_OK : set_up(n, &code);
+}
+
 static void hear(struct nats_queue *n, natsMsg *m)
 {
     const char *kind = parts_from(natsMsg_GetSubject(m), 2);
-    char *text = mem_text(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
+    char *text = mem_text(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m)), class[CLASS_SIZE];
 
     if (strcmp(kind, "over") == 0)
         worker_told_over(n, text);
     else if (strcmp(kind, "wake") != 0)
         leader_told(n, kind, text);
-    else if (text[0] != '\0')
-        class_note(n, text);
+    else if (class_of(text, class))
+        class_note(n, class, 0);
     free(text);
     if (strcmp(kind, "beat") != 0)
         wake(n);

@@ -1,6 +1,6 @@
 /* queue/nats_int.h - between the files of the NATS kind: the words on the wire, and what they share.
  *
- * Two streams, both on the server's disk:
+ * Two streams on the server's disk:
  *   MATINEE_JOBS  matinee.job.LANE.CLASS.COPY.LEADER.KEY.BIRTH   a task; COPY 0 is the job, above are backups
  *   MATINEE_NEWS  matinee.news.KIND.COPY.LEADER.KEY.BIRTH        what happened to it; the first `done` is the result
  * LEADER has put it, and alone reads what became of it. BIRTH tells a job from an earlier one of its name. A job is in its stream
@@ -46,6 +46,13 @@ struct job_id {
     char text[QUEUE_LEADER_MAX + QUEUE_KEY_MAX + 24];
 };
 
+/* What a consumer hands out: the tasks of one rank in a lane. */
+struct class
+{
+    char name[CLASS_SIZE];
+    int64_t life; /* in which its consumer was there; 0: it was only told of */
+};
+
 struct nats_queue {
     struct queue queue;
     char leader[QUEUE_LEADER_MAX + 1]; /* "": it only works */
@@ -68,8 +75,8 @@ struct nats_queue {
     bool jobs_checked;   /* and compared since the last reconnect */
     uint64_t wakes;      /* counts what was told; whoever waits compares */
     uint64_t reconnects; /* of the connection */
-    char class[CLASSES_MAX][CLASS_SIZE];
-    size_t class_count;   /* those that have a consumer, the next to ask first */
+    struct class class[CLASSES_MAX];
+    size_t class_count;   /* the next to ask first */
     struct list attempts; /* held by this process */
     struct map *jobs;     /* the leader's, by key */
     struct list started;
@@ -90,12 +97,11 @@ natsStatus nats_connect(natsConnection **out, const char *url, const char *name,
 must_check enum err nats_ready(struct nats_queue *n);
 /* Waits until something is told after `wakes`, at most until `deadline_ms` and SWEEP_MS. False: past the deadline. */
 bool nats_wait(struct nats_queue *n, uint64_t wakes, int64_t deadline_ms);
-/* The consumer of a class is there. */
-must_check enum err nats_class(struct nats_queue *n, const char *class);
-void consumer_name(char out[CONSUMER_SIZE], const char *class, int64_t life);
+/* Sees to it that a class has its consumer in this life of the server, and writes its name. */
+must_check enum err nats_class(struct nats_queue *n, const char *class, char consumer[CONSUMER_SIZE]);
 /* Learns of consumers that others made and whose telling was missed. */
 must_check enum err nats_read_classes(struct nats_queue *n);
-/* One message of a consumer, if there is any at once. *out is the caller's, NULL where there is none. */
+/* One message of a consumer, if there is any at once. *out is the caller's, NULL where there is none, or the server says nothing. */
 must_check enum err nats_pull(struct nats_queue *n, const char *stream, const char *consumer, natsMsg **out);
 /* Stores a message whose headers are set, where its subject is `once` only if there is none: ERR_EXISTS. Takes `m`. */
 must_check enum err nats_store(struct nats_queue *n, natsMsg *m, bool once);

@@ -178,7 +178,7 @@ static enum err listener_make(struct nats_queue *n)
 static enum err leader_ready(struct nats_queue *n)
 {
     struct book_check c = {.n = n};
-    char filter[SUBJECT_MAX];
+    char filter[SUBJECT_MAX], consumer[CONSUMER_SIZE];
     uint64_t reconnects;
     bool checked;
     enum err e = nats_ready(n);
@@ -197,7 +197,7 @@ static enum err leader_ready(struct nats_queue *n)
     if ((e = listener_make(n)) == ERR_OK)
         e = nats_subjects(n, JOBS_STREAM, filter, check_job, &c);
     for (size_t i = 0; i < c.class_count && e == ERR_OK; i++)
-        e = nats_class(n, c.class[i]); /* a killed server may have forgotten that, too */
+        e = nats_class(n, c.class[i], consumer); /* a killed server may have forgotten that, too */
     list_each(&c.ghosts, at, after)
     {
         struct ghost *g = container_of(at, struct ghost, link);
@@ -218,10 +218,10 @@ static enum err leader_ready(struct nats_queue *n)
 static enum err store_task(struct nats_queue *n, const char *id, const char *class, unsigned copy,
                            struct bytes task)
 {
-    char subject[SUBJECT_MAX];
+    char subject[SUBJECT_MAX], consumer[CONSUMER_SIZE];
     enum err e;
 
-    if ((e = nats_class(n, class)) != ERR_OK)
+    if ((e = nats_class(n, class, consumer)) != ERR_OK)
         return e;
     snprintf(subject, sizeof subject, "matinee.job.%.1s.%s.%u.%s", class, class + 2, copy, id);
     e = nats_store(n, nats_message(subject, task), true);

@@ -181,8 +181,8 @@ static enum err count_lost(struct nats_queue *n, struct attempt *a, unsigned del
     return ERR_OK;
 }
 
-/* What this process is at comes again: as a backup, or because the lease has run out. It is for another worker then, in a while. The
- * very task, with its lease alive, comes when the server has begun a new life: whoever is at it goes on with the new lease. */
+/* What this process is at comes again. As a backup it is for another worker, in a while. The very task comes when the server has
+ * begun a new life: whoever is at it goes on with the new lease. Or its lease has run out: then it is begun anew. */
 static bool held_here(struct nats_queue *n, struct attempt *a)
 {
     struct attempt *held = NULL, *same = NULL;
@@ -194,8 +194,12 @@ static bool held_here(struct nats_queue *n, struct attempt *a)
 
         if (other->over || strcmp(other->id.text, a->id.text) != 0)
             continue;
+        if (other->copy == a->copy && a->beat_ms - other->beat_ms >= n->lease_ms) {
+            other->over = true;
+            continue;
+        }
         held = other;
-        if (other->copy == a->copy && a->beat_ms - other->beat_ms < n->lease_ms)
+        if (other->copy == a->copy)
             same = other;
     }
     if (same != NULL) {
@@ -308,14 +312,13 @@ static enum err sweep(struct nats_queue *n, struct queue_job *out)
 
         pthread_mutex_lock(&n->lock);
         last = i >= n->class_count;
-        if (!last) {
-            snprintf(class, sizeof class, "%s", n->class[i]);
-            consumer_name(consumer, class, n->life);
-        }
+        if (!last)
+            snprintf(class, sizeof class, "%s", n->class[i].name);
         pthread_mutex_unlock(&n->lock);
         if (last)
             return ERR_TIMEOUT;
-        if ((e = nats_pull(n, JOBS_STREAM, consumer, &m)) != ERR_OK)
+        if ((e = nats_class(n, class, consumer)) != ERR_OK ||
+            (e = nats_pull(n, JOBS_STREAM, consumer, &m)) != ERR_OK)
             return e;
         if (m == NULL) {
             i++;
@@ -423,7 +426,7 @@ enum err nats_done(struct queue *q, struct queue_job *job, struct bytes result)
 static enum err attempt_return(struct nats_queue *n, struct attempt *a, const char *kind, const char *reason)
 {
     natsMsg *m = news(a, n, kind, bytes_text(reason));
-    char *id = mem_printf("%s-%u-%s", a->id.text, a->number, kind), *reply;
+    char *id = mem_printf("%s-%u-%s-%s", a->id.text, a->number, kind, n->worker), *reply;
     enum err e;
 
     natsMsgHeader_Set(m, "Nats-Msg-Id", id);
@@ -439,6 +442,9 @@ static enum err attempt_return(struct nats_queue *n, struct attempt *a, const ch
             return e;
         }
     }
+    pthread_mutex_lock(&n->lock);
+    a->over = true; /* whoever is given it now, in this process too, begins anew */
+    pthread_mutex_unlock(&n->lock);
     /* When even this does not arrive the lease runs out, and it is one more death. */
     reply = reply_of(n, a);
     nats_return(n, reply);

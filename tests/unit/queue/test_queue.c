@@ -770,6 +770,27 @@ static void whoever_is_at_a_job_when_the_server_is_killed_goes_on(void **state)
     stage_close(&s);
 }
 
+/* A thread that stands still has lost its job to the next of the same process, and that is one death, however long it stands. */
+static void a_lease_that_runs_out_in_ones_own_process_is_begun_anew(void **state)
+{
+    struct queue_job slow, job;
+    struct queue_report r;
+    struct stage s;
+
+    stage_open(&s, STAGE_NATS, 500, 3, 5, 1);
+    put(&s, "job");
+    take(s.worker[0], &slow, "job");
+    take(s.worker[0], &job, "job");
+    assert_int_equal(queue_beat(s.worker[0], &slow), ERR_STALE);
+    queue_give_back(s.worker[0], &slow);
+    done(s.worker[0], &job, "1");
+    assert_int_equal(hear(s.leader, PATIENCE_MS, &r), ERR_OK);
+    assert_int_equal(r.deaths, 1);
+    assert_int_equal(r.attempt, 2);
+    queue_report_free(&r);
+    stage_close(&s);
+}
+
 /* How many tasks the server thinks are with somebody. */
 static int64_t with_workers(const struct stage *s)
 {
@@ -1148,6 +1169,7 @@ int main(void)
         cmocka_unit_test(a_server_that_is_away_is_waited_for),
         cmocka_unit_test(a_server_killed_when_idle_hands_out_what_comes_next),
         cmocka_unit_test(whoever_is_at_a_job_when_the_server_is_killed_goes_on),
+        cmocka_unit_test(a_lease_that_runs_out_in_ones_own_process_is_begun_anew),
         cmocka_unit_test(a_lost_backup_of_a_settled_job_is_forgotten),
         cmocka_unit_test(leaders_share_a_queue_and_each_hears_its_own_results_only),
         cmocka_unit_test(what_goes_wrong_with_ones_jobs_is_counted_by_its_leader_alone),
