@@ -254,6 +254,20 @@ def test_two_workers_over_nats_make_a_ladder_while_one_is_killed_and_nats_is_res
     assert codes[1] == 0  # SIGTERM gives back what is in hand, and ends well
 
 
+def test_nats_killed_between_shows_hands_out_the_next(make_server, nats):
+    """It may have forgotten how far it was, when there is nothing left in it. What it passes over is put again, but after a minute."""
+    server = make_server('--segment', '2', '--ladder', '144p', '--workers', '0', '--queue', nats.url)
+    worker = matinee.Worker(nats.url, f'file:{server.data}/store', pathlib.Path(f'{server.data}-worker.log'))
+    try:
+        for _ in range(3):
+            video = ladder.show(server, 4, size='640x360')
+            ladder.whole(server, video, ('144p',), seconds=30)
+            nats.kill()
+            nats.start()
+    finally:
+        assert worker.stop() == 0
+
+
 @pytest.mark.parametrize('words, reason', [((), 'needed'), (('--queue', 'local:x', '--storage', 'file:s'), 'needed'),
                                            (('--queue', 'nats://', '--storage', 'file:s'), 'nats')])
 def test_a_worker_called_wrongly_says_so_in_one_line(tmp_path, words, reason):
