@@ -166,7 +166,8 @@ def without_store(asked, store, show, crash=None):
     matinee.until(lambda: spool(server)['verdict'] == 'away', 2 * asked.segment + 30, 'the store being known to be away')
     if crash:
         crash()
-        matinee.until(lambda: spool(server)['segments'] >= 1, 60, 'segments that wait after the crash')
+        matinee.until(lambda: spool(server)['segments'] >= 1 and spool(server)['verdict'] != 'good', 60,
+                      'segments that wait after the crash, and the store being known to be away')
     waiting = 0
     while time.monotonic() < due:
         now = spool(server)
