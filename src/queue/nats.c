@@ -221,7 +221,7 @@ static bool class_of(const char *name, char class[CLASS_SIZE])
 /* Keeps them in the order in which they are asked. `life`: in which its consumer was seen to be there, or 0. */
 static void class_note(struct nats_queue *n, const char *name, int64_t life)
 {
-    struct class *c = n->class;
+    struct job_class *c = n->class;
 
     pthread_mutex_lock(&n->lock);
     while (c < n->class + n->class_count && strcmp(c->name, name) < 0)

@@ -47,8 +47,7 @@ struct job_id {
 };
 
 /* What a consumer hands out: the tasks of one rank in a lane. */
-struct class
-{
+struct job_class {
     char name[CLASS_SIZE];
     int64_t life; /* in which its consumer was there; 0: it was only told of */
 };
@@ -75,7 +74,7 @@ struct nats_queue {
     bool jobs_checked;   /* and compared since the last reconnect */
     uint64_t wakes;      /* counts what was told; whoever waits compares */
     uint64_t reconnects; /* of the connection */
-    struct class class[CLASSES_MAX];
+    struct job_class class[CLASSES_MAX];
     size_t class_count;   /* the next to ask first */
     struct list attempts; /* held by this process */
     struct map *jobs;     /* the leader's, by key */
