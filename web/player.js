@@ -56,7 +56,9 @@ const LAST_S = .5;
 const WINDOW_S = 2 * 24 * 3600;
 
 function configOf(name, catchUp) {
-    return {manifest: {availabilityWindowOverride: name === 'dash' ? NaN : WINDOW_S}, streaming: {lowLatencyMode: name === 'low', rebufferingGoal: name === 'low' ? .1 : CONFIG.streaming.rebufferingGoal,
+    /* Media says itself where it lies; where a playlist has it, which is by the millisecond and without the delay of reordered pictures, is no
+     * reason to lay it elsewhere. */
+    return {manifest: {availabilityWindowOverride: name === 'dash' ? NaN : WINDOW_S, hls: {ignoreManifestTimestampsInSegmentsMode: true}}, streaming: {lowLatencyMode: name === 'low', rebufferingGoal: name === 'low' ? .1 : CONFIG.streaming.rebufferingGoal,
         liveSync: {enabled: catchUp, maxPlaybackRate: 1.06, minPlaybackRate: .97}}};
 }
 

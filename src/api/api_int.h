@@ -233,6 +233,9 @@ struct buffer *asset_content(const char *name);
 void playback_answer(struct api *a, struct http_exchange *x);
 /* The same for a request that has been here before, and waited. */
 void playback_again(struct api *a, struct http_exchange *x);
+/* The same, and it is known what is asked for: a piece of that segment of the view. */
+void playback_piece(struct api *a, struct http_exchange *x, struct video_view *v, enum track track,
+                    uint32_t segment, size_t at, size_t size);
 
 /* edge.c: what a video that is live has beyond its finished segments. False: it is nothing of that kind, and not answered. */
 bool edge_answer(struct api *a, struct http_exchange *x, const struct video_view *v, const char *file);

@@ -259,20 +259,24 @@ static void try_made_part(struct waiter *w, struct edge *e)
 static void try_part(struct waiter *w, struct edge *e)
 {
     struct api *a = w->room->api;
-    struct buffer *content;
+    const struct part *found;
     enum track track = w->track;
     uint32_t segment = w->segment;
     uint64_t part = w->part;
     struct http_exchange *x;
     char id[ULID_TEXT_SIZE];
 
-    switch (play_edge_part(e, track, segment, part, &content)) {
+    switch (play_edge_part(e, track, segment, part, &found)) {
     case PLAY_NOW:
         x = take(w);
-        http_addf(x, "ETag", "\"%s-%u.%llu%s\"", ulid_text(e->view->id, id), segment,
-                  (unsigned long long)part, track == TRACK_AUDIO ? "a" : "v");
+        if (found->bytes == NULL) {
+            playback_piece(a, x, e->view, track, segment, found->at, found->size);
+            break;
+        }
+        http_addf(x, "ETag", "\"%s-%s/%06u.%llu.m4s\"", ulid_text(e->view->id, id), track_rendition(track),
+                  segment, (unsigned long long)part);
         immutable(a, x, e);
-        http_answer(x, 200, type_of(track), content);
+        http_answer(x, 200, type_of(track), buffer_ref(found->bytes));
         break;
     case PLAY_NEVER:
         refuse(a, take(w), 404, "not-found", "There is no such part, or not any more: its segment has it.");
@@ -319,13 +323,15 @@ static void try_segment(struct waiter *w, struct edge *e)
     const struct shelf *shelf = play_shelf(e, w->segment);
 
     if (s == NULL && shelf == NULL &&
-        play_edge_part(e, w->track, w->segment, 0, &(struct buffer *){NULL}) == PLAY_NEVER && !w->begun) {
+        play_edge_part(e, w->track, w->segment, 0, &(const struct part *){NULL}) == PLAY_NEVER && !w->begun) {
         refuse(a, take(w), 404, "not-found", "There is no such file of this video.");
         return;
     }
     while (shelf != NULL && w->part < shelf->count[w->track] && http_queued(w->x) <= EDGE_UNREAD_BYTES_MAX) {
         struct buffer *bytes = shelf->parts[w->track][w->part].bytes;
 
+        if (bytes == NULL)
+            break;
         begin(w, e);
         http_send(w->x, buffer_ref(bytes));
         w->sent += bytes->size;

@@ -27,7 +27,7 @@ struct playback {
     char instead[SEGMENT_NAME_SIZE]; /* where it is when it is not there any more; "": nowhere */
     size_t at, size;                 /* the piece of it that is wanted; size 0: all */
     bool whole;                      /* it is the whole segment that was fetched, not the part */
-    enum err e;                      /* of loading the view */
+    enum err e;                      /* of reading the id, and then of loading the view */
 };
 
 static void playback_free(struct playback *p)
@@ -358,22 +358,48 @@ static void loaded(void *ctx)
         not_found(p);
 }
 
-void playback_again(struct api *a, struct http_exchange *x)
+static struct playback *playback_of(struct api *a, struct http_exchange *x)
 {
     struct playback *p = mem_new(sizeof *p);
-    struct bytes authorization = http_field(x, "Authorization");
     const char *path = http_path(x) + 3; /* behind "/v/" */
     size_t size = strcspn(path, "/");
-    bool known = false;
 
     p->api = a;
     p->x = x;
     p->file = mem_string(path[size] ? path + size + 1 : "");
+    p->e = ulid_parse(bytes_of(path, size), &p->id) ? ERR_OK : ERR_MISSING;
+    return p;
+}
+
+void playback_piece(struct api *a, struct http_exchange *x, struct video_view *v, enum track track,
+                    uint32_t segment, size_t at, size_t size)
+{
+    struct playback *p = playback_of(a, x);
+    const struct segment *s = play_segment(v, segment);
+
+    p->view = video_view_ref(v);
+    p->at = at;
+    p->size = size;
+    p->whole = true;
+    if (s == NULL) {
+        not_found(p);
+        return;
+    }
+    segment_name(p->object, p->id, track, s);
+    answer_object(p);
+}
+
+void playback_again(struct api *a, struct http_exchange *x)
+{
+    struct playback *p = playback_of(a, x);
+    struct bytes authorization = http_field(x, "Authorization");
+    bool known = false;
+
     p->is_admin = access_admin_ok(authorization, a->admin_token);
     if (http_method(x) != HTTP_GET && http_method(x) != HTTP_HEAD) {
         http_add(x, "Allow", "GET, HEAD");
         refuse(p, 405, "method-not-allowed", "Use GET or HEAD.");
-    } else if (!ulid_parse(bytes_of(path, size), &p->id)) {
+    } else if (p->e != ERR_OK) {
         not_found(p);
     } else if ((p->view = live_video_peek(a->options.live, p->id, &known)) != NULL) {
         answer(p);

@@ -1,8 +1,9 @@
 /* live/edge.c - what low-latency players see: a live video with the parts of the segment that is still open.
  *
  * Nobody pays for it whom nobody watches: parts are laid out in any case, as pieces of their segment, but copied out and shown
- * only while somebody hurries the publisher (hurry.c), or asks once. A new edge replaces the old one under the room's lock; the
- * shelves of the segments before the open one go from edge to edge until LIVE_PART_SEGMENTS newer ones are done. */
+ * only while somebody hurries the publisher (hurry.c), or asks once. A new edge replaces the old one under the room's lock. The
+ * shelves of the newest LIVE_PART_SEGMENTS segments that are done stay, watched or not: who comes first wants them listed, too (hls.js
+ * stands still until the open segment is done where it finds the parts of no other). */
 #include "live/live_int.h"
 
 #include "base/clock.h"
@@ -65,12 +66,12 @@ static struct edge *edge_new(const struct video *v, struct shelf *shelves, size_
     return e;
 }
 
-static struct shelf *copy_shelves(const struct edge *e, size_t room)
+static struct shelf *copy_shelves(const struct shelf *from, size_t count, size_t room)
 {
     struct shelf *shelves = mem_new(room * sizeof *shelves);
 
-    for (size_t i = 0; e != NULL && i < e->shelf_count; i++)
-        shelves[i] = shelf_copy(&e->shelves[i]);
+    for (size_t i = 0; i < count; i++)
+        shelves[i] = shelf_copy(&from[i]);
     return shelves;
 }
 
@@ -90,34 +91,38 @@ static void replace(struct video *v, struct edge *e)
     tell(v);
 }
 
-/* What is kept of the shelves before `first`. */
-static size_t keep_done(struct shelf *to, const struct edge *e, uint32_t first)
+/* With the lock held. */
+static void keep_done(struct video *v, const struct shelf *s)
 {
-    size_t count = 0, done = 0;
+    if (s->count[TRACK_VIDEO] + s->count[TRACK_AUDIO] == 0)
+        return;
+    if (v->done_count == LIVE_PART_SEGMENTS) {
+        shelf_drop(&v->done[0]);
+        memmove(v->done, v->done + 1, --v->done_count * sizeof *v->done);
+    }
+    v->done[v->done_count++] = shelf_copy(s);
+}
 
-    for (size_t i = 0; e != NULL && i < e->shelf_count; i++)
-        done += e->shelves[i].number < first;
-    for (size_t i = 0; i < done; i++)
-        if (i + LIVE_PART_SEGMENTS >= done)
-            to[count++] = shelf_copy(&e->shelves[i]);
-    return count;
+void edge_drop_done(struct video *v)
+{
+    while (v->done_count > 0)
+        shelf_drop(&v->done[--v->done_count]);
 }
 
 void edge_show(struct publication *p)
 {
     struct video *v = p->video;
     struct shelf open[2] = {{0}, {0}};
-    size_t open_count, count;
+    size_t open_count;
 
     p->shown_changes = segmenter_changes(v->segmenter);
     open_count = segmenter_shelves(v->segmenter, open);
     pthread_mutex_lock(&p->live->lock);
-    struct shelf *shelves = mem_new((LIVE_PART_SEGMENTS + 2) * sizeof *shelves);
+    struct shelf *shelves = copy_shelves(v->done, v->done_count, v->done_count + open_count);
 
-    count = keep_done(shelves, v->edge, open_count > 0 ? open[0].number : UINT32_MAX);
     for (size_t i = 0; i < open_count; i++)
-        shelves[count++] = open[i];
-    replace(v, edge_new(v, shelves, count, clock_mono_ms()));
+        shelves[v->done_count + i] = open[i];
+    replace(v, edge_new(v, shelves, v->done_count + open_count, clock_mono_ms()));
     pthread_mutex_unlock(&p->live->lock);
 }
 
@@ -133,12 +138,13 @@ void edge_finished(struct video *v, struct finished *f)
     bool watched = v->hurried_until_ms > clock_mono_ms();
     size_t count = v->edge != NULL ? v->edge->shelf_count : 0;
 
+    for (int t = 0; t < TRACK_COUNT && watched; t++)
+        if (f->bytes[t] != NULL)
+            shelf_fill(&f->shelf, (enum track)t, buffer_bytes(f->bytes[t]));
+    keep_done(v, &f->shelf);
     if (watched && count > 0) {
-        struct shelf *shelves = copy_shelves(v->edge, count);
+        struct shelf *shelves = copy_shelves(v->edge->shelves, count, count);
 
-        for (int t = 0; t < TRACK_COUNT; t++)
-            if (f->bytes[t] != NULL)
-                shelf_fill(&f->shelf, (enum track)t, buffer_bytes(f->bytes[t]));
         for (size_t i = 0; i < count; i++) {
             if (shelves[i].number != f->segment.number)
                 continue;
@@ -169,7 +175,10 @@ void edge_view_changed(struct video *v)
     struct edge *before = v->edge, *e = NULL;
 
     if (before != NULL && v->live)
-        e = edge_new(v, copy_shelves(before, before->shelf_count), before->shelf_count, before->parts_ms);
+        e = edge_new(v, copy_shelves(before->shelves, before->shelf_count, before->shelf_count),
+                     before->shelf_count, before->parts_ms);
+    if (!v->live)
+        edge_drop_done(v);
     replace(v, e);
 }
 

@@ -374,7 +374,7 @@ must_check enum err live_video_load(struct live *l, struct ulid id, struct video
 
 /* A part: one CMAF chunk of a segment. The parts of a segment laid end to end are the segment. */
 struct part {
-    struct buffer *bytes;
+    struct buffer *bytes;    /* NULL: nobody watched when its segment was done, which has them */
     size_t at, size;         /* where it lies in its segment */
     int64_t start, duration; /* of its dts, in ticks of the track */
     bool independent;        /* it begins with a keyframe */

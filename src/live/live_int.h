@@ -22,6 +22,7 @@
 #ifndef MATINEE_LIVE_LIVE_INT_H
 #define MATINEE_LIVE_LIVE_INT_H
 
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "live/live.h"
@@ -199,6 +200,7 @@ void edge_show(struct publication *p);
 void edge_finished(struct video *v, struct finished *f);
 void edge_forget(struct video *v);       /* nobody watches with low latency; without the lock */
 void edge_view_changed(struct video *v); /* with the lock held */
+void edge_drop_done(struct video *v);    /* frees the shelves that are kept; with the lock held */
 
 /* --- chunk.c ----------------------------------------------------------------------------------------- */
 
@@ -331,10 +333,12 @@ struct video {
     int64_t ends_at_ms;      /* monotonic; the grace's end while nobody publishes; 0: somebody does */
     struct video_view *view; /* NULL: has to be loaded */
     int64_t view_used_ms, view_loaded_ms;
-    struct hub hub;                   /* has a lock of its own */
-    _Atomic int64_t hurried_until_ms; /* monotonic; somebody watches with low latency */
-    struct edge *edge;                /* NULL: nobody has asked for it; under the room's lock */
-    uint32_t part_90k[TRACK_COUNT];   /* chosen once; 0: not yet; under the room's lock */
+    struct hub hub;                        /* has a lock of its own */
+    _Atomic int64_t hurried_until_ms;      /* monotonic; somebody watches with low latency */
+    struct edge *edge;                     /* NULL: nobody has asked for it; under the room's lock */
+    struct shelf done[LIVE_PART_SEGMENTS]; /* of the newest segments that are done; under the room's lock */
+    size_t done_count;
+    uint32_t part_90k[TRACK_COUNT]; /* chosen once; 0: not yet; under the room's lock */
     uint32_t chunk_90k; /* no chunk is longer; 0: not known, or they are irregular; under the room's lock */
     bool chunks_irregular;
     /* Only while live, and then on the publisher's loop: */

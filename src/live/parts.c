@@ -59,7 +59,8 @@ struct shelf shelf_copy(const struct shelf *s)
         copy.parts[t] = mem_new(s->count[t] * sizeof *copy.parts[t]);
         for (size_t i = 0; i < s->count[t]; i++) {
             copy.parts[t][i] = s->parts[t][i];
-            buffer_ref(copy.parts[t][i].bytes);
+            if (copy.parts[t][i].bytes != NULL)
+                buffer_ref(copy.parts[t][i].bytes);
         }
     }
     return copy;

@@ -188,6 +188,7 @@ void video_free(struct video *v)
         free(v->inits[t]);
     }
     edge_unref(v->edge);
+    edge_drop_done(v);
     video_view_unref(v->view);
     renditions_free(v->renditions, v->rendition_count);
     free(v);

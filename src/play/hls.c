@@ -7,6 +7,11 @@
 
 #include "base/clock.h"
 
+#include <stdlib.h>
+
+/* How far from its pictures' end a segment's sounds may end, and still be where the playlist has its end. */
+#define SOUND_OFF_MAX (HLS_UNITS / 5)
+
 static void print_stream(struct builder *b, const char *name, const char *leaf,
                          const struct codec_config *video, const struct codec_config *audio,
                          struct play_bandwidth picture, struct play_bandwidth sound)
@@ -112,6 +117,46 @@ bool hls_breaks(const struct segment *s)
     return s->discontinuity || s->torn;
 }
 
+/* --- where segments lie ------------------------------------------------------------------------------ */
+
+int64_t hls_units(int64_t ticks, uint32_t rate)
+{
+    return (ticks * HLS_UNITS + rate - 1) / rate;
+}
+
+/* Sounds do not end where pictures do, and the next segment's begin where these end: a player that lays them where the playlist
+ * says would overlap them, or leave a hole. Where there are none, the pictures' end holds. */
+static int64_t end_of(const struct listing *l, size_t at)
+{
+    const struct segment *s = &l->view->segments[at];
+    const struct span *sounds = &s->track[TRACK_AUDIO];
+    int64_t end = hls_units(s->end, CMAF_VIDEO_TIMESCALE);
+
+    if (l->rendition == NULL && l->track == TRACK_AUDIO && sounds->bytes > 0) {
+        int64_t own = hls_units(sounds->end, l->view->inits[TRACK_AUDIO][sounds->init].config.rate);
+
+        if (llabs(own - end) <= SOUND_OFF_MAX)
+            end = own;
+    }
+    return end + 1;
+}
+
+int64_t hls_begin(const struct listing *l, size_t at)
+{
+    const struct segment *s = &l->view->segments[at];
+
+    if (at == 0)
+        return s->start * HLS_UNITS / CMAF_VIDEO_TIMESCALE;
+    if (s[-1].end == s->start)
+        return end_of(l, at - 1);
+    return hls_units(s->start, CMAF_VIDEO_TIMESCALE) + 1;
+}
+
+int64_t hls_length(const struct listing *l, size_t at)
+{
+    return end_of(l, at) - hls_begin(l, at);
+}
+
 void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init,
                  void (*between)(struct builder *b, const void *ctx, size_t at), const void *ctx)
 {
@@ -124,8 +169,7 @@ void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t 
         builder_text(b, "#EXT-X-GAP\n");
     if (between != NULL)
         between(b, ctx, at);
-    builder_printf(b, "#EXTINF:%.5f,\n%06u.m4s\n", (double)(s->end - s->start) / CMAF_VIDEO_TIMESCALE,
-                   s->number);
+    builder_printf(b, "#EXTINF:%.5f,\n%06u.m4s\n", (double)hls_length(l, at) / HLS_UNITS, s->number);
 }
 
 static struct buffer *print_media(const struct listing *l)

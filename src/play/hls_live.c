@@ -135,7 +135,7 @@ static uint32_t next_number(const struct video_view *v)
 }
 
 enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t segment, uint64_t part,
-                                struct buffer **out)
+                                const struct part **out)
 {
     const struct shelf *s = play_shelf(e, segment), *open = play_open_shelf(e);
     uint32_t next = next_number(e->view);
@@ -143,7 +143,7 @@ enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t
 
     *out = NULL;
     if (s != NULL && part < s->count[track]) {
-        *out = buffer_ref(s->parts[track][part].bytes);
+        *out = &s->parts[track][part];
         return PLAY_NOW;
     }
     if (!e->view->live || segment < (open != NULL ? open->number : next))
@@ -166,16 +166,21 @@ struct printing {
     struct listing listing;
 };
 
-static void print_part(struct builder *b, double seconds, uint32_t segment, size_t part, bool independent)
+/* The part of a segment that is so many ticks behind its first. */
+static void print_part(struct builder *b, int64_t from, int64_t duration, uint32_t rate, uint32_t segment,
+                       size_t part, bool independent)
 {
-    builder_printf(b, "#EXT-X-PART:DURATION=%.5f,URI=\"%06u.%zu.m4s\"%s\n", seconds, segment, part,
-                   independent ? ",INDEPENDENT=YES" : "");
+    int64_t length = hls_units(from + duration, rate) - hls_units(from, rate);
+
+    builder_printf(b, "#EXT-X-PART:DURATION=%.5f,URI=\"%06u.%zu.m4s\"%s\n", (double)length / HLS_UNITS,
+                   segment, part, independent ? ",INDEPENDENT=YES" : "");
 }
 
 static void print_made_parts(struct builder *b, const struct made_part *parts, size_t count)
 {
     for (size_t i = 0; i < count; i++) /* each is encoded by itself, and begins with a keyframe */
-        print_part(b, (double)parts[i].duration / CMAF_VIDEO_TIMESCALE, parts[i].number, i, true);
+        print_part(b, parts[i].start - parts->start, parts[i].duration, CMAF_VIDEO_TIMESCALE, parts[i].number,
+                   i, true);
 }
 
 static void print_parts(struct builder *b, const struct printing *p, const struct shelf *s)
@@ -186,7 +191,8 @@ static void print_parts(struct builder *b, const struct printing *p, const struc
     for (size_t i = 0; i < s->count[t]; i++) {
         const struct part *part = &s->parts[t][i];
 
-        print_part(b, (double)part->duration / rate, s->number, i, part->independent);
+        print_part(b, part->start - s->parts[t]->start, part->duration, rate, s->number, i,
+                   part->independent);
     }
 }
 
@@ -291,12 +297,11 @@ static void print_reports(struct builder *b, const struct printing *p)
 static size_t skipped(const struct printing *p)
 {
     const struct listing *l = &p->listing;
-    int64_t end = l->count > 0 ? l->view->segments[l->count - 1].end : 0;
-    int64_t boundary = end - (int64_t)SKIP_TARGETS * l->view->target_duration_s * CMAF_VIDEO_TIMESCALE;
-    size_t count = 0;
+    int64_t rest = 0, kept = (int64_t)SKIP_TARGETS * l->view->target_duration_s * HLS_UNITS;
+    size_t count = l->count;
 
-    while (count < l->count && l->view->segments[count].end <= boundary)
-        count++;
+    while (count > 0 && rest < kept)
+        rest += hls_length(l, --count);
     return count;
 }
 
@@ -331,18 +336,18 @@ static void print_control(struct builder *b, const struct printing *p)
 }
 
 /* An update begins in mid timeline; some players do not remember what the clock of the wall was where it began. */
-static void print_clock(struct builder *b, const struct video_view *v, size_t at)
+static void print_clock(struct builder *b, const struct listing *l, size_t at)
 {
+    const struct segment *segments = l->view->segments;
     size_t from = at;
     char time[CLOCK_TEXT_SIZE];
 
-    while (from > 0 && !hls_breaks(&v->segments[from]))
+    while (from > 0 && !hls_breaks(&segments[from]))
         from--;
     if (from < at) /* else it is said with the segment itself */
         builder_printf(
             b, "#EXT-X-PROGRAM-DATE-TIME:%s\n",
-            clock_text(v->segments[from].wall_ms +
-                           (v->segments[at].start - v->segments[from].start) * 1000 / CMAF_VIDEO_TIMESCALE,
+            clock_text(segments[from].wall_ms + (hls_begin(l, at) - hls_begin(l, from)) * 1000 / HLS_UNITS,
                        time));
 }
 
@@ -361,7 +366,7 @@ static struct buffer *print(const struct edge *e, const struct play_list *l, boo
     if (from > 0)
         builder_printf(&b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%zu\n", from);
     if (from > 0 && from < p.listing.count)
-        print_clock(&b, e->view, from);
+        print_clock(&b, &p.listing, from);
     for (size_t i = from; i < p.listing.count; i++)
         hls_segment(&b, &p.listing, i, &init, print_parts_at, &p);
     if (l->rendition == NULL)

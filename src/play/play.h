@@ -54,12 +54,12 @@ struct buffer *play_edge_zipped(struct edge *e, const struct play_list *l, bool 
  * edge. A new reference; any thread. */
 struct buffer *play_edge_manifest(struct edge *e, bool low);
 
-/* The part of that number in the segment of that number: PLAY_NOW and *out, a new reference. PLAY_LATER: it is announced, or could
- * be. PLAY_NEVER: the segment has no such part, or not in memory any more. */
+/* The part of that number in the segment of that number: PLAY_NOW and *out, the edge's. PLAY_LATER: it is announced, or could
+ * be. PLAY_NEVER: the segment has no such part, or it is not known any more. */
 enum play_answer play_edge_part(const struct edge *e, enum track track, uint32_t segment, uint64_t part,
-                                struct buffer **out);
+                                const struct part **out);
 
-/* The parts of the segment of that number that are in memory, or NULL. */
+/* The parts of the segment of that number, or NULL: they are not known, or not any more. */
 const struct shelf *play_shelf(const struct edge *e, uint32_t number);
 
 /* The multivariant playlist of what shares the edge; afterwards that of all. */

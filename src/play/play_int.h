@@ -33,6 +33,17 @@ struct listing {
     size_t count; /* of segments to list */
 };
 
+/* A playlist's times are printed in hundred-thousandths of a second. Each is where something begins or ends on the video's timeline,
+ * rounded, and never a length by itself: what is rounded does not add up, however long the show. They are rounded up and one more,
+ * but for the very beginning: Shaka Player adds up what it reads in floating point, and what so comes to lie a hair before its media
+ * is laid a millisecond later, by starting the decoder anew in mid picture; 10 to 20 microseconds behind nothing is done. */
+#define HLS_UNITS 100000
+
+int64_t hls_units(int64_t ticks, uint32_t rate); /* rounded up */
+/* Where a playlist has the segment at `at`, and how long it says that is. */
+int64_t hls_begin(const struct listing *l, size_t at);
+int64_t hls_length(const struct listing *l, size_t at);
+
 /* Whether the timeline breaks before the segment. */
 bool hls_breaks(const struct segment *s);
 

@@ -38,6 +38,7 @@ for (const [name, player] of Object.entries(PLAYERS)) {
         assert.deepEqual(page.troubles, []);
         assert.ok(seen.pictures > SECONDS * 10, `${seen.pictures} pictures could be read`);
         assert.equal(seen.stalls, 0, 'it never ran dry');
+        assert.equal(seen.anew, 0, 'nothing made a player begin a decoder anew');
         assert.ok(seen.p50 < player.p50_ms_max, `the picture is ${seen.p50} ms old`);
         assert.ok(seen.beeps >= SECONDS / 2, `${seen.beeps} beeps were heard`);
         assert.ok(Math.abs(seen.skew) <= (player.skew_ms_max ?? SKEW_MS_MAX), `the sound comes ${seen.skew} ms after its picture`);

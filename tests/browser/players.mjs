@@ -17,7 +17,7 @@ const WHEP_SKEW_MS_MAX = 120;
 
 export const PLAYERS = {
     'hls.js, HLS': {p50_ms_max: 2000, script: 'hls.js/dist/hls.min.js', start: (base) => {
-        const hls = new window.Hls({lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2});
+        const hls = new window.Hls({lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2, liveSyncDuration: .7, liveMaxLatencyDuration: 1.4});
 
         hls.loadSource(`${base}/low.m3u8`);
         hls.attachMedia(document.querySelector('video'));
@@ -127,6 +127,12 @@ export async function blank(house, player, url) {
 
     page.troubles = [];
     page.on('pageerror', (e) => page.troubles.push(e.message));
+    await page.addInitScript(() => {
+        const abort = SourceBuffer.prototype.abort;
+
+        window.anew = 0;
+        SourceBuffer.prototype.abort = function () { window.anew++; abort.call(this); };
+    });
     await page.goto(`${house.http}/healthz`);
     await page.setContent('<video autoplay playsinline width="640"></video>');
     if (player.script)
@@ -151,14 +157,14 @@ export async function open(house, player, base) {
 export async function measure(page, seconds) {
     await page.evaluate(() => {
         Object.assign(window.seen, {ages: [], pictures: [], stalls: 0});
-        window.heard.length = 0;
+        window.heard.length = window.anew = 0;
     });
     await plays(page, seconds, (seconds + 60) * 1000);
-    const {ages, pictures, stalls, heard, says} = await page.evaluate(async () => ({...window.seen, heard: window.heard,
+    const {ages, pictures, stalls, heard, anew, says} = await page.evaluate(async () => ({...window.seen, heard: window.heard, anew: window.anew,
         says: String(await (window.ask ?? window.latency)?.() ?? '')}));
     const sorted = ages.toSorted((a, b) => a - b);
     const apart = skews(pictures, heard).sort((a, b) => a - b);
 
-    return {pictures: ages.length, stalls, says, beeps: apart.length, p50: percentile(sorted, .5), p90: percentile(sorted, .9), p99: percentile(sorted, .99),
+    return {pictures: ages.length, stalls, anew, says, beeps: apart.length, p50: percentile(sorted, .5), p90: percentile(sorted, .9), p99: percentile(sorted, .99),
         skew: Math.round(percentile(apart, .5)), skew_max: Math.round(Math.max(...apart.map(Math.abs)))};
 }

@@ -26,7 +26,7 @@ HLS = [
     'a delta update skips, and says how much', 'what is skipped and what is listed is all', '_HLS_part without _HLS_msn is 400',
     'a segment too far ahead is 400', 'a part too far ahead is 400', 'what is no number is 400', 'playlists are compressed',
     'segments stay as they were', 'a listed part can be had', 'a part is whole chunks', 'INDEPENDENT parts begin with a keyframe',
-    'a part is as long as it says', 'the parts of a segment are the segment', 'parts are immutable', 'playlists are kept for moments only',
+    'a part is as long as it says', 'a part lies where the playlist says', 'the parts of a segment are the segment', 'parts are immutable', 'playlists are kept for moments only',
 ]
 DASH = [
     'the manifest is dynamic', 'availabilityStartTime never changes', 'every template says availabilityTimeOffset',
@@ -160,10 +160,13 @@ class Playlist:
         self.reports = [attributes(line.split(':', 1)[1]) for line in self.lines if line.startswith('#EXT-X-RENDITION-REPORT:')]
         self.segments = []  # (uri, seconds, parts), behind those that are skipped
         self.open = []      # the parts of the one that is not done: attributes
+        self.breaks = set() # segments before which the timeline breaks
         parts, seconds = [], 0
         for line in self.lines:
             if line.startswith('#EXT-X-PART:'):
                 parts.append(attributes(line.split(':', 1)[1]))
+            elif line == '#EXT-X-DISCONTINUITY':
+                self.breaks.add(self.skipped + len(self.segments))
             elif line.startswith('#EXTINF:'):
                 seconds = float(line.split(':')[1].split(',')[0])
             elif line and not line.startswith('#'):
@@ -188,6 +191,7 @@ class HlsPlayer:
         self.got = {}      # part uri: bytes
         self.hinted = None
         self.whole = set()
+        self.off = None    # how far behind its media the playlist has the first part
 
     def get(self, query='', code=200):
         answer = self.fetch(f'{self.path}{query}')
@@ -292,7 +296,9 @@ class HlsPlayer:
 
     def look_at_parts(self, now):
         v = self.verdict
-        for parts, is_open in [(p, False) for _, _, p in now.segments if p] + [(now.open, True)]:
+        begins = list(itertools.accumulate(self.known.values(), initial=0))
+        for at, parts in enumerate([p for _, _, p in now.segments] + [now.open], now.skipped):
+            is_open, begin = at == now.count, begins[at]
             for i, part in enumerate(parts):
                 seconds = float(part['DURATION'])
                 v('no part is longer than PART-TARGET', seconds <= now.part_target + 1e-6, f"{part['URI']}: {seconds}")
@@ -300,9 +306,13 @@ class HlsPlayer:
                     v('every part but the last of a segment has 85 % of PART-TARGET', is_open and i + 1 == len(parts) or
                       seconds >= .85 * now.part_target - 1e-6, f"{part['URI']}: {seconds}")
                 if part['URI'] not in self.got:
-                    self.take(part, seconds)
+                    self.take(part, seconds, None if at in now.breaks else begin)
+                begin += seconds
 
-    def take(self, part, seconds):
+    def take(self, part, seconds, begin):
+        """`begin`: where the playlist has it. Shaka Player lays media there, and begins anew where that differs from one part to the next by
+        a millisecond; media that is behind its place counts as a millisecond off. None: a publisher has come, and his first sounds and pictures
+        may be a little behind."""
         v = self.verdict
         answer = self.fetch(f"{self.name}/{part['URI']}")
         self.got[part['URI']] = answer.body
@@ -313,6 +323,11 @@ class HlsPlayer:
             kinds = [kind for kind, _ in boxes(answer.body)]
             found = fragments(answer.body)
             v('a part is whole chunks', kinds[-2:] == ['moof', 'mdat'], kinds)
+            if begin is not None:
+                off = begin - found[0][0] / self.timescale
+                self.off = off if self.off is None else self.off
+                v('a part lies where the playlist says', off > 0 and abs(off - self.off) < .0009,
+                  f"{part['URI']}: {begin} is {off:+.6f} off, the first {self.off:+.6f}")
             v('a part is as long as it says', abs(sum(f[1] for f in found) / self.timescale - seconds) < .0011, f"{part['URI']}: {found}")
             if part.get('INDEPENDENT') == 'YES':
                 v('INDEPENDENT parts begin with a keyframe', found[0][2], part['URI'])

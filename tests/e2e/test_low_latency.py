@@ -47,6 +47,28 @@ def test_dash_keeps_every_rule(show):
     assert verdicts.failures() == {}
 
 
+def test_who_comes_first_finds_the_parts_of_segments_that_nobody_watched(show):
+    event = show.make_event('unwatched')
+    publisher = matinee.publish('demo', event['url'], '--size', '320x180')
+    video = matinee.until(lambda: show.video(event), what='the video')
+    matinee.until(lambda: show.json(f'/api/v1/videos/{video}')['segments'] >= 4, what='four segments')
+    fetch = Fetch(f'{show.http}/v/{video}')
+    try:
+        for name in ('source', 'audio'):
+            playlist = Playlist(fetch(f'{name}/playlist.m3u8').text)
+            listed = [(uri, parts) for uri, _, parts in playlist.segments if parts]
+            assert [uri for uri, _ in listed] == [uri for uri, _, _ in playlist.segments[-2:]]
+            for uri, parts in listed:
+                answers = [fetch(f"{name}/{p['URI']}") for p in parts]
+                assert {a.status for a in answers} == {200} and len({a.headers['ETag'] for a in answers}) == len(answers)
+                assert 'immutable' in answers[0].headers['Cache-Control'] and answers[0].headers['Content-Type'].startswith(('audio/', 'video/'))
+                assert b''.join(a.body for a in answers) == fetch(f'{name}/{uri}').body
+            beyond = f"{name}/{listed[0][0].removesuffix('.m4s')}.{len(listed[0][1])}.m4s"
+            assert fetch(beyond).status == 404
+    finally:
+        matinee.end_process(publisher)
+
+
 # --- what is broken on purpose is found -----------------------------------------------------------------------------
 
 def text(pattern, replacement, where='playlist.m3u8'):
@@ -143,6 +165,7 @@ BROKEN_HLS = {
     'a part is whole chunks': part(body(lambda b: b[:-1])),
     'INDEPENDENT parts begin with a keyframe': text(r'(URI="\d+\.[1-9]\.m4s")$', r'\1,INDEPENDENT=YES'),
     'a part is as long as it says': text('PART:DURATION=0.20', 'PART:DURATION=0.18'),
+    'a part lies where the playlist says': text(r'EXTINF:([\d.]+)', lambda m: f'EXTINF:{float(m[1]):.2f}'),
     'the parts of a segment are the segment': part(body(lambda b: b[:-1] + bytes([b[-1] ^ 1]))),
     'parts are immutable': part(lambda answer: answer.headers.pop('Cache-Control')),
     'playlists are kept for moments only': without_header('Cache-Control', 'playlist'),

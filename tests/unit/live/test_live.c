@@ -941,6 +941,55 @@ static void who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurr
     folder_remove(h.dir);
 }
 
+static void who_comes_first_is_told_where_the_parts_lie_of_segments_that_nobody_watched(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE], name[SEGMENT_NAME_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    send_span(&s, 0, 63000);
+
+    struct video_view *v = view_of(&h, event);
+    struct edge *e = live_edge_peek(h.live, v->id);
+
+    assert_int_equal(v->segment_count, 6);
+    assert_int_equal(e->shelf_count, 0);
+    edge_unref(e);
+    live_video_hurry(h.live, v->id);
+    sem_wait(&s.step);
+    send_span(&s, 63000, 63040); /* behind the showing on the same loop */
+    e = live_edge_peek(h.live, v->id);
+    assert_int_equal(e->shelf_count, LIVE_PART_SEGMENTS + 1); /* and the open one */
+    for (size_t i = 0; i < LIVE_PART_SEGMENTS; i++) {
+        const struct shelf *shelf = &e->shelves[i];
+
+        assert_int_equal(shelf->number, 6 - LIVE_PART_SEGMENTS + i);
+        for (int t = 0; t < TRACK_COUNT; t++) {
+            struct buffer *stored;
+            size_t at = 0;
+
+            assert_int_equal(store_get(h.store,
+                                       segment_name(name, v->id, (enum track)t, &v->segments[shelf->number]),
+                                       &stored),
+                             ERR_OK);
+            for (size_t n = 0; n < shelf->count[t]; n++) {
+                assert_null(shelf->parts[t][n].bytes);
+                assert_int_equal(shelf->parts[t][n].at, at);
+                at += shelf->parts[t][n].size;
+            }
+            assert_int_equal(at, stored->size);
+            buffer_unref(stored);
+        }
+    }
+    edge_unref(e);
+    act(&s, do_leave);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
 /* --- followers ----------------------------------------------------------------------------------------- */
 
 /* Somebody on the second loop who notes what he is told. */
@@ -1091,6 +1140,7 @@ int main(void)
         cmocka_unit_test(a_video_that_was_deleted_stays_so_after_a_crash_and_a_start),
         cmocka_unit_test(a_changed_access_rule_holds_for_what_is_in_memory),
         cmocka_unit_test(who_hurries_sees_the_open_segment_in_parts_and_the_same_bytes_when_it_is_done),
+        cmocka_unit_test(who_comes_first_is_told_where_the_parts_lie_of_segments_that_nobody_watched),
         cmocka_unit_test(the_chunks_that_are_told_of_laid_end_to_end_are_the_segment),
         cmocka_unit_test(parts_of_a_rendition_are_shown_in_order_and_old_ones_let_go),
         cmocka_unit_test(who_asks_once_gets_the_parts_there_are_and_the_publisher_is_not_hurried),
