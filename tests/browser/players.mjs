@@ -17,7 +17,7 @@ const WHEP_SKEW_MS_MAX = 120;
 
 export const PLAYERS = {
     'hls.js, HLS': {p50_ms_max: 2000, script: 'hls.js/dist/hls.min.js', start: (base) => {
-        const hls = new window.Hls({lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2, liveSyncDuration: .7, liveMaxLatencyDuration: 1.4});
+        const hls = new window.Hls({lowLatencyMode: true, liveSyncDuration: .8, liveMaxLatencyDuration: .9});
 
         hls.loadSource(`${base}/low.m3u8`);
         hls.attachMedia(document.querySelector('video'));
