@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
 import {House, percentile, picture, plays, watchThePicture} from './house.mjs';
-import {PLAYERS, SKEW_MS_MAX, measure, open} from './players.mjs';
+import {PLAYERS, REORDERED, SKEW_MS_MAX, measure, open} from './players.mjs';
 
 const SECONDS = Number(process.env.MATINEE_PLAY_SECONDS ?? 20);
 const SETTLE_SECONDS = 15;
@@ -45,6 +45,23 @@ for (const [name, player] of Object.entries(PLAYERS)) {
         await page.context().close();
     });
 }
+
+test('pictures that are reordered are shown with their sound', LIMIT, async (t) => {
+    const reordered = await house.event('There and back');
+    const {stop} = house.publish(reordered, {words: ['--size', '640x360', '--bitrate', '800k', '--bframes', '2']});
+    const {video: its} = await house.live(reordered);
+
+    await house.until(`/videos/${its}`, (v) => v.segments >= 2, 'two segments');
+    const page = await open(house, REORDERED, `${house.http}/v/${its}`);
+    const seen = await measure(page, SECONDS);
+
+    t.diagnostic(JSON.stringify(seen));
+    assert.ok(seen.beeps >= SECONDS / 2, `${seen.beeps} beeps were heard`);
+    assert.equal(seen.anew, 0, 'nothing made it begin a decoder anew');
+    assert.ok(Math.abs(seen.skew) <= SKEW_MS_MAX, `the sound comes ${seen.skew} ms after its picture`);
+    await page.context().close();
+    await stop();
+});
 
 test('the watch page plays near the edge, and says how near', LIMIT, async (t) => {
     const page = await house.page(`/watch/${event.id}?protocol=low`);

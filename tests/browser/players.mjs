@@ -37,6 +37,10 @@ export const PLAYERS = {
     'WHEP, TCP': {p50_ms_max: 500, skew_ms_max: WHEP_SKEW_MS_MAX, start: (base) => window.startWhep(`${base}/whep`, 'tcp')},
 };
 
+/* Of pictures that are reordered Shaka Player has to be told that media lies where it says itself. */
+export const REORDERED = {...PLAYERS['Shaka, HLS'],
+    start: (base) => window.startShaka(`${base}/low.m3u8`, {liveSync: {enabled: true}}, {hls: {ignoreManifestTimestampsInSegmentsMode: true}})};
+
 function defineStarts() {
     window.startShaka = async (url, streaming, manifest = {}) => {
         const player = new window.shaka.Player();
