@@ -14,6 +14,8 @@
 #include <stdlib.h>
 
 #define SOUND_RATE 48000
+/* Sound that came longer ago is not converted any more: it was there before anybody listened. */
+#define SOUND_OLD_US 200000
 /* A viewer who catches up is looked at so often. */
 #define PUMP_MS 8
 /* An offer waits so long for a publisher who is about to send. */
@@ -143,6 +145,34 @@ static void take_sound(struct feed *f, int64_t pts_48k, struct bytes payload)
     outbox_flush(&f->room->outbox);
 }
 
+static void send_early(void *ctx)
+{
+    struct feed *f = ctx;
+    struct buffer *early = f->early;
+
+    timer_stop(&f->early_due);
+    if (early == NULL)
+        return;
+    f->early = NULL;
+    take_sound(f, f->early_pts, buffer_bytes(early));
+    buffer_unref(early);
+}
+
+/* One that comes while another waits sends that off. */
+static void pace_sound(struct feed *f, int64_t pts_48k, struct bytes payload)
+{
+    int64_t wait_ms = pace_wait_us(&f->pace, clock_mono_us(), pts_48k * 1000000 / SOUND_RATE) / 1000;
+
+    send_early(f);
+    if (wait_ms == 0) {
+        take_sound(f, pts_48k, payload);
+        return;
+    }
+    f->early = buffer_copy(payload);
+    f->early_pts = pts_48k;
+    timer_start(f->room->loop, &f->early_due, wait_ms, send_early, f);
+}
+
 /* --- what is converted ------------------------------------------------------------------------------------- */
 
 /* What came of the companion: sound, or pictures and what a decoder must know of them. */
@@ -152,7 +182,7 @@ static void made(void *ctx, const struct companion_frame *c)
     struct sample s = {.payload = c->payload, .dts = c->dts, .pts = c->pts, .keyframe = c->keyframe};
 
     if (c->codec == CODEC_OPUS && c->kind == COMPANION_SAMPLE) {
-        take_sound(f, c->pts, c->payload);
+        pace_sound(f, c->pts, c->payload);
     } else if (c->codec == CODEC_H264 && c->kind == COMPANION_TRACK) {
         pictures_made_record(&f->pictures[QUALITY_FULL], c->payload);
     } else if (c->codec == CODEC_H264 && f->pictures[QUALITY_FULL].made_record != NULL) {
@@ -257,7 +287,8 @@ static void take_sample(struct feed *f, const struct followed *what)
 
     anchor(f, what, s->dts, is_video ? CMAF_VIDEO_TIMESCALE : f->config[TRACK_AUDIO].rate);
     if (is_converted(f, what->track)) {
-        convert(f, what->track, s);
+        if (is_video || clock_mono_us() - what->received_us < SOUND_OLD_US)
+            convert(f, what->track, s);
     } else if (is_video && f->config[TRACK_VIDEO].codec == CODEC_H264) {
         take_picture(f, s);
         feed_flush(f);
@@ -289,6 +320,8 @@ static void told(void *ctx, const struct followed *what)
         take_sample(f, what);
         break;
     case FOLLOWED_BREAK: /* who comes now waits for the publisher */
+        send_early(f);
+        f->pace = (struct pace){0};
         f->pictures[QUALITY_FULL].ring.key = RING_NONE;
         f->pictures[QUALITY_FULL].awaits_key = true;
         f->anchored = false;
@@ -436,6 +469,7 @@ static void free_later(void *ctx)
         pictures_drop(&f->pictures[i]);
     for (int t = 0; t < TRACK_COUNT; t++)
         buffer_unref(f->record[t]);
+    buffer_unref(f->early);
     free(f);
 }
 
@@ -455,6 +489,7 @@ void feed_free(struct feed *f)
     timer_stop(&f->second);
     timer_stop(&f->rest);
     timer_stop(&f->turn);
+    timer_stop(&f->early_due);
     end_companions(f);
     low_end(f);
     live_unfollow(f->follower);

@@ -233,6 +233,10 @@ struct feed {
 
     uint32_t video_ssrc, rtx_ssrc, sound_ssrc, video_shift, sound_shift;
     uint64_t sounds; /* how many have been sent */
+    struct pace pace;
+    struct buffer *early; /* a sound that waits for its time; NULL: none */
+    int64_t early_pts;
+    struct timer early_due;
     bool anchored;
     int64_t anchor_us; /* the wall clock, in µs, at media time 0 */
 };

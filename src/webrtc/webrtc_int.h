@@ -12,6 +12,7 @@
  *   feed.c     a live video as packets: follower, renditions, its viewers
  *   low.c      the lower rendition, encoded while somebody's line wants it
  *   line.c     what a viewer's reports say of the line: when to go lower, and when to come back
+ *   pace.c     when a sound is sent on: evenly
  *   send.c     packets of a ring encrypted for one viewer, and gathered for the kernel
  *   session.c  a viewer: checks, handshake, reports, its end
  *   companion.c  the process that makes Opus, and pictures without B-frames; companion_child.c is its own side
@@ -252,6 +253,16 @@ bool line_report(struct line *l, uint8_t loss, int64_t now_ms);
 bool line_choked(struct line *l, int64_t now_ms);
 /* The lower rendition cannot be had: it begins anew. */
 void line_forget(struct line *l);
+
+/* --- pace.c --------------------------------------------------------------------------------------------- */
+
+struct pace {
+    bool begun;
+    int64_t soonest_us; /* how far behind its pts, on our clock, the soonest packet came */
+};
+
+/* How long a packet of sound of that pts, which is there now, is to wait. Zeroed: none has come. */
+int64_t pace_wait_us(struct pace *p, int64_t now_us, int64_t pts_us);
 
 /* --- dtls.c (RFC 6347, RFC 5764) ------------------------------------------------------------------------ */
 
