@@ -9,7 +9,8 @@ import {PLAYERS, REORDERED, SKEW_MS_MAX, measure, open} from './players.mjs';
 
 const SECONDS = Number(process.env.MATINEE_PLAY_SECONDS ?? 20);
 const SETTLE_SECONDS = 15;
-/* A player that found its distance on a machine that was busy just then may run dry once; a stream at fault does so each time. */
+/* A player that found its distance on a machine that was busy just then may run dry once, and Chromium keeps WebRTC's picture back for its sound
+ * not at once but in the course of half a minute; a stream at fault shows it each time. */
 const TRIES = 3;
 const LIMIT = {timeout: (TRIES * SECONDS + 90) * 1000};
 let house, event, video;
@@ -29,9 +30,10 @@ after(async () => {
 for (const [name, player] of Object.entries(PLAYERS)) {
     test(`${name}: ${SECONDS} s without a stall, the picture is young, and the sound is with it`, LIMIT, async (t) => {
         const page = await open(house, player, `${house.http}/v/${video}`);
+        const apart = player.skew_ms_max ?? SKEW_MS_MAX;
         let seen;
 
-        for (let tries = 0; tries < TRIES && (tries === 0 || seen.stalls > 0); tries++) {
+        for (let tries = 0; tries < TRIES && (tries === 0 || seen.stalls > 0 || Math.abs(seen.skew) > apart); tries++) {
             seen = await measure(page, SECONDS);
             t.diagnostic(`${name}: ${JSON.stringify(seen)}`);
         }
@@ -41,7 +43,7 @@ for (const [name, player] of Object.entries(PLAYERS)) {
         assert.equal(seen.anew, 0, 'nothing made a player begin a decoder anew');
         assert.ok(seen.p50 < player.p50_ms_max, `the picture is ${seen.p50} ms old`);
         assert.ok(seen.beeps >= SECONDS / 2, `${seen.beeps} beeps were heard`);
-        assert.ok(Math.abs(seen.skew) <= (player.skew_ms_max ?? SKEW_MS_MAX), `the sound comes ${seen.skew} ms after its picture`);
+        assert.ok(Math.abs(seen.skew) <= apart, `the sound comes ${seen.skew} ms after its picture`);
         await page.context().close();
     });
 }
