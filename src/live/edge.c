@@ -184,6 +184,17 @@ void edge_view_changed(struct video *v)
 
 /* --- asking ------------------------------------------------------------------------------------------ */
 
+/* How many of the shelves that are kept are of segments that the view has: one is about to be shown while this is asked. */
+static size_t known_done(const struct video *v)
+{
+    const struct video_view *view = v->view;
+    size_t count = view->segment_count > 0 ? v->done_count : 0;
+
+    while (count > 0 && v->done[count - 1].number > view->segments[view->segment_count - 1].number)
+        count--;
+    return count;
+}
+
 struct edge *live_edge_peek(struct live *l, struct ulid video)
 {
     struct edge *e = NULL;
@@ -192,8 +203,11 @@ struct edge *live_edge_peek(struct live *l, struct ulid video)
     struct video *v = live_find_video(l, video);
 
     if (v != NULL && v->live && v->view != NULL) {
-        if (v->edge == NULL)
-            v->edge = edge_new(v, NULL, 0, INT64_MIN);
+        if (v->edge == NULL) {
+            size_t count = known_done(v);
+
+            v->edge = edge_new(v, copy_shelves(v->done, count, count), count, INT64_MIN);
+        }
         e = edge_ref(v->edge);
     }
     pthread_mutex_unlock(&l->lock);

@@ -132,7 +132,8 @@ static int64_t end_of(const struct listing *l, size_t at)
     const struct span *sounds = &s->track[TRACK_AUDIO];
     int64_t end = hls_units(s->end, CMAF_VIDEO_TIMESCALE);
 
-    if (l->rendition == NULL && l->track == TRACK_AUDIO && sounds->bytes > 0) {
+    if (l->rendition == NULL && l->track == TRACK_AUDIO && sounds->bytes > 0 &&
+        sounds->init < l->view->init_count[TRACK_AUDIO]) {
         int64_t own = hls_units(sounds->end, l->view->inits[TRACK_AUDIO][sounds->init].config.rate);
 
         if (llabs(own - end) <= SOUND_OFF_MAX)
@@ -152,9 +153,12 @@ int64_t hls_begin(const struct listing *l, size_t at)
     return hls_units(s->start, CMAF_VIDEO_TIMESCALE) + 1;
 }
 
+/* A picture or two without sound, before a publisher was gone, may end before the sounds of the segment before. */
 int64_t hls_length(const struct listing *l, size_t at)
 {
-    return end_of(l, at) - hls_begin(l, at);
+    int64_t length = end_of(l, at) - hls_begin(l, at);
+
+    return length > 0 ? length : 1;
 }
 
 void hls_segment(struct builder *b, const struct listing *l, size_t at, int64_t *init,

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #define SOUND_RATE 48000
-/* Sound that came longer ago is not converted any more: it was there before anybody listened. */
+/* Sound that came longer ago than this when the feed began is not converted: it was there before anybody listened. */
 #define SOUND_OLD_US 200000
 /* A viewer who catches up is looked at so often. */
 #define PUMP_MS 8
@@ -93,6 +93,7 @@ static void follow_again(void *ctx)
     struct feed *f = ctx;
 
     live_unfollow(f->follower);
+    f->hears = false; /* what comes again was heard */
     f->follower = live_follow(f->room->options.live, f->video, f->room->loop, told, f);
     pictures_break(&f->pictures[QUALITY_FULL]);
     if (f->follower == NULL) /* it has ended meanwhile, and told the follower that was */
@@ -287,7 +288,8 @@ static void take_sample(struct feed *f, const struct followed *what)
 
     anchor(f, what, s->dts, is_video ? CMAF_VIDEO_TIMESCALE : f->config[TRACK_AUDIO].rate);
     if (is_converted(f, what->track)) {
-        if (is_video || clock_mono_us() - what->received_us < SOUND_OLD_US)
+        f->hears = f->hears || clock_mono_us() - what->received_us < SOUND_OLD_US;
+        if (is_video || f->hears)
             convert(f, what->track, s);
     } else if (is_video && f->config[TRACK_VIDEO].codec == CODEC_H264) {
         take_picture(f, s);

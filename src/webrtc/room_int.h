@@ -233,6 +233,7 @@ struct feed {
 
     uint32_t video_ssrc, rtx_ssrc, sound_ssrc, video_shift, sound_shift;
     uint64_t sounds; /* how many have been sent */
+    bool hears;      /* what comes was not there before the feed began */
     struct pace pace;
     struct buffer *early; /* a sound that waits for its time; NULL: none */
     int64_t early_pts;

@@ -49,6 +49,15 @@ static void what_is_late_goes_at_once_and_what_comes_soonest_waits_no_longer_tha
                      PACKET_US); /* sooner than ever */
 }
 
+static void who_was_away_is_paced_as_before(void **state)
+{
+    struct pace p = {0};
+
+    (void)unevenness(&p, 21333, 0, 500, 1000000);
+    (void)unevenness(&p, 21333, 500, 550, 11000000); /* ten seconds later than it would have been */
+    assert_true(unevenness(&p, 21333, 550, 1000, 11000000) <= 21333 - PACKET_US + 1000);
+}
+
 /* A publisher whose clock loses 0.1 ms in a second is followed, and nothing is sent at uneven times for long. */
 static void a_slow_clock_is_followed(void **state)
 {
@@ -69,6 +78,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packets_of_longer_frames_leave_evenly),
         cmocka_unit_test(what_is_late_goes_at_once_and_what_comes_soonest_waits_no_longer_than_a_packet),
+        cmocka_unit_test(who_was_away_is_paced_as_before),
         cmocka_unit_test(a_slow_clock_is_followed),
     };
 
