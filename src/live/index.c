@@ -234,16 +234,18 @@ struct loading {
     enum err e;
 };
 
+/* One that no segment wanted has no row: the next stands in its place, so that each has its number. */
 static bool load_init(void *ctx, const struct db_row *r)
 {
     struct loading *g = ctx;
     enum track t = db_column_int(r, 0) == TRACK_AUDIO ? TRACK_AUDIO : TRACK_VIDEO;
     struct bytes record = db_column_blob(r, 2);
+    size_t number = (size_t)db_column_int(r, 3);
     struct codec_config config;
     const char *why;
 
     g->e = codec_config_parse(&config, (enum codec)db_column_int(r, 1), record, &why);
-    if (g->e == ERR_OK)
+    while (g->e == ERR_OK && g->video->init_count[t] <= number)
         g->e = video_add_init(g->video, t, &config, record);
     return g->e == ERR_OK;
 }
@@ -284,7 +286,7 @@ enum err index_load_video(struct db *d, struct video *v, struct segment **segmen
     enum err e;
 
     ulid_text(v->id, id);
-    e = db_read(d, "SELECT track, codec, record FROM inits WHERE video_id = ? ORDER BY track, number",
+    e = db_read(d, "SELECT track, codec, record, number FROM inits WHERE video_id = ? ORDER BY track, number",
                 DB_VALUES(db_str(id)), load_init, &g);
     if (e == ERR_OK)
         e = g.e;

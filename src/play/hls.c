@@ -132,8 +132,7 @@ static int64_t end_of(const struct listing *l, size_t at)
     const struct span *sounds = &s->track[TRACK_AUDIO];
     int64_t end = hls_units(s->end, CMAF_VIDEO_TIMESCALE);
 
-    if (l->rendition == NULL && l->track == TRACK_AUDIO && sounds->bytes > 0 &&
-        sounds->init < l->view->init_count[TRACK_AUDIO]) {
+    if (l->rendition == NULL && l->track == TRACK_AUDIO && sounds->bytes > 0) {
         int64_t own = hls_units(sounds->end, l->view->inits[TRACK_AUDIO][sounds->init].config.rate);
 
         if (llabs(own - end) <= SOUND_OFF_MAX)

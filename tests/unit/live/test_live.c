@@ -346,6 +346,42 @@ static void the_same_samples_give_the_same_bytes_after_a_crash(void **state)
     folder_remove(copy);
 }
 
+/* As if the first configuration had been one that no sound followed: such a one has no row. */
+static enum err leave_out_the_first(void *ctx, struct db *tx)
+{
+    enum err e = db_run(tx, "UPDATE inits SET number = 2 WHERE track = 1", NULL, 0, NULL);
+
+    return e == ERR_OK ? db_run(tx, "UPDATE segments SET audio_init = 2", NULL, 0, NULL) : e;
+}
+
+static void a_configuration_keeps_its_number_though_those_before_it_have_no_row(void **state)
+{
+    struct house h = open_house(folder_new());
+    char key[ACCESS_KEY_SIZE];
+    struct ulid event = make_event(&h, key);
+    struct show s = show_new(&h, key, 0);
+
+    act(&s, do_publish);
+    send_span(&s, 0, 25000);
+    act(&s, do_leave);
+    assert_int_equal(live_event_end(h.live, event), ERR_OK);
+    live_drain(h.live, 5000);
+    assert_int_equal(db_write(h.db, leave_out_the_first, NULL), ERR_OK);
+    close_house(&h);
+    h = open_house(h.dir);
+
+    struct video_view *v = view_of(&h, event);
+
+    assert_int_equal(v->segments[0].track[TRACK_AUDIO].init, 2);
+    assert_int_equal(v->init_count[TRACK_AUDIO], 3);
+    assert_int_equal(v->init_count[TRACK_VIDEO], 1);
+    assert_int_equal(v->inits[TRACK_AUDIO][2].number, 2);
+    assert_int_equal(v->inits[TRACK_AUDIO][2].config.rate, 48000);
+    video_view_unref(v);
+    close_house(&h);
+    folder_remove(h.dir);
+}
+
 static void who_returns_goes_on_in_the_same_video(void **state)
 {
     struct house h = open_house(folder_new());
@@ -1129,6 +1165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(segments_are_cut_at_keyframes_and_touch),
         cmocka_unit_test(the_same_samples_give_the_same_bytes_after_a_crash),
+        cmocka_unit_test(a_configuration_keeps_its_number_though_those_before_it_have_no_row),
         cmocka_unit_test(who_returns_goes_on_in_the_same_video),
         cmocka_unit_test(a_wrong_key_and_a_second_publisher_are_refused),
         cmocka_unit_test(a_dead_publisher_gives_way_within_five_seconds),
