@@ -322,7 +322,6 @@ static void told(void *ctx, const struct followed *what)
         take_sample(f, what);
         break;
     case FOLLOWED_BREAK: /* who comes now waits for the publisher */
-        send_early(f);
         f->pace = (struct pace){0};
         f->pictures[QUALITY_FULL].ring.key = RING_NONE;
         f->pictures[QUALITY_FULL].awaits_key = true;
