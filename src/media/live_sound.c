@@ -8,6 +8,7 @@
 
 #include <libavutil/audio_fifo.h>
 #include <libavutil/channel_layout.h>
+#include <libavutil/opt.h>
 #include <libswresample/swresample.h>
 #include <stdlib.h>
 
@@ -56,6 +57,7 @@ static AVCodecContext *opus_open(void)
     av_channel_layout_default(&e->ch_layout, 2);
     e->bit_rate = BITRATE;
     e->time_base = (AVRational){1, RATE};
+    av_opt_set(e->priv_data, "application", "lowdelay", 0); /* 4 ms sooner */
     if (avcodec_open2(e, c, NULL) < 0)
         avcodec_free_context(&e);
     return e;

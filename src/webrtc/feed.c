@@ -16,6 +16,8 @@
 #define SOUND_RATE 48000
 /* Sound that came longer ago than this when the feed began is not converted: it was there before anybody listened. */
 #define SOUND_OLD_US 200000
+/* What is converted is there with what was given last, except for a packet that is not full yet. */
+#define SOUND_FLOW_48K (2 * 960)
 /* A viewer who catches up is looked at so often. */
 #define PUMP_MS 8
 /* An offer waits so long for a publisher who is about to send. */
@@ -176,6 +178,14 @@ static void pace_sound(struct feed *f, int64_t pts_48k, struct bytes payload)
 
 /* --- what is converted ------------------------------------------------------------------------------------- */
 
+/* While the companion starts, sound waits for it, and then comes at once. A browser that hears such a rush keeps everything back for long. */
+static void take_converted(struct feed *f, const struct companion_frame *c)
+{
+    f->flows = f->flows || f->given_48k - c->pts < SOUND_FLOW_48K;
+    if (f->flows)
+        pace_sound(f, c->pts, c->payload);
+}
+
 /* What came of the companion: sound, or pictures and what a decoder must know of them. */
 static void made(void *ctx, const struct companion_frame *c)
 {
@@ -183,7 +193,7 @@ static void made(void *ctx, const struct companion_frame *c)
     struct sample s = {.payload = c->payload, .dts = c->dts, .pts = c->pts, .keyframe = c->keyframe};
 
     if (c->codec == CODEC_OPUS && c->kind == COMPANION_SAMPLE) {
-        pace_sound(f, c->pts, c->payload);
+        take_converted(f, c);
     } else if (c->codec == CODEC_H264 && c->kind == COMPANION_TRACK) {
         pictures_made_record(&f->pictures[QUALITY_FULL], c->payload);
     } else if (c->codec == CODEC_H264 && f->pictures[QUALITY_FULL].made_record != NULL) {
@@ -221,6 +231,7 @@ static void give_track(struct feed *f, enum track t)
                                                        .rate = f->config[t].rate,
                                                        .payload = buffer_bytes(f->record[t])});
     f->companion_starves[t] = t == TRACK_VIDEO;
+    f->flows = f->flows && t != TRACK_AUDIO;
 }
 
 /* Starts what is wanted and not there. The picture's gets what comes from the next keyframe on, or from the last where it all comes again. */
@@ -242,6 +253,8 @@ static void convert(struct feed *f, enum track t, const struct sample *s)
 {
     if (f->companion[t] == NULL || (f->companion_starves[t] && !s->keyframe))
         return;
+    if (t == TRACK_AUDIO)
+        f->given_48k = s->pts * SOUND_RATE / f->config[t].rate;
     f->companion_starves[t] =
         !companion_give(f->companion[t], &(struct companion_frame){.kind = COMPANION_SAMPLE,
                                                                    .codec = f->config[t].codec,

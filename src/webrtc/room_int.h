@@ -129,13 +129,13 @@ struct viewer {
     uint32_t rtx_next;
     enum quality has, wants; /* they differ until a keyframe comes at which they can be exchanged */
     struct line line;
-    uint32_t sent_timestamp; /* of the last picture that was sent */
+    uint32_t sent_timestamp; /* with which the last picture was sent */
     bool held; /* it waits for the other rendition's keyframe that stands at `held_at`, since then */
     uint32_t held_at;
     int64_t held_ms;
     uint64_t cursor; /* of its rendition's ring: the next to send; RING_NONE: waits for a keyframe */
-    bool paced;      /* it catches up, from pace_ms on, when pace_dts_ms was due */
-    int64_t pace_ms, pace_dts_ms;
+    struct catch_up catch_up;
+    uint64_t caught_up;            /* the index up to which it had to; RING_NONE: it does still */
     int64_t repaired_ms, keyed_ms; /* the second in which `repairs` were; the last answer to a PLI */
     uint32_t repairs;
     uint32_t etag;
@@ -232,8 +232,10 @@ struct feed {
     struct timer companion_rest;              /* one broke down */
 
     uint32_t video_ssrc, rtx_ssrc, sound_ssrc, video_shift, sound_shift;
-    uint64_t sounds; /* how many have been sent */
-    bool hears;      /* what comes was not there before the feed began */
+    uint64_t sounds;   /* how many have been sent */
+    bool hears;        /* what comes was not there before the feed began */
+    bool flows;        /* what is converted comes as it is given, after a start in which it waited */
+    int64_t given_48k; /* the pts of what was given last */
     struct pace pace;
     struct buffer *early; /* a sound that waits for its time; NULL: none */
     int64_t early_pts;

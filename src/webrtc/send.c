@@ -78,18 +78,24 @@ static void send_framed(struct viewer *v, const uint8_t *at, size_t size)
     stream_write(v->tcp, bytes_of(at, size));
 }
 
+static uint32_t timestamp_of(const struct viewer *v, uint64_t index)
+{
+    uint32_t own = ring_at(viewer_ring(v), index)->timestamp;
+
+    return index < v->caught_up ? catch_up_timestamp(&v->catch_up, own) : own;
+}
+
 static size_t picture_packet(struct viewer *v, uint64_t index, uint8_t *to)
 {
     const struct ring_packet *p = ring_at(viewer_ring(v), index);
     const struct rtp_header h = {.marker = p->marker,
                                  .type = (uint8_t)v->video.type,
-                                 .timestamp = p->timestamp,
+                                 .timestamp = v->sent_timestamp = timestamp_of(v, index),
                                  .ssrc = v->feed->video_ssrc,
                                  .playout_delay = v->playout_delay};
 
     v->video.packets++;
     v->video.bytes += p->size;
-    v->sent_timestamp = p->timestamp;
     return protect(v, &h, number_of(&v->video, index), bytes_of(NULL, 0),
                    bytes_of(p->bytes->data + p->at, p->size), to);
 }
@@ -172,8 +178,8 @@ static uint64_t limit_of(struct viewer *v, int64_t now_ms)
     const struct ring *r = viewer_ring(v);
     uint64_t to = r->next;
 
-    if (v->paced) {
-        int64_t due = v->pace_dts_ms + (now_ms - v->pace_ms) * WEBRTC_JOIN_PACE;
+    if (v->caught_up == RING_NONE) {
+        int64_t due = catch_up_due_ms(&v->catch_up, now_ms);
 
         to = v->cursor;
         while (to < r->next && ring_at(r, to)->dts_ms <= due)
@@ -187,12 +193,16 @@ static uint64_t limit_of(struct viewer *v, int64_t now_ms)
 static void jump(struct viewer *v, uint64_t to, int64_t now_ms)
 {
     const struct ring *r = viewer_ring(v);
+    uint32_t newest = ring_at(r, r->next - 1)->timestamp;
+    bool is_sent = v->video.packets > 0 && later_by(newest, v->sent_timestamp) <= 0;
 
     v->video.base += to - v->cursor;
     v->cursor = v->video.from = to;
-    v->paced = to < r->next;
-    v->pace_ms = now_ms;
-    v->pace_dts_ms = to < r->next ? ring_at(r, to)->dts_ms : 0;
+    v->caught_up = RING_NONE;
+    v->catch_up = (struct catch_up){.ms = now_ms,
+                                    .dts_ms = ring_at(r, to)->dts_ms,
+                                    .first = ring_at(r, to)->timestamp,
+                                    .shown = is_sent ? v->sent_timestamp + 1 : newest};
 }
 
 /* Puts a viewer who waits, or who was left behind, to the newest keyframe. False: there is none. */
@@ -260,8 +270,8 @@ bool viewer_send_pictures(struct viewer *v, int64_t now_ms)
     to = limit_of(v, now_ms);
     send_run(v, v->cursor, to);
     v->cursor = to;
-    if (to == viewer_ring(v)->next)
-        v->paced = false;
+    if (to == viewer_ring(v)->next && v->caught_up == RING_NONE)
+        v->caught_up = to;
     return to < viewer_ring(v)->next;
 }
 
@@ -318,7 +328,7 @@ void viewer_repair(struct viewer *v, uint64_t index, int64_t now_ms)
     const struct ring_packet *p = ring_at(viewer_ring(v), index);
     const struct rtp_header h = {.marker = p->marker,
                                  .type = (uint8_t)v->rtx_type,
-                                 .timestamp = p->timestamp,
+                                 .timestamp = timestamp_of(v, index),
                                  .ssrc = v->feed->rtx_ssrc,
                                  .playout_delay = v->playout_delay};
     struct outbox *o = &v->room->outbox;

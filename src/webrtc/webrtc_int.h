@@ -13,6 +13,7 @@
  *   low.c      the lower rendition, encoded while somebody's line wants it
  *   line.c     what a viewer's reports say of the line: when to go lower, and when to come back
  *   pace.c     when a sound is sent on: evenly
+ *   catch_up.c how fast who comes gets what is there already, and with which timestamps
  *   send.c     packets of a ring encrypted for one viewer, and gathered for the kernel
  *   session.c  a viewer: checks, handshake, reports, its end
  *   companion.c  the process that makes Opus, and pictures without B-frames; companion_child.c is its own side
@@ -263,6 +264,18 @@ struct pace {
 
 /* How long a packet of sound of that pts, which is there now, is to wait. Zeroed: none has come. */
 int64_t pace_wait_us(struct pace *p, int64_t now_us, int64_t pts_us);
+
+/* --- catch_up.c ----------------------------------------------------------------------------------------- */
+
+struct catch_up {
+    int64_t ms, dts_ms;    /* when it began, and the keyframe's dts */
+    uint32_t first, shown; /* the keyframe's timestamp, and what it is sent with: the newest picture's */
+};
+
+/* Up to which dts pictures are due now. */
+int64_t catch_up_due_ms(const struct catch_up *c, int64_t now_ms);
+/* What a picture is sent with: `own`, its own timestamp, or a later one. Timestamps go round. */
+uint32_t catch_up_timestamp(const struct catch_up *c, uint32_t own);
 
 /* --- dtls.c (RFC 6347, RFC 5764) ------------------------------------------------------------------------ */
 

@@ -42,16 +42,7 @@ def show(server, seconds=7, size='426x320', gop=60, event=None, **drawn):
 
 def workers_of(pid):
     """The children of a process that encode."""
-    children = pathlib.Path(f'/proc/{pid}/task').glob('*/children')
-    found = []
-    for listing in children:
-        try:
-            for child in listing.read_text().split():
-                if b'encode-chunk' in pathlib.Path(f'/proc/{child}/cmdline').read_bytes():
-                    found.append(int(child))
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # it ended while we looked
-    return found
+    return matinee.children(pid, b'encode-chunk')
 
 
 def same_everywhere(server, video, names):

@@ -125,7 +125,7 @@ class Server:
         return int(match[1])
 
 
-def until(condition, seconds=20, what='the condition'):
+def until(condition, seconds=20, what='the condition', every=0.05):
     """Asks until `condition()` is true and returns what it said. For facts that only polling can tell."""
     end = time.monotonic() + seconds
     while True:
@@ -133,7 +133,7 @@ def until(condition, seconds=20, what='the condition'):
         if value:
             return value
         assert time.monotonic() < end, f'{what} did not come true within {seconds} s'
-        select.select([], [], [], 0.05)
+        select.select([], [], [], every)
 
 
 def ffmpeg(*words, **options):
@@ -235,6 +235,17 @@ def raw(server, text, seconds=10):
 
 def md5(content):
     return hashlib.md5(content).hexdigest()
+
+
+def children(pid, word):
+    """The children of a process that have this word on their command line."""
+    found = []
+    for listing in pathlib.Path(f'/proc/{pid}/task').glob('*/children'):
+        try:
+            found += [int(child) for child in listing.read_text().split() if word in pathlib.Path(f'/proc/{child}/cmdline').read_bytes()]
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it ended while we looked
+    return found
 
 
 def stop_process(process):

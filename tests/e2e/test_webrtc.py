@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -65,7 +66,10 @@ def whep_of(server, event):
 class Viewer:
     """An aiortc viewer; counts the frames it has decoded."""
 
+    watching = set()  # a decoder's thread that nobody ends keeps the interpreter from its end
+
     def __init__(self, ice_servers=()):
+        self.watching.add(self)
         self.pc = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(list(ice_servers)))
         self.frames = {'video': 0, 'audio': 0}
         self.stamps, self.sizes = [], []  # of pictures; each size once for as long as it lasts
@@ -109,13 +113,21 @@ class Viewer:
             raise AssertionError(f'{what} did not come: {self.frames} {self.pc.connectionState}') from None
 
     async def close(self):
+        self.watching.discard(self)
         await self.pc.close()
         for task in self.tasks:
             task.cancel()
 
 
 def play(scenario):
-    asyncio.run(asyncio.wait_for(scenario(), 90))
+    async def whole():
+        try:
+            await asyncio.wait_for(scenario(), 90)
+        finally:
+            for viewer in list(Viewer.watching):
+                await viewer.close()
+
+    asyncio.run(whole())
 
 
 # --- playing -----------------------------------------------------------------------------------------------------
@@ -235,6 +247,7 @@ class Relay(asyncio.DatagramProtocol):
         self.server, self.loss, self.dice, self.viewer = server, loss, random.Random(7), None
         self.black = False
         self.swallowed, self.enough = 0, asyncio.Event()
+        self.media = []  # of the server's packets, before any is lost: (when it came, payload type, timestamp)
 
     def connection_made(self, transport):
         self.transport = transport
@@ -246,6 +259,8 @@ class Relay(asyncio.DatagramProtocol):
                 self.enough.set()
         elif address == self.server:
             is_media = data[0] >= 128 and not 192 <= data[1] <= 223
+            if is_media:
+                self.media.append((time.monotonic(), data[1] & 127, int.from_bytes(data[4:8], 'big')))
             if self.viewer and not (is_media and self.dice.random() < self.loss):
                 self.transport.sendto(data, self.viewer)
         elif not self.black:
@@ -289,6 +304,71 @@ def test_what_is_lost_on_the_way_is_repaired(show):
         viewer, relay = await relayed(server, path, 0.05)
         await viewer.until(lambda: viewer.frames['video'] > 150, 'the picture over a lossy way')
         assert server.metric('matinee_webrtc_packets_repaired_total') > 0
+        await viewer.close()
+        relay.transport.close()
+
+    play(scenario)
+
+
+def test_who_comes_long_after_the_keyframe_gets_timestamps_that_go_on_as_its_pictures_come(house):
+    event = house.make_event()
+    publisher = matinee.ffmpeg(*matinee.drawn(90, gop=1800, extra=('-bf', 0, '-keyint_min', 1800)), event['url'])
+    path = whep_of(house, event)
+
+    async def scenario():
+        first = await Viewer().watch(house, path)
+        await first.until(lambda: first.frames['video'] > 120, 'four seconds behind the keyframe')
+        viewer, relay = await relayed(house, path, 0.05)
+        await viewer.until(lambda: viewer.frames['video'] > 240, 'all that and four more')
+        kinds = {kind: int(number) for number, kind in re.findall(r'a=rtpmap:(\d+) (H264|rtx)/90000', viewer.pc.remoteDescription.sdp)}
+        sent = [(at, stamp) for at, kind, stamp in relay.media if kind == kinds['H264']]
+        since = [((at - sent[0][0]) * 1000, (stamp - sent[0][1] & 0xffffffff) / 90) for at, stamp in sent]
+        assert len({stamp for _, stamp in sent}) > 240
+        assert [media for _, media in since] == sorted(media for _, media in since)
+        assert max(abs(real - media) for real, media in since) < 500
+        repeated = {stamp for _, kind, stamp in relay.media if kind == kinds['rtx']}
+        assert repeated and repeated <= {stamp for _, stamp in sent}
+        await viewer.close()
+        await first.close()
+        relay.transport.close()
+
+    play(scenario)
+    matinee.end_process(publisher)
+
+
+def stopped_as_it_starts(server):
+    """Kills what converts the sound, and stops what comes after it."""
+    def converters():
+        return matinee.children(server.process.pid, b'convert-live')
+
+    old = matinee.until(converters, what='the converter')
+    os.kill(old[0], signal.SIGKILL)
+    new = matinee.until(lambda: [pid for pid in converters() if pid not in old], what='the next converter', every=0.001)
+    os.kill(new[0], signal.SIGSTOP)
+    return new[0]
+
+
+def test_sound_that_waited_for_its_converter_is_not_sent_in_a_rush(show):
+    server, _, path = show
+
+    async def scenario():
+        viewer, relay = await relayed(server, path, 0)
+        await viewer.until(lambda: viewer.frames['audio'] > 50, 'the sound')
+        kind = int(re.search(r'a=rtpmap:(\d+) opus/48000', viewer.pc.remoteDescription.sdp)[1])
+
+        def sounds(since):
+            return [(at, stamp) for at, its, stamp in relay.media if its == kind and at > since]
+
+        converter = await asyncio.to_thread(stopped_as_it_starts, server)
+        pictures = viewer.frames['video']
+        await viewer.until(lambda: viewer.frames['video'] > pictures + 60, 'two seconds without sound')
+        silent = sounds(0)[-1][0]
+        assert time.monotonic() - silent > 2, 'the converter was not stopped before it gave something'
+        os.kill(converter, signal.SIGCONT)
+        await viewer.until(lambda: len(sounds(silent)) > 50, 'the sound again')
+        sent = sounds(silent)
+        hurry = [(stamp - sent[0][1] & 0xffffffff) / 48 - (at - sent[0][0]) * 1000 for at, stamp in sent]
+        assert max(hurry) < 200
         await viewer.close()
         relay.transport.close()
 
