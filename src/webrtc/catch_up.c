@@ -2,10 +2,13 @@
  *
  * A browser learns from timestamps when pictures are to be expected. Those of a catch-up come later than their own say, less so with each: who
  * believes them expects all that follows too soon, for minutes, and cannot keep a picture back for its sound. So timestamps of a
- * catch-up go on as fast as it does, up to the picture that is sent when it is new. */
+ * catch-up go on as fast as it does, until a picture's own is as late. Whatever comes late meanwhile, they never go back. */
 #include "webrtc/webrtc_int.h"
 
-#include "base/limits.h"
+int32_t later_by(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b);
+}
 
 int64_t catch_up_due_ms(const struct catch_up *c, int64_t now_ms)
 {
@@ -14,7 +17,7 @@ int64_t catch_up_due_ms(const struct catch_up *c, int64_t now_ms)
 
 uint32_t catch_up_timestamp(const struct catch_up *c, uint32_t own)
 {
-    uint32_t hurried = c->shown + (own - c->first) / WEBRTC_JOIN_PACE;
+    uint32_t hurried = c->shown + (uint32_t)(later_by(own, c->first) / WEBRTC_JOIN_PACE);
 
-    return (int32_t)(hurried - own) > 0 ? hurried : own;
+    return later_by(hurried, own) > 0 ? hurried : own;
 }

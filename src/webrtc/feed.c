@@ -16,7 +16,7 @@
 #define SOUND_RATE 48000
 /* Sound that came longer ago than this when the feed began is not converted: it was there before anybody listened. */
 #define SOUND_OLD_US 200000
-/* What is converted is there with what was given last, except for a packet that is not full yet. */
+/* What is converted is there with what was given last, but for what does not fill a packet, and a packet to begin with. */
 #define SOUND_FLOW_48K (2 * 960)
 /* A viewer who catches up is looked at so often. */
 #define PUMP_MS 8
@@ -98,6 +98,12 @@ static void follow_again(void *ctx)
     f->hears = false; /* what comes again was heard */
     f->follower = live_follow(f->room->options.live, f->video, f->room->loop, told, f);
     pictures_break(&f->pictures[QUALITY_FULL]);
+    list_each(&f->viewers, at, after)
+    {
+        struct viewer *v = container_of(at, struct viewer, link);
+
+        v->cursor = v->has == QUALITY_FULL ? RING_NONE : v->cursor;
+    }
     if (f->follower == NULL) /* it has ended meanwhile, and told the follower that was */
         feed_free(f);
 }
@@ -181,8 +187,9 @@ static void pace_sound(struct feed *f, int64_t pts_48k, struct bytes payload)
 /* While the companion starts, sound waits for it, and then comes at once. A browser that hears such a rush keeps everything back for long. */
 static void take_converted(struct feed *f, const struct companion_frame *c)
 {
-    f->flows = f->flows || f->given_48k - c->pts < SOUND_FLOW_48K;
-    if (f->flows)
+    if (f->waited_48k == INT64_MIN)
+        f->waited_48k = f->given_48k;
+    if (c->pts > f->waited_48k - SOUND_FLOW_48K)
         pace_sound(f, c->pts, c->payload);
 }
 
@@ -231,7 +238,8 @@ static void give_track(struct feed *f, enum track t)
                                                        .rate = f->config[t].rate,
                                                        .payload = buffer_bytes(f->record[t])});
     f->companion_starves[t] = t == TRACK_VIDEO;
-    f->flows = f->flows && t != TRACK_AUDIO;
+    if (t == TRACK_AUDIO)
+        f->waited_48k = INT64_MIN;
 }
 
 /* Starts what is wanted and not there. The picture's gets what comes from the next keyframe on, or from the last where it all comes again. */
@@ -299,6 +307,8 @@ static void take_sample(struct feed *f, const struct followed *what)
     const struct sample *s = &what->sample;
     bool is_video = what->track == TRACK_VIDEO;
 
+    if (is_video)
+        f->filmed = (uint32_t)s->pts + f->video_shift;
     anchor(f, what, s->dts, is_video ? CMAF_VIDEO_TIMESCALE : f->config[TRACK_AUDIO].rate);
     if (is_converted(f, what->track)) {
         f->hears = f->hears || clock_mono_us() - what->received_us < SOUND_OLD_US;

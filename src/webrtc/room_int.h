@@ -129,7 +129,8 @@ struct viewer {
     uint32_t rtx_next;
     enum quality has, wants; /* they differ until a keyframe comes at which they can be exchanged */
     struct line line;
-    uint32_t sent_timestamp; /* with which the last picture was sent */
+    uint32_t sent_timestamp;  /* the last picture's that was sent */
+    uint32_t shown_timestamp; /* with which it was sent */
     bool held; /* it waits for the other rendition's keyframe that stands at `held_at`, since then */
     uint32_t held_at;
     int64_t held_ms;
@@ -232,10 +233,11 @@ struct feed {
     struct timer companion_rest;              /* one broke down */
 
     uint32_t video_ssrc, rtx_ssrc, sound_ssrc, video_shift, sound_shift;
-    uint64_t sounds;   /* how many have been sent */
-    bool hears;        /* what comes was not there before the feed began */
-    bool flows;        /* what is converted comes as it is given, after a start in which it waited */
-    int64_t given_48k; /* the pts of what was given last */
+    uint64_t sounds;    /* how many have been sent */
+    bool hears;         /* what comes was not there before the feed began */
+    int64_t given_48k;  /* the pts of the last sound that was given to its companion */
+    int64_t waited_48k; /* the same when the first came of it; INT64_MIN: none has */
+    uint32_t filmed;    /* the timestamp of the newest picture that came */
     struct pace pace;
     struct buffer *early; /* a sound that waits for its time; NULL: none */
     int64_t early_pts;

@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 
+#include <assert.h>
+
 METRIC(packets_sent, METRIC_COUNTER, "matinee_webrtc_packets_sent_total", "RTP packets sent to viewers");
 METRIC(packets_repaired, METRIC_COUNTER, "matinee_webrtc_packets_repaired_total",
        "RTP packets sent again (RTX)");
@@ -17,6 +19,9 @@ METRIC(lowered, METRIC_COUNTER, "matinee_webrtc_lowered_total",
        "Times a WebRTC viewer was put on the lower rendition");
 METRIC(raised, METRIC_COUNTER, "matinee_webrtc_raised_total",
        "Times a WebRTC viewer was put back on the full rendition");
+
+/* Pictures that are encoded anew come so much later than they were filmed, at most, once their encoder has caught up. */
+#define MAKING_MS 250
 
 /* --- the outbox ---------------------------------------------------------------------------------------- */
 
@@ -90,12 +95,14 @@ static size_t picture_packet(struct viewer *v, uint64_t index, uint8_t *to)
     const struct ring_packet *p = ring_at(viewer_ring(v), index);
     const struct rtp_header h = {.marker = p->marker,
                                  .type = (uint8_t)v->video.type,
-                                 .timestamp = v->sent_timestamp = timestamp_of(v, index),
+                                 .timestamp = timestamp_of(v, index),
                                  .ssrc = v->feed->video_ssrc,
                                  .playout_delay = v->playout_delay};
 
     v->video.packets++;
     v->video.bytes += p->size;
+    v->sent_timestamp = p->timestamp;
+    v->shown_timestamp = h.timestamp;
     return protect(v, &h, number_of(&v->video, index), bytes_of(NULL, 0),
                    bytes_of(p->bytes->data + p->at, p->size), to);
 }
@@ -142,12 +149,6 @@ static void send_run(struct viewer *v, uint64_t from, uint64_t to)
     }
 }
 
-/* How far on RTP's clock, which goes round, `a` is behind `b`. */
-static int32_t later_by(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b);
-}
-
 /* A viewer that is to change is held where the other rendition's next keyframe will stand, if that is known and it is not past: what is
  * sent before it goes on to it without a picture twice. The encoder of the lower one says where by its habit. */
 static uint64_t hold(struct viewer *v, uint64_t to, int64_t now_ms)
@@ -189,20 +190,30 @@ static uint64_t limit_of(struct viewer *v, int64_t now_ms)
     return to - v->cursor > WEBRTC_TURN_PACKETS_MAX ? v->cursor + WEBRTC_TURN_PACKETS_MAX : to;
 }
 
+/* What is new now: the newest picture of the ring, unless that is being made still of much older ones; never what was sent before. */
+static uint32_t new_timestamp(const struct viewer *v)
+{
+    const struct ring *r = viewer_ring(v);
+    uint32_t at = ring_at(r, r->next - 1)->timestamp;
+    uint32_t made = v->feed->filmed - MAKING_MS * 90, sent = v->shown_timestamp + 1;
+
+    at = later_by(made, at) > 0 ? made : at;
+    return v->video.packets > 0 && later_by(sent, at) > 0 ? sent : at;
+}
+
 /* The numbers go on without a gap where packets are passed over: a gap would be asked for. */
 static void jump(struct viewer *v, uint64_t to, int64_t now_ms)
 {
     const struct ring *r = viewer_ring(v);
-    uint32_t newest = ring_at(r, r->next - 1)->timestamp;
-    bool is_sent = v->video.packets > 0 && later_by(newest, v->sent_timestamp) <= 0;
 
+    assert(r->first <= to && to < r->next);
     v->video.base += to - v->cursor;
     v->cursor = v->video.from = to;
     v->caught_up = RING_NONE;
     v->catch_up = (struct catch_up){.ms = now_ms,
                                     .dts_ms = ring_at(r, to)->dts_ms,
                                     .first = ring_at(r, to)->timestamp,
-                                    .shown = is_sent ? v->sent_timestamp + 1 : newest};
+                                    .shown = new_timestamp(v)};
 }
 
 /* Puts a viewer who waits, or who was left behind, to the newest keyframe. False: there is none. */
@@ -270,7 +281,7 @@ bool viewer_send_pictures(struct viewer *v, int64_t now_ms)
     to = limit_of(v, now_ms);
     send_run(v, v->cursor, to);
     v->cursor = to;
-    if (to == viewer_ring(v)->next && v->caught_up == RING_NONE)
+    if (to == viewer_ring(v)->next && v->caught_up == RING_NONE && v->shown_timestamp == v->sent_timestamp)
         v->caught_up = to;
     return to < viewer_ring(v)->next;
 }

@@ -241,10 +241,12 @@ def children(pid, word):
     """The children of a process that have this word on their command line."""
     found = []
     for listing in pathlib.Path(f'/proc/{pid}/task').glob('*/children'):
-        try:
-            found += [int(child) for child in listing.read_text().split() if word in pathlib.Path(f'/proc/{child}/cmdline').read_bytes()]
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # it ended while we looked
+        for child in listing.read_text().split():
+            try:
+                if word in pathlib.Path(f'/proc/{child}/cmdline').read_bytes():
+                    found.append(int(child))
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it ended while we looked
     return found
 
 

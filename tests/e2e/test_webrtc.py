@@ -124,8 +124,7 @@ def play(scenario):
         try:
             await asyncio.wait_for(scenario(), 90)
         finally:
-            for viewer in list(Viewer.watching):
-                await viewer.close()
+            await asyncio.gather(*[viewer.close() for viewer in Viewer.watching], return_exceptions=True)
 
     asyncio.run(whole())
 
@@ -310,30 +309,64 @@ def test_what_is_lost_on_the_way_is_repaired(show):
     play(scenario)
 
 
-def test_who_comes_long_after_the_keyframe_gets_timestamps_that_go_on_as_its_pictures_come(house):
+@pytest.fixture
+def long_pictures(house):
+    """A show with one keyframe a minute: (server, the path of its WHEP, the publisher)."""
     event = house.make_event()
     publisher = matinee.ffmpeg(*matinee.drawn(90, gop=1800, extra=('-bf', 0, '-keyint_min', 1800)), event['url'])
-    path = whep_of(house, event)
+    yield house, whep_of(house, event), publisher
+    publisher.kill()
+    publisher.wait()
+
+
+async def four_seconds_behind_the_keyframe(server, path):
+    first = await Viewer().watch(server, path)
+    await first.until(lambda: first.frames['video'] > 120, 'four seconds')
+    return first
+
+
+def pictures_of(viewer, relay):
+    """What its relay saw: (when it came, its timestamp) of its pictures, and the timestamps of what was sent again."""
+    kinds = {kind: int(number) for number, kind in re.findall(r'a=rtpmap:(\d+) (H264|rtx)/90000', viewer.pc.remoteDescription.sdp)}
+    sent = [(at, stamp) for at, kind, stamp in relay.media if kind == kinds['H264']]
+    ahead = [stamp - sent[0][1] & 0xffffffff for _, stamp in sent]
+    assert ahead == sorted(ahead), 'timestamps go back'
+    return sent, {stamp for _, kind, stamp in relay.media if kind == kinds['rtx']}
+
+
+@pytest.mark.long
+def test_who_comes_long_after_the_keyframe_gets_timestamps_that_go_on_as_its_pictures_come(long_pictures):
+    server, path, _ = long_pictures
 
     async def scenario():
-        first = await Viewer().watch(house, path)
-        await first.until(lambda: first.frames['video'] > 120, 'four seconds behind the keyframe')
-        viewer, relay = await relayed(house, path, 0.05)
+        await four_seconds_behind_the_keyframe(server, path)
+        viewer, relay = await relayed(server, path, 0.05)
         await viewer.until(lambda: viewer.frames['video'] > 240, 'all that and four more')
-        kinds = {kind: int(number) for number, kind in re.findall(r'a=rtpmap:(\d+) (H264|rtx)/90000', viewer.pc.remoteDescription.sdp)}
-        sent = [(at, stamp) for at, kind, stamp in relay.media if kind == kinds['H264']]
-        since = [((at - sent[0][0]) * 1000, (stamp - sent[0][1] & 0xffffffff) / 90) for at, stamp in sent]
+        sent, again = pictures_of(viewer, relay)
         assert len({stamp for _, stamp in sent}) > 240
-        assert [media for _, media in since] == sorted(media for _, media in since)
-        assert max(abs(real - media) for real, media in since) < 500
-        repeated = {stamp for _, kind, stamp in relay.media if kind == kinds['rtx']}
-        assert repeated and repeated <= {stamp for _, stamp in sent}
-        await viewer.close()
-        await first.close()
+        assert max(abs((at - sent[0][0]) * 1000 - (stamp - sent[0][1] & 0xffffffff) / 90) for at, stamp in sent) < 500
+        assert again and again <= {stamp for _, stamp in sent}
         relay.transport.close()
 
     play(scenario)
-    matinee.end_process(publisher)
+
+
+@pytest.mark.long
+def test_timestamps_do_not_go_back_when_the_publisher_falls_behind_meanwhile(long_pictures):
+    server, path, publisher = long_pictures
+
+    async def scenario():
+        first = await four_seconds_behind_the_keyframe(server, path)
+        matinee.stop_process(publisher)
+        viewer, relay = await relayed(server, path, 0)
+        await viewer.until(lambda: viewer.frames['video'] >= first.frames['video'], 'all that was there')
+        os.kill(publisher.pid, signal.SIGCONT)
+        await viewer.until(lambda: viewer.frames['video'] > 200, 'what came after it')
+        sent, _ = pictures_of(viewer, relay)
+        assert len({stamp for _, stamp in sent}) > 200
+        relay.transport.close()
+
+    play(scenario)
 
 
 def stopped_as_it_starts(server):
@@ -348,6 +381,7 @@ def stopped_as_it_starts(server):
     return new[0]
 
 
+@pytest.mark.long
 def test_sound_that_waited_for_its_converter_is_not_sent_in_a_rush(show):
     server, _, path = show
 
@@ -369,7 +403,6 @@ def test_sound_that_waited_for_its_converter_is_not_sent_in_a_rush(show):
         sent = sounds(silent)
         hurry = [(stamp - sent[0][1] & 0xffffffff) / 48 - (at - sent[0][0]) * 1000 for at, stamp in sent]
         assert max(hurry) < 200
-        await viewer.close()
         relay.transport.close()
 
     play(scenario)
