@@ -34,15 +34,23 @@ struct demo {
     enum track last;             /* whose encoder is asked for packets first */
 };
 
-static int64_t input_ms(const struct demo *d, enum track track)
+/* Until when the input of a track lasts that has gone in, and with one more picture, or one more frame of sound. */
+static int64_t input_ms(const struct demo *d, enum track track, int more)
 {
-    return track == TRACK_VIDEO ? d->inputs[track] * 1000 / d->options.fps : d->inputs[track] * 1000 / RATE;
+    return track == TRACK_VIDEO ? (d->inputs[track] + more) * 1000 / d->options.fps
+                                : (d->inputs[track] + more * d->frames[track]->nb_samples) * 1000 / RATE;
+}
+
+/* What is over sooner goes in sooner, so that nothing that is due waits for what is not. */
+static enum track next_track(const struct demo *d)
+{
+    return input_ms(d, TRACK_VIDEO, 1) <= input_ms(d, TRACK_AUDIO, 1) ? TRACK_VIDEO : TRACK_AUDIO;
 }
 
 static int draw(struct demo *d)
 {
     AVFrame *f = d->frames[TRACK_VIDEO];
-    int64_t wall_ms = d->source.wall_at_zero_ms + input_ms(d, TRACK_VIDEO);
+    int64_t wall_ms = d->source.wall_at_zero_ms + input_ms(d, TRACK_VIDEO, 0);
     int result = av_frame_make_writable(f);
 
     if (result < 0)
@@ -93,7 +101,7 @@ static void fill(struct demo *d, enum track track, struct source_sample *out)
     out->track = track;
     out->dts_ms = av_rescale_q(d->packet->dts, base, ms);
     out->pts_ms = av_rescale_q(d->packet->pts, base, ms);
-    out->due_ms = input_ms(d, track); /* behind the input that has just gone in */
+    out->due_ms = input_ms(d, track, 0); /* behind the input that has just gone in */
     out->keyframe = track == TRACK_AUDIO || (d->packet->flags & AV_PKT_FLAG_KEY);
     out->payload = bytes_of(d->packet->data, (size_t)d->packet->size);
     if (track == TRACK_VIDEO) { /* libx264 gives start codes */
@@ -117,7 +125,7 @@ static enum err demo_next(struct source *s, struct source_sample *out, char why[
             return ERR_OK;
         }
         if (result == AVERROR(EAGAIN)) {
-            d->last = input_ms(d, TRACK_VIDEO) <= input_ms(d, TRACK_AUDIO) ? TRACK_VIDEO : TRACK_AUDIO;
+            d->last = next_track(d);
             result = d->last == TRACK_VIDEO ? draw(d) : sound(d);
         }
         if (result < 0) {
