@@ -5,11 +5,6 @@
  * catch-up go on as fast as it does, until a picture's own is as late. Whatever comes late meanwhile, they never go back. */
 #include "webrtc/webrtc_int.h"
 
-int32_t later_by(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b);
-}
-
 int64_t catch_up_due_ms(const struct catch_up *c, int64_t now_ms)
 {
     return c->dts_ms + (now_ms - c->ms) * WEBRTC_JOIN_PACE;
@@ -17,7 +12,7 @@ int64_t catch_up_due_ms(const struct catch_up *c, int64_t now_ms)
 
 uint32_t catch_up_timestamp(const struct catch_up *c, uint32_t own)
 {
-    uint32_t hurried = c->shown + (uint32_t)(later_by(own, c->first) / WEBRTC_JOIN_PACE);
+    uint32_t hurried = c->shown + (uint32_t)(rtp_later_by(own, c->first) / WEBRTC_JOIN_PACE);
 
-    return later_by(hurried, own) > 0 ? hurried : own;
+    return rtp_later_by(hurried, own) > 0 ? hurried : own;
 }

@@ -102,7 +102,8 @@ static void follow_again(void *ctx)
     {
         struct viewer *v = container_of(at, struct viewer, link);
 
-        v->cursor = v->has == QUALITY_FULL ? RING_NONE : v->cursor;
+        if (v->has == QUALITY_FULL)
+            v->cursor = RING_NONE;
     }
     if (f->follower == NULL) /* it has ended meanwhile, and told the follower that was */
         feed_free(f);

@@ -136,7 +136,7 @@ struct viewer {
     int64_t held_ms;
     uint64_t cursor; /* of its rendition's ring: the next to send; RING_NONE: waits for a keyframe */
     struct catch_up catch_up;
-    uint64_t caught_up;            /* the index up to which it had to; RING_NONE: it does still */
+    uint64_t caught_up; /* before this index timestamps are the catch-up's; RING_NONE: it goes on */
     int64_t repaired_ms, keyed_ms; /* the second in which `repairs` were; the last answer to a PLI */
     uint32_t repairs;
     uint32_t etag;

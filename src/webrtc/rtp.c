@@ -6,6 +6,11 @@ enum { NAL_SPS = 7, NAL_PPS = 8, NAL_DELIMITER = 9, NAL_FILLER = 12, NAL_STAP_A 
 #define NAL_TYPE 0x1F
 #define NAL_REF  0x60
 
+int32_t rtp_later_by(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b);
+}
+
 size_t rtp_header_write(uint8_t to[RTP_HEADER_SIZE_MAX], const struct rtp_header *h)
 {
     to[0] = (uint8_t)(0x80 | (h->padded ? 0x20 : 0) | (h->playout_delay ? 0x10 : 0));

@@ -160,9 +160,9 @@ static uint64_t hold(struct viewer *v, uint64_t to, int64_t now_ms)
     if (v->wants != QUALITY_LOW || v->has == v->wants || other->key == RING_NONE || v->video.packets == 0)
         return to;
     key = ring_at(other, other->key)->timestamp + LIVE_PICTURE_KEY_TICKS;
-    if (later_by(key, v->sent_timestamp) <= 0)
+    if (rtp_later_by(key, v->sent_timestamp) <= 0)
         return to;
-    while (at < to && later_by(ring_at(r, at)->timestamp, key) < 0)
+    while (at < to && rtp_later_by(ring_at(r, at)->timestamp, key) < 0)
         at++;
     if (at == to)
         return to;
@@ -197,8 +197,8 @@ static uint32_t new_timestamp(const struct viewer *v)
     uint32_t at = ring_at(r, r->next - 1)->timestamp;
     uint32_t made = v->feed->filmed - MAKING_MS * 90, sent = v->shown_timestamp + 1;
 
-    at = later_by(made, at) > 0 ? made : at;
-    return v->video.packets > 0 && later_by(sent, at) > 0 ? sent : at;
+    at = rtp_later_by(made, at) > 0 ? made : at;
+    return v->video.packets > 0 && rtp_later_by(sent, at) > 0 ? sent : at;
 }
 
 /* The numbers go on without a gap where packets are passed over: a gap would be asked for. */
@@ -239,7 +239,7 @@ static void cross(struct viewer *v, int64_t now_ms)
     const struct ring *other = &v->feed->pictures[v->wants].ring;
 
     if (v->has == v->wants || other->key == RING_NONE ||
-        (v->video.packets > 0 && later_by(ring_at(other, other->key)->timestamp, v->sent_timestamp) <= 0))
+        (v->video.packets > 0 && rtp_later_by(ring_at(other, other->key)->timestamp, v->sent_timestamp) <= 0))
         return;
     if (v->video.packets == 0) /* find_key() begins with it */
         v->cursor = RING_NONE;

@@ -176,6 +176,8 @@ struct rtp_header {
 };
 
 size_t rtp_header_write(uint8_t to[RTP_HEADER_SIZE_MAX], const struct rtp_header *h);
+/* How far on RTP's clock, which goes round, `a` is behind `b`. */
+int32_t rtp_later_by(uint32_t a, uint32_t b);
 
 /* One packet of a picture, in the bytes of that picture. */
 struct rtp_piece {
@@ -269,16 +271,14 @@ int64_t pace_wait_us(struct pace *p, int64_t now_us, int64_t pts_us);
 
 struct catch_up {
     int64_t ms, dts_ms; /* when it began, and the keyframe's dts */
-    uint32_t first,
-        shown; /* the keyframe's timestamp, and the later one that it is sent with: what is new then has that */
+    uint32_t first;     /* the keyframe's timestamp */
+    uint32_t shown;     /* the later one that it is sent with: what is new then has that */
 };
 
 /* Up to which dts pictures are due now. */
 int64_t catch_up_due_ms(const struct catch_up *c, int64_t now_ms);
 /* What a picture is sent with: `own`, its own timestamp, or a later one. Timestamps go round. */
 uint32_t catch_up_timestamp(const struct catch_up *c, uint32_t own);
-/* How far on RTP's clock, which goes round, `a` is behind `b`. */
-int32_t later_by(uint32_t a, uint32_t b);
 
 /* --- dtls.c (RFC 6347, RFC 5764) ------------------------------------------------------------------------ */
 

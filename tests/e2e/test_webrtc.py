@@ -75,7 +75,7 @@ class Viewer:
         self.stamps, self.sizes = [], []  # of pictures; each size once for as long as it lasts
         self.pc.addTransceiver('video', 'recvonly')
         self.pc.addTransceiver('audio', 'recvonly')
-        self.tasks = []
+        self.tasks, self.relay = [], None
         self.news = asyncio.Event()
         self.pc.on('track', lambda track: self.tasks.append(asyncio.ensure_future(self.count(track))))
 
@@ -115,6 +115,8 @@ class Viewer:
     async def close(self):
         self.watching.discard(self)
         await self.pc.close()
+        if self.relay:
+            self.relay.transport.close()
         for task in self.tasks:
             task.cancel()
 
@@ -145,7 +147,6 @@ def test_aiortc_plays_picture_and_sound_and_its_session_ends_with_delete(show):
         assert (await asyncio.to_thread(server.request, 'DELETE', viewer.session))[0] == 204
         assert (await asyncio.to_thread(server.request, 'DELETE', viewer.session))[0] == 404
         assert server.metric('matinee_webrtc_viewers') == 0
-        await viewer.close()
 
     play(scenario)
 
@@ -175,8 +176,6 @@ def test_who_says_nothing_any_more_is_sent_nothing_after_fifteen_seconds(show):
         relay.black = True
         await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_sessions') == 0, 17, 'the end of the session')
         assert server.metric('matinee_webrtc_consents_expired_total') == 1
-        await viewer.close()
-        relay.transport.close()
 
     play(scenario)
 
@@ -192,7 +191,6 @@ def test_the_end_of_the_event_ends_its_sessions(show):
         assert (await asyncio.to_thread(server.request, 'DELETE', viewer.session))[0] == 404
         status, _, body = await asyncio.to_thread(server.request, 'POST', path, OFFER, SDP)
         assert status == 404, body
-        await viewer.close()
 
     play(scenario)
 
@@ -211,7 +209,6 @@ def test_b_frames_are_dropped_where_that_suffices_and_encoded_away_where_not(hou
         assert viewer.headers['Matinee-Adapts'] == adapts
         await viewer.until(lambda: viewer.frames['video'] > 45 and viewer.frames['audio'] > 45, 'picture and sound')
         assert viewer.stamps == sorted(set(viewer.stamps)), 'pictures come in the order they are shown'
-        await viewer.close()
 
     play(scenario)
     matinee.end_process(publisher)
@@ -229,7 +226,6 @@ def test_what_browsers_do_not_take_over_webrtc_is_encoded_for_them(house, tmp_pa
         assert viewer.headers['Matinee-Adapts'] == 'encodes'
         await viewer.until(lambda: viewer.frames['video'] > 45 and viewer.frames['audio'] > 45, 'picture and sound')
         assert viewer.stamps == sorted(set(viewer.stamps)), 'pictures come in the order they are shown'
-        await viewer.close()
 
     play(scenario)
     matinee.end_process(publisher)
@@ -293,6 +289,7 @@ async def relayed(server, path, loss):
 
     transport, _ = await loop.create_datagram_endpoint(Late, sock=udp)
     await viewer.watch(server, path, change_answer=lambda a: (change(a), setattr(made[0], 'transport', transport))[0])
+    viewer.relay = made[0]
     return viewer, made[0]
 
 
@@ -303,8 +300,6 @@ def test_what_is_lost_on_the_way_is_repaired(show):
         viewer, relay = await relayed(server, path, 0.05)
         await viewer.until(lambda: viewer.frames['video'] > 150, 'the picture over a lossy way')
         assert server.metric('matinee_webrtc_packets_repaired_total') > 0
-        await viewer.close()
-        relay.transport.close()
 
     play(scenario)
 
@@ -346,7 +341,6 @@ def test_who_comes_long_after_the_keyframe_gets_timestamps_that_go_on_as_its_pic
         assert len({stamp for _, stamp in sent}) > 240
         assert max(abs((at - sent[0][0]) * 1000 - (stamp - sent[0][1] & 0xffffffff) / 90) for at, stamp in sent) < 500
         assert again and again <= {stamp for _, stamp in sent}
-        relay.transport.close()
 
     play(scenario)
 
@@ -364,7 +358,6 @@ def test_timestamps_do_not_go_back_when_the_publisher_falls_behind_meanwhile(lon
         await viewer.until(lambda: viewer.frames['video'] > 200, 'what came after it')
         sent, _ = pictures_of(viewer, relay)
         assert len({stamp for _, stamp in sent}) > 200
-        relay.transport.close()
 
     play(scenario)
 
@@ -403,7 +396,6 @@ def test_sound_that_waited_for_its_converter_is_not_sent_in_a_rush(show):
         sent = sounds(silent)
         hurry = [(stamp - sent[0][1] & 0xffffffff) / 48 - (at - sent[0][0]) * 1000 for at, stamp in sent]
         assert max(hurry) < 200
-        relay.transport.close()
 
     play(scenario)
 
@@ -419,8 +411,6 @@ def test_after_five_black_seconds_the_picture_is_back(show):
         relay.black = False
         seen = viewer.frames['video']
         await viewer.until(lambda: viewer.frames['video'] > seen + 10, 'the picture after it', 5)
-        await viewer.close()
-        relay.transport.close()
 
     play(scenario)
 
@@ -435,7 +425,6 @@ def test_another_certificate_than_the_offers_gets_no_keys(show):
         await asyncio.to_thread(matinee.until, lambda: server.metric('matinee_webrtc_handshakes_failed_total') > 0)
         assert viewer.frames == {'video': 0, 'audio': 0}
         assert server.metric('matinee_webrtc_viewers') == 0
-        await viewer.close()
 
     play(scenario)
 
@@ -562,7 +551,6 @@ def test_garbage_of_every_length_changes_nothing_for_who_watches(show):
         await asyncio.to_thread(throw)
         seen = viewer.frames['video']
         await viewer.until(lambda: viewer.frames['video'] > seen + 30, 'the picture, still')
-        await viewer.close()
 
     play(scenario)
     assert server.process.poll() is None
@@ -601,7 +589,6 @@ def test_ten_thousand_half_open_sessions_are_bounded_and_keep_nobody_out(show):
         await asyncio.to_thread(flood, server, path, 600, '127.0.1.1')
         seen = viewer.frames['video']
         await viewer.until(lambda: viewer.frames['video'] > seen + 5, 'the picture, still')
-        await viewer.close()
 
     play(scenario)
     matinee.until(lambda: server.metric('matinee_webrtc_sessions') == 0, 40, 'the end of those who never came')
@@ -640,7 +627,6 @@ def test_strangers_who_send_without_end_are_not_even_read_and_a_viewer_beside_th
         await asyncio.to_thread(throw)
         seen = viewer.frames['video']
         await viewer.until(lambda: viewer.frames['video'] > seen + 5 * 30, 'the picture, still', 15)  # and its consent
-        await viewer.close()
 
     play(scenario)
     matinee.end_process(publisher)

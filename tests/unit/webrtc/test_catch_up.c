@@ -35,9 +35,9 @@ static int64_t farthest_ms(const struct show *s)
              next_ms += FRAME_MS) {
             own = s->first + (uint32_t)next_ms * 90;
             uint32_t sent = over ? own : catch_up_timestamp(&c, own);
-            int64_t away_ms = later_by(sent, c.shown) / 90 - (now_ms - c.ms);
+            int64_t away_ms = rtp_later_by(sent, c.shown) / 90 - (now_ms - c.ms);
 
-            assert_true(later_by(sent, before) > 0);
+            assert_true(rtp_later_by(sent, before) > 0);
             before = sent;
             away_ms = away_ms < 0 ? -away_ms : away_ms;
             farthest = away_ms > farthest ? away_ms : farthest;
