@@ -134,7 +134,7 @@ def test_a_worker_that_was_asleep_comes_back_with_a_late_result_and_does_no_harm
     video = server.video(event)
     ladder.published_once(server, video, ('240p',))
     made = ladder.published(server)
-    for pid in asleep:
+    for pid in reversed(asleep):  # a child that had ended is there until its worker looks
         os.kill(pid, signal.SIGCONT)
     other.stop()
     second = ladder.show(server, 4, size='640x360')  # only the one that slept is there to make it
