@@ -141,7 +141,8 @@ static int64_t dts_of(const struct rendition *r, size_t i, int64_t before)
 }
 
 /* The picture that is shown last must not last into the next chunk, be it by a tick: a player that goes on with another
- * rendition there would drop it, and what depends on it, and show a hole instead. What is decoded after it comes earlier then. */
+ * rendition there would drop it, and what depends on it, and show a hole instead. What is decoded after it comes earlier then; where
+ * nothing is, it comes later itself, so that the chunk lasts in decoding time, too, as long as it is said to. */
 static void end_in_time(const struct rendition *r, struct sample *samples)
 {
     int64_t most, excess;
@@ -158,6 +159,9 @@ static void end_in_time(const struct rendition *r, struct sample *samples)
     if (last + 1 < r->coded_count) {
         samples[last + 1].dts -= excess;
         samples[last + 1].duration += excess;
+    } else if (last > 0) {
+        samples[last].dts += excess;
+        samples[last - 1].duration += excess;
     }
 }
 

@@ -117,7 +117,7 @@ static void check_source(const char *words, struct rung rung)
             last_dts = to->dts[k];
         }
         assert_int_equal(to->dts[0], from->dts[0]);
-        assert_true(to->ticks <= from->ticks);
+        assert_int_equal(to->ticks, from->ticks);
         ends_with(from, to);
         if (record == NULL)
             record = buffer_ref(made.record);
