@@ -62,6 +62,12 @@ function configOf(name, catchUp) {
         liveSync: {enabled: catchUp, maxPlaybackRate: 1.06, minPlaybackRate: .97}}};
 }
 
+/* Resolves when `video` has told that it knows its media: Shaka, which hears it too, has put the picture where it thinks best by then.
+ * What the element says when asked (readyState) comes earlier. */
+function metadataOf(video) {
+    return new Promise((done) => video.addEventListener('loadedmetadata', () => setTimeout(done), {once: true}));
+}
+
 /* Whether there is something to show yet: WebRTC has it with the first picture, a playlist with the first segment. */
 async function hasMedia(video, webrtc) {
     try {
@@ -140,9 +146,8 @@ export class Player {
     async #begin(names, number, at, {last = false, then} = {}) {
         const problem = await this.#try(this.video_id, names, number);
 
-        /* Before there is metadata Shaka puts the picture where it thinks best. */
-        if (!problem && number === this.load_number && this.video.readyState === 0)
-            await new Promise((done) => this.video.addEventListener('loadedmetadata', done, {once: true}));
+        if (!problem && number === this.load_number)
+            await this.metadata;
         if (number !== this.load_number)
             return;
         const {going, waits} = this;
@@ -443,6 +448,7 @@ export class Player {
                     this.catches_up = name === 'low';
                     this.shaka.configure(configOf(name, this.catches_up));
                     this.shaka.configure('abr.enabled', true);
+                    this.metadata = metadataOf(this.video);
                     await this.shaka.load(base + ADDRESSES[name], Number.isFinite(this.going) ? this.going : null);
                     this.protocol = name;
                     if (name === 'low')
