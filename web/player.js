@@ -146,8 +146,6 @@ export class Player {
     async #begin(names, number, at, {last = false, then} = {}) {
         const problem = await this.#try(this.video_id, names, number);
 
-        if (!problem && number === this.load_number)
-            await this.metadata;
         if (number !== this.load_number)
             return;
         const {going, waits} = this;
@@ -448,11 +446,14 @@ export class Player {
                     this.catches_up = name === 'low';
                     this.shaka.configure(configOf(name, this.catches_up));
                     this.shaka.configure('abr.enabled', true);
-                    this.metadata = metadataOf(this.video);
+                    const metadata = metadataOf(this.video);
+
                     await this.shaka.load(base + ADDRESSES[name], Number.isFinite(this.going) ? this.going : null);
                     this.protocol = name;
                     if (name === 'low')
                         this.ahead = await clockAhead();
+                    if (number === this.load_number)
+                        await metadata;
                     break;
                 } catch (problem) {
                     /* What cannot be had near the edge, where a show may just have ended, can be had behind it. */
